@@ -1,0 +1,71 @@
+# Every command of the project, for people and for CI alike.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:  ## Show this list
+	@awk 'BEGIN {FS = ":.*  ## "} /^[a-z-]+:.*  ## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; '$(PYTHON)' is older. Name another: make PYTHON=python3.13 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+		|| { rm -rf $(VENV); echo "The virtual environment could not be made; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+
+$(VENV)/.test: requirements/test.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@ $(VENV)/.test
+
+.PHONY: run
+run: $(VENV)/.test  ## Migrate and serve on PORT (8000), with an embedded PostgreSQL under .data/
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m rupaya.localdb run ./entrypoint.sh gunicorn rupaya.wsgi
+
+.PHONY: test
+test: $(VENV)/.test  ## Run the whole test suite; ARGS="-k name" to choose
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: lint
+lint: $(VENV)/.dev  ## Check style, types, imports, shell, Dockerfile and migrations
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/shellcheck entrypoint.sh .ci/run
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/python manage.py makemigrations --check --dry-run
+
+.PHONY: format
+format: $(VENV)/.dev  ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: lock
+lock: $(VENV)/.dev  ## Compile requirements/*.in into hashed .txt files (UPGRADE=1 for newer releases)
+	@for name in base production test dev; do \
+		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+			--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) -o requirements/$$name.txt requirements/$$name.in \
+			|| exit 1; \
+	done
+
+.PHONY: manage
+manage: $(VENV)/.test  ## Run a management command: make manage ARGS="showmigrations"
+	@$(BIN)/python manage.py $(ARGS)
+
+.PHONY: psql
+psql: $(VENV)/.test  ## Open psql on the database that manage.py uses
+	@$(BIN)/python -m rupaya.localdb psql $(ARGS)
+
+.PHONY: clean
+clean:  ## Remove the virtual environment, caches, and the development database WITH ITS DATA
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m rupaya.localdb clean; fi
+	rm -rf $(VENV) .data staticfiles .coverage .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

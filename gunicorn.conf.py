@@ -1,0 +1,33 @@
+"""The server's settings; gunicorn finds this file by itself. It runs no system checks, so it refuses what they would."""
+
+import sys
+from pathlib import Path
+
+from rupaya import environment, logs
+
+try:
+    env = environment.load()
+except environment.EnvironmentRefused as refused:
+    print(refused, file=sys.stderr)
+    sys.exit(environment.EXIT_CODE_ENVIRONMENT_REFUSED)
+
+wsgi_app = "rupaya.wsgi"
+bind = f"0.0.0.0:{env.port}"
+workers = env.web_concurrency
+worker_class = "gthread"
+threads = 4
+# The code is loaded once, before the fork: less memory, and a fault in it ends the master, not each worker in turn.
+preload_app = True
+# A load balancer closes idle connections after 60 s; the server must be the one that waits longer, or requests that
+# cross its closing are lost.
+keepalive = 75
+# ECS kills 30 s after SIGTERM.
+graceful_timeout = 25
+timeout = 60
+max_requests = 10_000
+max_requests_jitter = 1_000
+# Heartbeats of workers must not wait for a disk.
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
+control_socket_disable = True
+accesslog = "-"
+logconfig_dict = logs.logging_config(env)

@@ -1,0 +1,37 @@
+#!/usr/bin/env python
+"""Django's command-line utility, with two habits of its own: configuration errors are sentences, and so is a
+development database that is not running."""
+
+import os
+import sys
+
+
+def main() -> None:
+    """Run a management command."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rupaya.settings")
+    from rupaya import environment
+
+    try:
+        env = environment.load()
+    except environment.EnvironmentRefused as refused:
+        print(refused, file=sys.stderr)
+        sys.exit(environment.EXIT_CODE_ENVIRONMENT_REFUSED)
+
+    from django.core.management import execute_from_command_line
+    from django.db import OperationalError
+
+    try:
+        execute_from_command_line(sys.argv)
+    except OperationalError as error:
+        if not env.uses_local_database:
+            raise
+        print(
+            f"{error}\nThe development database is not running. Start it with 'make run' in another terminal, "
+            "or set DATABASE_URL to a PostgreSQL that you have.",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

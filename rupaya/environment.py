@@ -1,0 +1,306 @@
+"""The only reader of the process environment: what this process was told, checked before anything starts.
+
+No Django and no slow imports here: settings, gunicorn and the early exit of `migrate` all read it first.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+EXIT_CODE_ENVIRONMENT_REFUSED = 16
+
+ENVIRONMENTS = ("development", "test", "production")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+LOG_FORMATS = ("text", "json")
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+DEVELOPMENT_SECRET_KEY = "development-only-and-therefore-not-a-secret"
+SECRET_KEY_MIN_LENGTH = 50  # as Django's security.W009
+DEFAULT_CONNECT_TIMEOUT_S = 5
+
+# What libpq takes in a connection URL and what makes sense for this service to be told.
+LIBPQ_PARAMETERS = frozenset(
+    """application_name channel_binding client_encoding connect_timeout gssencmode keepalives
+    keepalives_count keepalives_idle keepalives_interval load_balance_hosts options passfile
+    require_auth service sslcert sslcertmode sslcrl sslcrldir sslkey sslmode sslnegotiation
+    sslpassword sslrootcert sslsni ssl_min_protocol_version ssl_max_protocol_version
+    target_session_attrs tcp_user_timeout""".split()
+)
+# A Unix socket's path must fit in sockaddr_un (108 bytes on Linux, 104 on macOS), its file name included.
+SOCKET_DIR_MAX_BYTES = 80
+
+
+class EnvironmentRefused(Exception):
+    """The environment holds something that this process must not start with.
+
+    Its text is meant for the person who set the variables: a line a problem, never a secret's value.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(["The environment is refused; nothing was started or changed.", *problems]))
+
+
+class Database:
+    """One PostgreSQL address, in libpq's terms."""
+
+    def __init__(
+        self, *, host: str, port: str, name: str, user: str, password: str, options: dict[str, str]
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.name = name
+        self.user = user
+        self.password = password
+        self.options = options
+
+    @property
+    def address(self) -> str:
+        """Host, port and database name, for messages: never the user's password."""
+        return f"{self.host or 'localhost'}:{self.port or '5432'}/{self.name}"
+
+    def connect_kwargs(self) -> dict[str, str]:
+        """Keyword arguments for `psycopg2.connect`, the empty ones left out."""
+        address = {
+            "host": self.host,
+            "port": self.port,
+            "dbname": self.name,
+            "user": self.user,
+            "password": self.password,
+        }
+        return {key: value for key, value in address.items() if value} | self.options
+
+
+class Environment:
+    """Everything the environment says, read once and checked.
+
+    Raises:
+        EnvironmentRefused: with every problem found, not only the first.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._problems: list[str] = []
+
+        self.name = self._choice("RUPAYA_ENV", "development", ENVIRONMENTS)
+        self.is_production = self.name == "production"
+        self.debug = self._boolean("DEBUG", default=self.name == "development")
+        self.secret_key = self._text("SECRET_KEY") or ("" if self.is_production else DEVELOPMENT_SECRET_KEY)
+        self.allowed_hosts = self._list("ALLOWED_HOSTS") or (
+            [] if self.is_production else ["localhost", "127.0.0.1", "[::1]"]
+        )
+        self.csrf_trusted_origins = self._list("CSRF_TRUSTED_ORIGINS")
+        self.port = self._integer("PORT", 8000, 1, 65535)
+        self.web_concurrency = self._integer("WEB_CONCURRENCY", 2, 1, 64)
+        self.log_level = self._choice("LOG_LEVEL", "INFO", LOG_LEVELS, normalise=str.upper)
+        self.log_format = self._choice("LOG_FORMAT", "json" if self.is_production else "text", LOG_FORMATS)
+        self.release = self._text("RELEASE") or "unknown"
+        self.git_sha = self._text("GIT_SHA") or "unknown"
+
+        self.uses_local_database = not (self._text("DATABASE_URL") or self._text("DB_HOST"))
+        self.database = self._database()
+
+        if self.is_production:
+            self._refuse_what_production_must_not_have()
+        for origin in self.csrf_trusted_origins:
+            if "://" not in origin:
+                self._problem(f"CSRF_TRUSTED_ORIGINS: {origin!r} has no scheme. Write https://{origin}.")
+        if self._problems:
+            raise EnvironmentRefused(self._problems)
+
+    # Reading one variable
+
+    def _text(self, variable: str) -> str:
+        return self._environ.get(variable, "").strip()
+
+    def _problem(self, text: str) -> None:
+        self._problems.append(text)
+
+    def _list(self, variable: str) -> list[str]:
+        return [item.strip() for item in self._text(variable).split(",") if item.strip()]
+
+    def _boolean(self, variable: str, *, default: bool) -> bool:
+        text = self._text(variable).lower()
+        if not text:
+            return default
+        if text in ("1", "true", "yes", "on"):
+            return True
+        if text in ("0", "false", "no", "off"):
+            return False
+        self._problem(f"{variable}={text!r} is neither true nor false. Set it to true or false.")
+        return default
+
+    def _integer(self, variable: str, default: int, minimum: int, maximum: int) -> int:
+        text = self._text(variable)
+        if not text:
+            return default
+        if text.isascii() and text.isdigit() and minimum <= int(text) <= maximum:
+            return int(text)
+        self._problem(f"{variable}={text!r} is not a whole number from {minimum} to {maximum}.")
+        return default
+
+    def _choice(
+        self, variable: str, default: str, choices: tuple[str, ...], normalise: Callable[[str], str] = str.lower
+    ) -> str:
+        text = normalise(self._text(variable))
+        if not text:
+            return default
+        if text in choices:
+            return text
+        self._problem(f"{variable}={text!r} is not one of {', '.join(choices)}.")
+        return default
+
+    # The database
+
+    def _database(self) -> Database:
+        url, host = self._text("DATABASE_URL"), self._text("DB_HOST")
+        if url and host:
+            self._problem(
+                "Both DATABASE_URL and DB_HOST are set, and they could name two databases. Unset one of them."
+            )
+        if url:
+            database = self._database_from_url("DATABASE_URL", url)
+        elif host:
+            database = Database(
+                host=host,
+                port=str(self._integer("DB_PORT", 5432, 1, 65535)),
+                name=self._text("DB_NAME") or "rupaya",
+                user=self._text("DB_USER") or "rupaya",
+                # Not stripped: a password may well begin or end with a space.
+                password=self._environ.get("DB_PASSWORD", ""),
+                options={},
+            )
+        else:
+            if self.is_production:
+                self._problem(
+                    "Neither DATABASE_URL nor DB_HOST is set. Set one of them to the PostgreSQL that this service uses."
+                )
+            return local_database()
+        self._apply_ssl(database)
+        database.options.setdefault("connect_timeout", str(DEFAULT_CONNECT_TIMEOUT_S))
+        return database
+
+    def _database_from_url(self, variable: str, url: str) -> Database:
+        """Parse a URL such as ``postgresql://user:password@host:5432/name?sslmode=require``.
+
+        The password may hold any character but a literal ``%`` followed by two hexadecimal digits, which must be
+        written percent-encoded, as URLs demand: the user part ends at the *last* ``@``.
+        """
+        scheme, separator, rest = url.partition("://")
+        if not separator or scheme not in ("postgres", "postgresql"):
+            self._problem(f"{variable} does not begin with postgresql://. Only PostgreSQL is supported.")
+            return Database(host="", port="", name="", user="", password="", options={})
+        user_part, _, address = rest.rpartition("@")
+        user, _, password = user_part.partition(":")
+        location, _, query = address.partition("?")
+        hosts, _, name = location.partition("/")
+        host_list, port_list = [], []
+        for item in hosts.split(","):
+            if item.startswith("["):
+                item_host, _, item_port = item[1:].partition("]")
+                item_port = item_port.removeprefix(":")
+            else:
+                item_host, _, item_port = item.partition(":")
+            if item_port and not (item_port.isdigit() and 0 < int(item_port) < 65536):
+                self._problem(f"{variable}: the port is not a whole number from 1 to 65535.")
+            host_list.append(unquote(item_host))
+            port_list.append(item_port or "5432")
+        options = dict(parse_qsl(query, keep_blank_values=True))
+        host = options.pop("host", "") or ",".join(host_list)
+        port = options.pop("port", "") or ",".join(port_list)
+        database = Database(
+            host=host,
+            port=port,
+            name=options.pop("dbname", "") or unquote(name),
+            user=options.pop("user", "") or unquote(user),
+            password=options.pop("password", "") or unquote(password),
+            options=options,
+        )
+        if not database.name:
+            self._problem(f"{variable} names no database. End it with /NAME.")
+        for key in sorted(set(options) - LIBPQ_PARAMETERS):
+            self._problem(f"{variable}: {key!r} is not a connection parameter of PostgreSQL. Remove it.")
+        if options.get("sslmode", "disable") not in SSL_MODES:
+            self._problem(f"{variable}: sslmode is not one of {', '.join(SSL_MODES)}.")
+        return database
+
+    def _apply_ssl(self, database: Database) -> None:
+        root_certificate = self._text("DB_SSL_ROOT_CERT")
+        if root_certificate and not Path(root_certificate).is_file():
+            self._problem(f"DB_SSL_ROOT_CERT={root_certificate!r} is not a file that can be read.")
+        wanted = self._boolean("DB_SSL", default=self.is_production or not is_local_host(database.host))
+        if "sslmode" in database.options:
+            return
+        if not wanted:
+            # A root certificate in the user's home would otherwise turn "prefer" into a surprise.
+            database.options["sslmode"] = "disable" if self._text("DB_SSL") else "prefer"
+        elif root_certificate:
+            database.options |= {"sslmode": "verify-full", "sslrootcert": root_certificate}
+        else:
+            database.options["sslmode"] = "require"
+
+    # Production
+
+    def _refuse_what_production_must_not_have(self) -> None:
+        if self.debug:
+            self._problem("DEBUG is true in production; it would show settings and data to anyone. Unset it.")
+        if not self._text("SECRET_KEY"):
+            self._problem(
+                "SECRET_KEY is not set. Set it to a long random text: "
+                "python -c 'import secrets; print(secrets.token_urlsafe(50))'"
+            )
+        elif (
+            self.secret_key == DEVELOPMENT_SECRET_KEY
+            or self.secret_key.startswith("django-insecure-")
+            or len(self.secret_key) < SECRET_KEY_MIN_LENGTH
+            or len(set(self.secret_key)) < 5
+        ):
+            self._problem(
+                f"SECRET_KEY is a default or too weak. Set {SECRET_KEY_MIN_LENGTH} random characters or more: "
+                "python -c 'import secrets; print(secrets.token_urlsafe(50))'"
+            )
+        if not self.allowed_hosts:
+            self._problem("ALLOWED_HOSTS is not set. Set it to the names this service is reached by, comma-separated.")
+        if "*" in self.allowed_hosts:
+            self._problem("ALLOWED_HOSTS holds the wildcard '*'. Name each host; probes are answered whatever they send.")
+
+
+def is_local_host(host: str) -> bool:
+    """Whether every one of the (comma-separated) hosts is this machine or a Unix socket."""
+    return all(
+        not item or item.startswith(("/", "@", "127.")) or item in ("localhost", "::1") for item in host.split(",")
+    )
+
+
+def local_data_dir() -> Path:
+    """Where `make run` keeps its embedded PostgreSQL."""
+    return BASE_DIR / ".data" / "postgres"
+
+
+def local_socket_dir() -> Path:
+    """The directory of the embedded PostgreSQL's socket: beside its data, or in /tmp where that path is too long."""
+    beside = BASE_DIR / ".data" / "socket"
+    if len(os.fsencode(beside)) <= SOCKET_DIR_MAX_BYTES:
+        return beside
+    import hashlib
+
+    return Path("/tmp") / f"rupaya-{hashlib.sha256(os.fsencode(beside)).hexdigest()[:16]}"
+
+
+def local_database() -> Database:
+    """The embedded PostgreSQL that `make run` starts."""
+    return Database(
+        host=str(local_socket_dir()), port="5432", name="rupaya", user="rupaya", password="", options={"connect_timeout": "5"}
+    )
+
+
+def load() -> Environment:
+    """Read the environment of this process.
+
+    Raises:
+        EnvironmentRefused: if any variable holds what this process must not start with.
+    """
+    return Environment(os.environ)

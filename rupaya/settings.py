@@ -1,0 +1,124 @@
+"""One settings file for every environment, built from `rupaya.environment`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rupaya import environment, logs
+
+env = environment.load()
+
+BASE_DIR = environment.BASE_DIR
+DEBUG = env.debug
+SECRET_KEY = env.secret_key
+ALLOWED_HOSTS = env.allowed_hosts
+CSRF_TRUSTED_ORIGINS = env.csrf_trusted_origins
+RUPAYA_ENV = env.name
+RELEASE = env.release
+GIT_SHA = env.git_sha
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "health_check",
+    "accounts",
+    "transactions",
+]
+
+MIDDLEWARE = [
+    # First, so that probes meet no host check, redirect, session or login.
+    "rupaya.health.middleware.ProbeMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "rupaya.urls"
+WSGI_APPLICATION = "rupaya.wsgi.application"
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        "HOST": env.database.host,
+        "PORT": env.database.port,
+        "NAME": env.database.name,
+        "USER": env.database.user,
+        "PASSWORD": env.database.password,
+        "OPTIONS": dict(env.database.options),
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_USER_MODEL = "accounts.User"
+# bcrypt alone, in its plain form: other backends read and write `users.password_hash` with their own bcrypt.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.BCryptPasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+    {"NAME": "accounts.validators.MaximumBytesValidator"},
+]
+SILENCED_SYSTEM_CHECKS = [
+    # E-mail addresses are unique without regard to case by an expression index, which these two checks cannot see.
+    "auth.E003",
+    "auth.W004",
+]
+
+PHONENUMBER_DB_FORMAT = "E164"
+PHONENUMBER_DEFAULT_FORMAT = "E164"
+PHONENUMBER_DEFAULT_REGION = "IN"
+
+LANGUAGE_CODE = "en"
+USE_I18N = False
+# Worker logs would otherwise differ from the master's, and people compare times across tables.
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if env.is_production
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+# Outside production nobody has collected the static files: serve them from where the apps keep them.
+WHITENOISE_USE_FINDERS = not env.is_production
+
+if env.is_production:
+    SECURE_SSL_REDIRECT = True
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_HSTS_SECONDS = 365 * 24 * 3600
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+
+LOGGING = logs.logging_config(env)
