@@ -1,0 +1,46 @@
+"""The container's own health check, ``python -m rupaya.health.command``: the image has no curl, and needs none.
+
+It asks for liveness, not readiness, and imports no Django: it starts every few seconds, on the service's own CPU.
+"""
+
+from __future__ import annotations
+
+import http.client
+import sys
+
+from rupaya import environment
+
+PATH = "/health/live"
+# Shorter than the three seconds after which the container runtime kills the check, and with it the reason.
+TIMEOUT_S = 2.5
+
+
+def unhealthy_reason(port: int) -> str:
+    """Why the server on this machine's `port` is not alive; empty if it is."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", PATH, headers={"Connection": "close"})
+        status = connection.getresponse().status
+    except TimeoutError:
+        return f"no answer within {TIMEOUT_S:g} s"
+    except (OSError, http.client.HTTPException) as error:
+        return str(error) or type(error).__name__
+    finally:
+        connection.close()
+    return "" if status == 200 else f"it answered {status}"
+
+
+def main() -> int:
+    """Print the verdict, for the container's health log; 0 is healthy, 1 is not."""
+    try:
+        port = environment.load().port
+    except environment.EnvironmentRefused as refused:
+        print(refused)
+        return 1
+    reason = unhealthy_reason(port)
+    print(f"http://127.0.0.1:{port}{PATH}: {reason or 'alive'}")
+    return 1 if reason else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""Containers of the production image, hardened as they are in production, and the questions that tests ask of them."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.image.engine import Engine
+
+SECRET_KEY = "image-test-only-Zk3vQ9w1Xr7Lm2Np8Ty5Ub4Hc6Gd0Fe-do-not-use"
+SOCKET_DIR = "/run/postgresql"
+# What ECS and compose.yaml run it with: it may write nothing but /tmp, and become nothing that it is not.
+HARDENING = ("--read-only", "--tmpfs=/tmp", "--cap-drop=all", "--security-opt=no-new-privileges")
+START_TIMEOUT_S = 30
+
+
+@dataclass
+class Response:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> dict[str, object]:
+        return dict(json.loads(self.body))
+
+
+@dataclass
+class Container:
+    """A container, running or ended, that is to serve on `port` of this machine."""
+
+    engine: Engine
+    name: str
+    port: int
+    started_at: float = field(default_factory=time.monotonic)
+
+    def get(self, path: str, headers: dict[str, str] | None = None) -> Response:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("GET", path, headers={"Host": "localhost"} | (headers or {}))
+            response = connection.getresponse()
+            return Response(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+        finally:
+            connection.close()
+
+    def wait_until_ready(self) -> float:
+        """Poll readiness until it is 200; returns the seconds since the container was started."""
+        answer = "nothing"
+        while self.age_s() < START_TIMEOUT_S:
+            try:
+                response = self.get("/health/ready")
+            except (OSError, http.client.HTTPException) as error:
+                answer = str(error)
+                if not self.is_running():
+                    break
+            else:
+                if response.status == 200:
+                    return self.age_s()
+                answer = f"{response.status} {response.body.decode()}"
+            time.sleep(0.02)
+        pytest.fail(f"The container did not become ready: {answer}\n{self.logs()[-4000:]}")
+
+    def age_s(self) -> float:
+        return time.monotonic() - self.started_at
+
+    def is_running(self) -> bool:
+        return self.engine("inspect", "--format={{.State.Running}}", self.name).strip() == "true"
+
+    def is_listening(self) -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def execute(self, *command: str) -> str:
+        """Run a command in it and return what that prints."""
+        return self.engine("exec", self.name, *command)
+
+    def exit_status(self) -> int:
+        """Wait for its end."""
+        return int(self.engine("wait", self.name).strip())
+
+    def logs(self) -> str:
+        """What it printed, to either stream."""
+        return subprocess.run(
+            [self.engine.program, "logs", self.name],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        ).stdout
+
+
+StartContainer = Callable[..., Container]
+
+
+@contextlib.contextmanager
+def started_containers(engine: Engine, image: str, socket_dir: Path) -> Iterator[StartContainer]:
+    """Gives a function that starts containers, and removes them all at the end."""
+    names: list[str] = []
+
+    def start(
+        database: str, *, command: tuple[str, ...] = (), options: tuple[str, ...] = (), **variables: str | None
+    ) -> Container:
+        """Start a container in production mode on a database; variables that are None are left out."""
+        name = f"rupaya-image-test-{uuid.uuid4().hex[:8]}"
+        port = free_port()
+        environment = {
+            "SECRET_KEY": SECRET_KEY,
+            "ALLOWED_HOSTS": "localhost",
+            "DATABASE_URL": f"postgresql://rupaya@/{database}?host={SOCKET_DIR}&sslmode=disable",
+            "PORT": str(port),
+        } | variables
+        arguments = [f"--env={key}={value}" for key, value in environment.items() if value is not None]
+        names.append(name)
+        container = Container(engine, name, port)
+        engine(
+            "run", "--detach", f"--name={name}", "--network=host", f"--volume={socket_dir}:{SOCKET_DIR}",
+            *HARDENING, *arguments, *options, image, *command,
+        )  # fmt: skip
+        return container
+
+    try:
+        yield start
+    finally:
+        if names:
+            engine.remove(names)
+
+
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return int(server.getsockname()[1])
