@@ -33,6 +33,10 @@ run: $(VENV)/.test  ## Migrate and serve on PORT (8000), with an embedded Postgr
 test: $(VENV)/.test  ## Run the whole test suite; ARGS="-k name" to choose
 	$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: image-test
+image-test: $(VENV)/.test  ## Build the production image and test it from outside, with docker or podman
+	$(BIN)/python -m pytest --no-cov -m image tests/image $(ARGS)
+
 .PHONY: lint
 lint: $(VENV)/.dev  ## Check style, types, imports, shell, Dockerfile and migrations
 	$(BIN)/ruff check .
