@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from phonenumber_field.modelfields import PhoneNumberField
+from phonenumber_field.modelfields import PhoneNumberField  # type: ignore[import-untyped]
 
 UNUSABLE_PASSWORD = "!"  # noqa: S105 - Django's mark for "no password", never a hash
 BCRYPT_PREFIX = "bcrypt$"
@@ -35,6 +36,14 @@ class BcryptHashField(TextField):
     ============================  =====================
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "null": True, "default": UNUSABLE_PASSWORD})
+
+    def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
+        name, path, args, kwargs = super().deconstruct()
+        del kwargs["null"], kwargs["default"]
+        return name, path, args, kwargs
+
     def from_db_value(self, value: str | None, expression: object, connection: BaseDatabaseWrapper) -> str:
         return UNUSABLE_PASSWORD if value is None else BCRYPT_PREFIX + value
 
@@ -48,7 +57,7 @@ class BcryptHashField(TextField):
         return encoded.removeprefix(BCRYPT_PREFIX)
 
 
-class E164PhoneNumberField(PhoneNumberField):
+class E164PhoneNumberField(PhoneNumberField):  # type: ignore[misc]  # the library has no types
     """A phone number that reaches the database in E.164 form or not at all.
 
     The library's own field writes what it cannot understand as it came; this one raises ValidationError on every path

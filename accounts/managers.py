@@ -24,7 +24,7 @@ class UserManager(BaseUserManager["User"]):
     def get_queryset(self) -> models.QuerySet[User]:
         # Django's own code filters users by `is_active` (with_perm, the password reset form): let it.
         active = ExpressionWrapper(Q(account_status="active"), output_field=BooleanField())
-        return super().get_queryset().alias(is_active=active)
+        return super().get_queryset().alias(is_active=active)  # type: ignore[no-redef]  # the model's is a property
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
         """Make a user; without a password, one who signs in elsewhere.
@@ -85,9 +85,6 @@ class ExpiringQuerySet(models.QuerySet[M]):
 
 class RevokedTokenManager(models.Manager["RevokedToken"]):
     """Revokes tokens, and tells whether one is revoked."""
-
-    def get_queryset(self) -> ExpiringQuerySet[RevokedToken]:
-        return ExpiringQuerySet(self.model, using=self._db)
 
     def revoke(self, token_id: uuid.UUID | str, user: User, token_type: str, expires_at: datetime) -> None:
         """Revoke a token until it expires by itself; to revoke it once more changes nothing.

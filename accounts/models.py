@@ -22,7 +22,7 @@ from django.db.models.functions import Lower
 from uuid_utils.compat import uuid7
 
 from accounts.fields import BCRYPT_PATTERN, E164_PATTERN, UNUSABLE_PASSWORD, BcryptHashField, E164PhoneNumberField
-from accounts.managers import ExpiringQuerySet, RevokedTokenManager, UserManager
+from accounts.managers import RevokedTokenManager, UserManager
 from accounts.validators import MaximumBytesValidator, fits_bcrypt
 
 
@@ -43,7 +43,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     id = models.UUIDField(primary_key=True, db_column="user_id", default=uuid7, db_default=RandomUUID(), editable=False)
     email = models.EmailField(max_length=255)
     email_verified = models.BooleanField(default=False, db_default=False)
-    password = BcryptHashField(db_column="password_hash", max_length=255, null=True, default=UNUSABLE_PASSWORD)
+    password = BcryptHashField(db_column="password_hash", max_length=255)
     name = models.CharField(max_length=255, null=True, blank=True)
     phone_number = E164PhoneNumberField(max_length=20, null=True, blank=True)
     phone_verified = models.BooleanField(default=False, db_default=False)
@@ -135,10 +135,10 @@ class User(AbstractBaseUser, PermissionsMixin):
         # Not Django's random text: the database keeps NULL, and a session must not end because that reads differently.
         self.password = UNUSABLE_PASSWORD
 
-    def check_password(self, raw_password: str) -> bool:
+    def check_password(self, raw_password: str | None) -> bool:
         return fits_bcrypt(raw_password) and super().check_password(raw_password)
 
-    async def acheck_password(self, raw_password: str) -> bool:
+    async def acheck_password(self, raw_password: str | None) -> bool:
         return fits_bcrypt(raw_password) and await super().acheck_password(raw_password)
 
 
@@ -182,8 +182,6 @@ class PhoneOTP(models.Model):
     expires_at = models.DateTimeField()
     attempt_count = models.IntegerField(default=0, db_default=0)
     created_at = models.DateTimeField(db_default=TransactionNow(), editable=False)
-
-    objects = ExpiringQuerySet["PhoneOTP"].as_manager()
 
     class Meta:
         db_table = "phone_otps"

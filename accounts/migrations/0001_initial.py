@@ -48,7 +48,7 @@ class Migration(migrations.Migration):
                 ("email_verified", models.BooleanField(db_default=False, default=False)),
                 (
                     "password",
-                    accounts.fields.BcryptHashField(db_column="password_hash", default="!", max_length=255, null=True),
+                    accounts.fields.BcryptHashField(db_column="password_hash", max_length=255),
                 ),
                 ("name", models.CharField(blank=True, max_length=255, null=True)),
                 ("country_code", models.CharField(db_default="IN", default="IN", max_length=2)),
