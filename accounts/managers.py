@@ -13,7 +13,7 @@ from django.db.models import BooleanField, ExpressionWrapper, Q, Value
 from django.db.models.functions import Lower
 
 if TYPE_CHECKING:
-    from accounts.models import RevokedToken, User
+    from accounts.models import RevokedToken, User  # noqa: F401 - ruff does not see the first one's use in quotes
 
 M = TypeVar("M", bound=models.Model)
 

@@ -22,7 +22,8 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="count, and delete nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        tokens, codes = ExpiringQuerySet(RevokedToken), ExpiringQuerySet(PhoneOTP)
+        tokens: ExpiringQuerySet[RevokedToken] = ExpiringQuerySet(RevokedToken)
+        codes: ExpiringQuerySet[PhoneOTP] = ExpiringQuerySet(PhoneOTP)
         if options["dry_run"]:
             verb, token_count, code_count = "Would delete", tokens.expired().count(), codes.expired().count()
         else:
