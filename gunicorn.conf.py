@@ -1,4 +1,7 @@
-"""The server's settings; gunicorn finds this file by itself. It runs no system checks, so it refuses what they would."""
+"""The server's settings; gunicorn finds this file by itself.
+
+It runs no system checks, so what production must not have is refused here.
+"""
 
 import sys
 from pathlib import Path
@@ -27,7 +30,15 @@ timeout = 60
 max_requests = 10_000
 max_requests_jitter = 1_000
 # Heartbeats of workers must not wait for a disk.
-worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
+_memory = Path("/dev/shm")  # noqa: S108 - gunicorn makes files there that only it can open
+worker_tmp_dir = str(_memory) if _memory.is_dir() else None
 control_socket_disable = True
 accesslog = "-"
 logconfig_dict = logs.logging_config(env)
+
+
+def post_worker_init(worker: object) -> None:
+    """Ask the database from the first moment, so that the first probe has an answer to read."""
+    from rupaya.health.sampler import sampler
+
+    sampler.ensure_started()

@@ -17,17 +17,19 @@ ENVIRONMENTS = ("development", "test", "production")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LOG_FORMATS = ("text", "json")
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-DEVELOPMENT_SECRET_KEY = "development-only-and-therefore-not-a-secret"
+DEVELOPMENT_SECRET_KEY = "development-only-and-therefore-not-a-secret"  # noqa: S105 - as it says
 SECRET_KEY_MIN_LENGTH = 50  # as Django's security.W009
 DEFAULT_CONNECT_TIMEOUT_S = 5
 
 # What libpq takes in a connection URL and what makes sense for this service to be told.
 LIBPQ_PARAMETERS = frozenset(
-    """application_name channel_binding client_encoding connect_timeout gssencmode keepalives
-    keepalives_count keepalives_idle keepalives_interval load_balance_hosts options passfile
-    require_auth service sslcert sslcertmode sslcrl sslcrldir sslkey sslmode sslnegotiation
-    sslpassword sslrootcert sslsni ssl_min_protocol_version ssl_max_protocol_version
-    target_session_attrs tcp_user_timeout""".split()
+    (
+        "application_name channel_binding client_encoding connect_timeout gssencmode keepalives "
+        "keepalives_count keepalives_idle keepalives_interval load_balance_hosts options passfile "
+        "require_auth service sslcert sslcertmode sslcrl sslcrldir sslkey sslmode sslnegotiation "
+        "sslpassword sslrootcert sslsni ssl_min_protocol_version ssl_max_protocol_version "
+        "target_session_attrs tcp_user_timeout"
+    ).split(" ")
 )
 # A Unix socket's path must fit in sockaddr_un (108 bytes on Linux, 104 on macOS), its file name included.
 SOCKET_DIR_MAX_BYTES = 80
@@ -47,9 +49,7 @@ class EnvironmentRefused(Exception):
 class Database:
     """One PostgreSQL address, in libpq's terms."""
 
-    def __init__(
-        self, *, host: str, port: str, name: str, user: str, password: str, options: dict[str, str]
-    ) -> None:
+    def __init__(self, *, host: str, port: str, name: str, user: str, password: str, options: dict[str, str]) -> None:
         self.host = host
         self.port = port
         self.name = name
@@ -61,6 +61,17 @@ class Database:
     def address(self) -> str:
         """Host, port and database name, for messages: never the user's password."""
         return f"{self.host or 'localhost'}:{self.port or '5432'}/{self.name}"
+
+    def django_settings(self) -> dict[str, object]:
+        """The entries of a Django DATABASES setting that say where the database is."""
+        return {
+            "HOST": self.host,
+            "PORT": self.port,
+            "NAME": self.name,
+            "USER": self.user,
+            "PASSWORD": self.password,
+            "OPTIONS": dict(self.options),
+        }
 
     def connect_kwargs(self) -> dict[str, str]:
         """Keyword arguments for `psycopg2.connect`, the empty ones left out."""
@@ -102,6 +113,8 @@ class Environment:
 
         self.uses_local_database = not (self._text("DATABASE_URL") or self._text("DB_HOST"))
         self.database = self._database()
+        self.migration_database = self._migration_database()
+        self.migrate = {key: value for key, value in environ.items() if key.startswith("MIGRATE_")}
 
         if self.is_production:
             self._refuse_what_production_must_not_have()
@@ -181,6 +194,21 @@ class Environment:
             return local_database()
         self._apply_ssl(database)
         database.options.setdefault("connect_timeout", str(DEFAULT_CONNECT_TIMEOUT_S))
+        return database
+
+    def _migration_database(self) -> Database | None:
+        """The address that migrations use instead: direct where the other is a pooler, or the owner's."""
+        url = self._text("MIGRATION_DATABASE_URL")
+        if not url:
+            return None
+        database = self._database_from_url("MIGRATION_DATABASE_URL", url)
+        self._apply_ssl(database)
+        database.options.setdefault("connect_timeout", str(DEFAULT_CONNECT_TIMEOUT_S))
+        if database.name and database.name != self.database.name:
+            self._problem(
+                f"MIGRATION_DATABASE_URL names the database {database.name!r}, but the service uses "
+                f"{self.database.name!r}. Migrations would go to another database than the service's: name the same."
+            )
         return database
 
     def _database_from_url(self, variable: str, url: str) -> Database:
@@ -265,7 +293,7 @@ class Environment:
         if not self.allowed_hosts:
             self._problem("ALLOWED_HOSTS is not set. Set it to the names this service is reached by, comma-separated.")
         if "*" in self.allowed_hosts:
-            self._problem("ALLOWED_HOSTS holds the wildcard '*'. Name each host; probes are answered whatever they send.")
+            self._problem("ALLOWED_HOSTS holds the wildcard '*'. Name each host; probes need none.")
 
 
 def is_local_host(host: str) -> bool:
@@ -287,13 +315,18 @@ def local_socket_dir() -> Path:
         return beside
     import hashlib
 
-    return Path("/tmp") / f"rupaya-{hashlib.sha256(os.fsencode(beside)).hexdigest()[:16]}"
+    return Path("/tmp") / f"rupaya-{hashlib.sha256(os.fsencode(beside)).hexdigest()[:16]}"  # noqa: S108 - made 0700 by its owner
 
 
 def local_database() -> Database:
     """The embedded PostgreSQL that `make run` starts."""
     return Database(
-        host=str(local_socket_dir()), port="5432", name="rupaya", user="rupaya", password="", options={"connect_timeout": "5"}
+        host=str(local_socket_dir()),
+        port="5432",
+        name="rupaya",
+        user="rupaya",
+        password="",
+        options={"connect_timeout": "5"},
     )
 
 

@@ -137,9 +137,9 @@ class LocalPostgres:
 
     def _create_database(self) -> None:
         """Give the service a role and a database of its own, as it has in production."""
-        if self.psql(f"SELECT 1 FROM pg_roles WHERE rolname = '{OWNER}'") != "1":
+        if self.psql(f"SELECT 1 FROM pg_roles WHERE rolname = '{OWNER}'") != "1":  # noqa: S608 - constants
             self.psql(f"CREATE ROLE {OWNER} LOGIN CREATEDB")
-        if self.psql(f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'") != "1":
+        if self.psql(f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'") != "1":  # noqa: S608 - constants
             self.psql(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
 
     def _pg_ctl(self, *arguments: str) -> subprocess.CompletedProcess[str]:

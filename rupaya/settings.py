@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rupaya import environment, logs
+from rupaya.installed_apps import INSTALLED_APPS as INSTALLED_APPS
 
 env = environment.load()
 
@@ -16,18 +17,6 @@ CSRF_TRUSTED_ORIGINS = env.csrf_trusted_origins
 RUPAYA_ENV = env.name
 RELEASE = env.release
 GIT_SHA = env.git_sha
-
-INSTALLED_APPS = [
-    "django.contrib.admin",
-    "django.contrib.auth",
-    "django.contrib.contenttypes",
-    "django.contrib.sessions",
-    "django.contrib.messages",
-    "django.contrib.staticfiles",
-    "health_check",
-    "accounts",
-    "transactions",
-]
 
 MIDDLEWARE = [
     # First, so that probes meet no host check, redirect, session or login.
@@ -61,19 +50,20 @@ TEMPLATES: list[dict[str, Any]] = [
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
         "ENGINE": "django.db.backends.postgresql",
-        "HOST": env.database.host,
-        "PORT": env.database.port,
-        "NAME": env.database.name,
-        "USER": env.database.user,
-        "PASSWORD": env.database.password,
-        "OPTIONS": dict(env.database.options),
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
+        **env.database.django_settings(),
     }
 }
+# The direct address beside a pooler, perhaps with the owner's credentials: `migrate` alone uses it.
+MIGRATION_DATABASE = env.migration_database.django_settings() if env.migration_database else None
+# MIGRATE_LOCK_WAIT_S and its like, as the environment has them; `rupaya.migrator.conf` knows their meaning.
+globals().update(env.migrate)
+
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["accounts.backends.BcryptBackend"]
 # bcrypt alone, in its plain form: other backends read and write `users.password_hash` with their own bcrypt.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.BCryptPasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [

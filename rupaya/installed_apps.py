@@ -1,0 +1,14 @@
+"""The installed apps, in a module of their own: the early exit of `migrate` reads them without loading Django."""
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "health_check",
+    "rupaya.migrator",
+    "accounts",
+    "transactions",
+]

@@ -1,0 +1,160 @@
+"""A release of the service, run as a container runs it: the real entrypoint.sh, gunicorn, and HTTP from outside."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parents[2]
+RELEASE_FILES = ("manage.py", "gunicorn.conf.py", "entrypoint.sh", "rupaya", "accounts", "transactions")
+START_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True)
+class Response:
+    """An HTTP response, read whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def copy_release(destination: Path) -> Path:
+    """Copy the code as an image holds it, for a test to turn into an older or newer release."""
+    for name in RELEASE_FILES:
+        source = PROJECT / name
+        if source.is_dir():
+            shutil.copytree(source, destination / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            destination.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, destination / name)
+    return destination
+
+
+def release_environment(tree: Path, **variables: str) -> dict[str, str]:
+    """The environment of a container that holds `tree`."""
+    env = {key: value for key, value in os.environ.items() if key in ("DATABASE_URL", "HOME", "LANG")}
+    if tree == PROJECT:  # only this tree's lines count for coverage
+        env |= {key: value for key, value in os.environ.items() if key.startswith("COVERAGE_")}
+    env["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return env | {"RUPAYA_ENV": "test", "PYTHONUNBUFFERED": "1", "WEB_CONCURRENCY": "1"} | variables
+
+
+def manage(tree: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run `manage.py` of a release."""
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=tree,
+        env=release_environment(tree, **variables),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+class Service:
+    """`entrypoint.sh gunicorn rupaya.wsgi` in a process group of its own; a context manager that always ends it."""
+
+    def __init__(
+        self,
+        tree: Path = PROJECT,
+        command: Sequence[str] = ("./entrypoint.sh", "gunicorn", "rupaya.wsgi"),
+        **variables: str,
+    ) -> None:
+        self.port = free_port()
+        self.tree = tree
+        self._output_path = Path(os.environ.get("TMPDIR", "/tmp")) / f"rupaya-service-{os.getpid()}-{self.port}.log"
+        self._output = self._output_path.open("wb")
+        self.process = subprocess.Popen(
+            command,
+            cwd=tree,
+            env=release_environment(tree, PORT=str(self.port), **variables),
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        if self.process.poll() is None:
+            self.signal(signal.SIGKILL)
+            self.process.wait(10)
+        self._output.close()
+        self._output_path.unlink()
+
+    @property
+    def output(self) -> str:
+        """Everything written so far, as the log collector sees it."""
+        return self._output_path.read_text()
+
+    def signal(self, number: int) -> None:
+        """Signal the whole group, as dumb-init does."""
+        os.killpg(self.process.pid, number)
+
+    def request(self, path: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> Response:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request(method, path, headers=dict(headers or {}))
+            response = connection.getresponse()
+            return Response(response.status, response.headers, response.read())
+        finally:
+            connection.close()
+
+    def wait_until_ready(self) -> Response:
+        """Poll readiness; fails with the output if the service ends or takes too long."""
+        response = self.poll("/health/ready", lambda response: response.status == 200)
+        assert response is not None, f"not ready after {START_TIMEOUT_S} s:\n{self.output}"
+        return response
+
+    def poll(self, path: str, accept: Any, timeout_s: float = START_TIMEOUT_S) -> Response | None:
+        """Ask until `accept(response)` holds; None after `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.output}"
+            try:
+                response = self.request(path)
+            except OSError:
+                pass
+            else:
+                if accept(response):
+                    return response
+            time.sleep(0.05)
+        return None
+
+    def wait_until_ended(self, timeout_s: float = START_TIMEOUT_S) -> int:
+        """The exit status; asserts all along that the port stays closed."""
+        deadline = time.monotonic() + timeout_s
+        while self.process.poll() is None:
+            assert time.monotonic() < deadline, f"still running after {timeout_s} s:\n{self.output}"
+            assert not self.port_is_open(), f"the port was opened:\n{self.output}"
+            time.sleep(0.02)
+        return self.process.returncode
+
+    def port_is_open(self) -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+def free_port() -> int:
+    """A TCP port that nothing listens on."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return int(server.getsockname()[1])

@@ -1,0 +1,140 @@
+"""Probes and the status page, asked over HTTP as a load balancer and a person would."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.conftest import with_server
+from tests.server.service import PROJECT, Service, manage
+
+GOOD_SECRET = "k3Jx-9vQ_pL2mZ8rT5wY1uB7nC4hD6gF0sA_eXoViMtRqWzKbN"
+
+
+@pytest.fixture
+def production(database_url: str) -> Iterator[Service]:
+    """The service as production runs it, but for TLS to the database: the test server speaks none."""
+    with Service(
+        RUPAYA_ENV="production",
+        SECRET_KEY=GOOD_SECRET,
+        ALLOWED_HOSTS="api.example.com",
+        DATABASE_URL=database_url,
+        RELEASE="v7-abc1234",
+        GIT_SHA="abc1234",
+    ) as service:
+        service.wait_until_ready()
+        yield service
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/live/", "/health/ready", "/health/ready/"])
+@pytest.mark.parametrize("host", ["api.example.com", "10.0.3.17:8000", "no such host", ""])
+def test_probes_answer_whatever_the_host_and_never_redirect(production: Service, path: str, host: str) -> None:
+    for method in ("GET", "HEAD"):
+        response = production.request(path, method, {"Host": host})
+
+        assert response.status == 200
+        assert bool(response.body) == (method == "GET")
+    assert production.request(path, "POST").status == 405
+
+
+def test_a_probe_tells_the_release_and_no_secret(production: Service, database_url: str) -> None:
+    response = production.request("/health/ready")
+
+    body = response.json()
+    assert (body["release"], body["git_sha"]) == ("v7-abc1234", "abc1234")
+    assert body["migrations"]["pending"] == body["migrations"]["unknown"] == 0
+    url = urlsplit(database_url)
+    for secret in (GOOD_SECRET, url.path.strip("/"), url.query):
+        assert secret.encode() not in response.body
+
+
+def test_everything_else_is_redirected_to_https_in_production(production: Service) -> None:
+    response = production.request("/admin/login/", headers={"Host": "api.example.com"})
+
+    assert response.status == 301
+    assert response.headers["Location"] == "https://api.example.com/admin/login/"
+
+
+def test_live_stays_and_ready_goes_when_the_database_is_away(database_url: str, server_url: str) -> None:
+    name = urlsplit(database_url).path.strip("/")
+    with Service(DATABASE_URL=database_url) as service:
+        service.wait_until_ready()
+        with_server(server_url, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+        with_server(
+            server_url, f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{name}'"
+        )
+
+        unready = service.poll("/health/ready", lambda response: response.status == 503, timeout_s=10)
+        assert unready is not None
+        assert unready.json()["reason"] == "the database does not answer"
+        assert name.encode() not in unready.body
+        assert service.request("/health/live").status == 200
+
+        with_server(server_url, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+        assert service.wait_until_ready().status == 200
+
+
+def test_ready_goes_when_something_this_code_needs_is_unapplied(database_url: str) -> None:
+    with Service(DATABASE_URL=database_url) as service:
+        service.wait_until_ready()
+        with_server(database_url, "DELETE FROM django_migrations WHERE name = '0004_auth_token_revocation'")
+
+        unready = service.poll("/health/ready", lambda response: response.status == 503, timeout_s=10)
+
+        assert unready is not None
+        assert unready.json()["migrations"]["pending"] == 1
+
+
+def test_the_admin_login_page_has_its_styles(database_url: str) -> None:
+    with Service(DATABASE_URL=database_url) as service:
+        service.wait_until_ready()
+
+        page = service.request("/admin/login/")
+        assert page.status == 200
+        assert b"admin/css/base.css" in page.body
+        assert service.request("/static/admin/css/base.css").status == 200
+
+
+def test_the_status_page_is_for_staff(database_url: str) -> None:
+    with Service(DATABASE_URL=database_url) as service:
+        service.wait_until_ready()
+
+        anonymous = service.request("/health/?format=json")
+        assert (anonymous.status, anonymous.headers["Location"]) == (302, "/admin/login/?next=/health/%3Fformat%3Djson")
+
+        cookie = session_cookie(database_url)
+        page = service.request("/health/", headers={"Cookie": cookie})
+        report = service.request("/health/?format=json", headers={"Cookie": cookie})
+        assert page.status == 200
+        assert report.status == 200
+        assert set(report.json().values()) == {"OK"}
+
+
+def session_cookie(database_url: str) -> str:
+    """Log a new member of staff in, without the form."""
+    script = """
+from django.contrib.auth import get_user_model
+from django.test import Client
+user = get_user_model().objects.create_superuser(email="operator@example.com")
+client = Client()
+client.force_login(user)
+print(client.cookies["sessionid"].value)
+"""
+    made = manage(PROJECT, "shell", "--no-imports", "-c", script, DATABASE_URL=database_url)
+    assert made.returncode == 0, made.stderr
+    return f"sessionid={made.stdout.strip()}"
+
+
+def test_a_command_without_its_development_database_says_how_to_start_it() -> None:
+    environ = {key: "" for key in ("DATABASE_URL", "DB_HOST")}
+    if os.path.exists(PROJECT / ".data" / "socket" / ".s.PGSQL.5432"):  # noqa: PTH110
+        pytest.skip("the development database of this folder is running")
+
+    shown = manage(PROJECT, "showmigrations", RUPAYA_ENV="development", **environ)
+
+    assert shown.returncode == 1
+    assert "Start it with 'make run'" in shown.stderr
+    assert "Traceback" not in shown.stderr
