@@ -17,6 +17,11 @@ def main() -> None:
         print(refused, file=sys.stderr)
         sys.exit(environment.EXIT_CODE_ENVIRONMENT_REFUSED)
 
+    from rupaya.migrator.early import nothing_to_migrate
+
+    if nothing_to_migrate(env, sys.argv[1:]):
+        return
+
     from django.core.management import execute_from_command_line
     from django.db import OperationalError
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -73,7 +74,7 @@ class Database:
             "OPTIONS": dict(self.options),
         }
 
-    def connect_kwargs(self) -> dict[str, str]:
+    def connect_kwargs(self) -> dict[str, Any]:
         """Keyword arguments for `psycopg2.connect`, the empty ones left out."""
         address = {
             "host": self.host,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rupaya import environment, logs
-from rupaya.installed_apps import INSTALLED_APPS as INSTALLED_APPS
+from rupaya.installed_apps import INSTALLED_APPS  # noqa: F401 - a setting like the others
 
 env = environment.load()
 

@@ -11,10 +11,10 @@ from rupaya.health.sampler import MAX_AGE_S, sampler
 
 
 @dataclass
-class Schema(HealthCheck):
+class Schema(HealthCheck):  # type: ignore[misc]  # the library is not typed
     """The database answers and has every migration that this release needs."""
 
-    def run(self) -> None:  # type: ignore[override]  # the library awaits coroutines and runs functions in a thread
+    def run(self) -> None:  # the library awaits coroutines and runs functions in a thread
         sample = sampler.latest()
         if sample.schema is None:
             raise ServiceUnavailable(sample.reason)

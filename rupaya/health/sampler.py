@@ -101,7 +101,7 @@ class Sampler:
             "connect_timeout": CONNECT_TIMEOUT_S,
             "application_name": f"rupaya health {settings.RELEASE}",
         }
-        connection = psycopg2.connect(**parameters)
+        connection: psycopg2.extensions.connection = psycopg2.connect(**parameters)
         connection.autocommit = True
         return connection
 

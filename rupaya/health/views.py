@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponseBase
 from health_check.views import HealthCheckView
 
 
-class StatusView(HealthCheckView):
+class StatusView(HealthCheckView):  # type: ignore[misc]  # the library is not typed
     """HTML, JSON, text and OpenMetrics by Accept header or ``?format=``; who is not staff is sent to log in."""
 
     checks = ("health_check.checks.Database", "rupaya.health.checks.Schema")
@@ -16,4 +16,5 @@ class StatusView(HealthCheckView):
         user = await request.auser()
         if not (user.is_active and user.is_staff):
             return redirect_to_login(request.get_full_path(), "/admin/login/")
-        return await super().dispatch(request, *args, **kwargs)
+        response: HttpResponseBase = await super().dispatch(request, *args, **kwargs)
+        return response

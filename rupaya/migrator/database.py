@@ -1,0 +1,178 @@
+"""The server: waiting for it, the lock connection, and what both connections' sessions must be like."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import psycopg2
+from django.conf import settings
+from django.db import OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg2.extensions import connection as PgConnection  # noqa: N812 - a class, whatever its author named it
+
+from rupaya.migrator.conf import Conf
+from rupaya.migrator.errors import DatabaseUnreachable, EnvironmentUnfit, driver_text
+from rupaya.migrator.output import Output
+from rupaya.migrator.stop import Stop
+
+Connected = TypeVar("Connected")
+
+POLL_S = 0.5
+SAY_EVERY_S = 5.0
+APPLICATION_NAME_MAX_BYTES = 63
+
+# psycopg2 gives connection failures no SQLSTATE, so these few are known by their (English) text: waiting cannot mend
+# them. Where the server speaks another language the wait simply runs its course, with the same exit code.
+_FINAL = re.compile(
+    r"password authentication failed|role \".*\" does not exist|database \".*\" does not exist"
+    r"|no pg_hba\.conf entry|role \".*\" is not permitted to log in|no password supplied"
+    r"|certificate verify failed|server does not support SSL|invalid sslmode|invalid connection option"
+)
+
+
+def task_name() -> str:
+    """What this process is called in the ledger and to other migrators."""
+    return socket.gethostname()
+
+
+def application_name() -> str:
+    """``migrate RELEASE TASK``, as `pg_stat_activity` shows it; PostgreSQL keeps 63 bytes."""
+    return f"migrate {getattr(settings, 'RELEASE', 'unknown')} {task_name()}"[:APPLICATION_NAME_MAX_BYTES]
+
+
+def use_migration_address(connection: BaseDatabaseWrapper) -> None:
+    """Point the working connection at MIGRATION_DATABASE_URL, if there is one.
+
+    Only where it names the database that the connection is about to use: a test runner's scratch database is not it.
+    """
+    direct: dict[str, Any] | None = getattr(settings, "MIGRATION_DATABASE", None)
+    if direct and direct["NAME"] == connection.settings_dict["NAME"] and connection.connection is None:
+        connection.settings_dict.update(direct)
+
+
+def connection_parameters(connection: BaseDatabaseWrapper) -> dict[str, Any]:
+    """What `psycopg2.connect` takes to reach the database of a Django connection."""
+    parameters: dict[str, Any] = dict(connection.get_connection_params())
+    parameters.pop("cursor_factory", None)
+    return parameters | {"application_name": application_name()}
+
+
+def address(parameters: dict[str, Any]) -> str:
+    """Host, port and database, for messages; never the password."""
+    host = parameters.get("host") or "the local socket"
+    return f"{host}:{parameters.get('port') or 5432}/{parameters.get('dbname', '')}"
+
+
+def connect_when_reachable(parameters: dict[str, Any], conf: Conf, stop: Stop, output: Output) -> PgConnection:
+    """A new autocommit connection; see `when_reachable` for what it raises."""
+
+    def connect() -> PgConnection:
+        connection: PgConnection = psycopg2.connect(**parameters)
+        connection.autocommit = True
+        return connection
+
+    return when_reachable(connect, parameters, conf, stop, output)
+
+
+def when_reachable(
+    connect: Callable[[], Connected], parameters: dict[str, Any], conf: Conf, stop: Stop, output: Output
+) -> Connected:
+    """Call `connect` until the server takes the connection, and return what it returns.
+
+    Raises:
+        DatabaseUnreachable: after `MIGRATE_DB_WAIT_S`, or at once if waiting cannot help.
+        Terminated: if told to stop meanwhile.
+    """
+    began = time.monotonic()
+    said = began - SAY_EVERY_S
+    while True:
+        stop.check()
+        try:
+            return connect()
+        except (OperationalError, psycopg2.OperationalError) as error:
+            waited_s = time.monotonic() - began
+            reason = driver_text(error)
+            if _FINAL.search(str(error)):
+                raise DatabaseUnreachable(
+                    f"The database {address(parameters)} refused the connection: {reason}",
+                    "Waiting does not mend this, so nothing was waited for; nothing was changed.",
+                    "Check user, password, database name and TLS in DATABASE_URL or DB_*, then start again.",
+                ) from None
+            if waited_s >= conf.db_wait_s:
+                raise DatabaseUnreachable(
+                    f"The database {address(parameters)} could not be reached within {conf.db_wait_s:g} s: {reason}",
+                    "No server answered there, or it had no connection to spare; nothing was changed.",
+                    "Check that it runs, its address, its security group and its connection limit; "
+                    "MIGRATE_DB_WAIT_S sets how long to wait.",
+                ) from None
+            if time.monotonic() - said >= SAY_EVERY_S:
+                said = time.monotonic()
+                output.say(
+                    f"Waiting for the database {address(parameters)} ({waited_s:.0f} of {conf.db_wait_s:g} s): {reason}"
+                )
+            stop.wait(POLL_S)
+
+
+def prepare_session(connection: PgConnection) -> None:
+    """Let the server notice a dead migrator at once, and never end an idle one.
+
+    By SET and not by start-up options, which poolers reject. `client_connection_check_interval` makes a statement end
+    within a second of its client's death (PostgreSQL 14; without it the backend works on to the statement's end).
+    """
+    wanted = _session_settings(connection.server_version)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT " + ", ".join("set_config(%s, %s, false)" for _ in wanted),
+            [text for pair in wanted.items() for text in pair],
+        )
+
+
+def restore_session(connection: PgConnection) -> None:
+    """Undo `prepare_session` on a connection that others go on using."""
+    with connection.cursor() as cursor:
+        cursor.execute("; ".join(f"RESET {name}" for name in _session_settings(connection.server_version)))
+
+
+def _session_settings(server_version: int) -> dict[str, str]:
+    wanted = {
+        "application_name": application_name(),
+        "idle_in_transaction_session_timeout": "0",
+        "tcp_keepalives_idle": "10",
+        "tcp_keepalives_interval": "5",
+        "tcp_keepalives_count": "3",
+    }
+    if server_version >= 140000:
+        wanted |= {"client_connection_check_interval": "1s", "idle_session_timeout": "0"}
+    if server_version >= 170000:
+        wanted["transaction_timeout"] = "0"
+    return wanted
+
+
+def refuse_unfit_server(connection: PgConnection, parameters: dict[str, Any]) -> None:
+    """Refuse a pooler and a server that cannot be written to.
+
+    Raises:
+        EnvironmentUnfit: naming which it is.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_backend_pid(), pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on'"
+        )
+        backend_pid, is_standby, is_read_only = cursor.fetchone() or (0, False, False)
+    if backend_pid != connection.info.backend_pid:
+        raise EnvironmentUnfit(
+            f"A connection pooler such as PgBouncer stands between this process and {address(parameters)}.",
+            "A pooler may give two migrators one session, and both would hold the same lock; nothing was changed.",
+            "Set MIGRATION_DATABASE_URL to the server's direct address; the service itself may go on using the pooler.",
+        )
+    if is_standby or is_read_only:
+        kind = "a read-only standby" if is_standby else "set to read-only (default_transaction_read_only)"
+        raise EnvironmentUnfit(
+            f"The server {address(parameters)} is {kind}.",
+            "Migrations must be written to the primary; nothing was changed.",
+            "Point DATABASE_URL, DB_HOST or MIGRATION_DATABASE_URL at the primary.",
+        )

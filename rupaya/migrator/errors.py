@@ -1,0 +1,81 @@
+"""One exception a failure class; each knows its exit code, and says what happened, what it means and what to do."""
+
+from __future__ import annotations
+
+from django.core.management.base import CommandError
+
+
+class MigratorError(CommandError):
+    """A failure of `migrate` that a person must be able to act on."""
+
+    exit_code = 1
+
+    def __init__(self, happened: str, meaning: str, remedy: str) -> None:
+        self.happened = happened
+        self.meaning = meaning
+        self.remedy = remedy
+        super().__init__(f"{happened}\n  What it means: {meaning}\n  What to do: {remedy}", returncode=self.exit_code)
+
+
+class DatabaseUnreachable(MigratorError):
+    """The server did not accept a connection in time, refused it for good, or was lost on the way."""
+
+    exit_code = 10
+
+
+class LockWaitExceeded(MigratorError):
+    """Another migrator held the lock for too long."""
+
+    exit_code = 11
+
+
+class TableLocked(MigratorError):
+    """A table lock was not obtained after all retries."""
+
+    exit_code = 12
+
+
+class MigrationFailed(MigratorError):
+    """A migration failed."""
+
+    exit_code = 13
+
+
+class HistoryRefused(MigratorError):
+    """The database's history and this code do not go together."""
+
+    exit_code = 14
+
+
+class FailedBefore(MigratorError):
+    """This same migration failed before, in a way that trying again does not mend."""
+
+    exit_code = 15
+
+
+class EnvironmentUnfit(MigratorError):
+    """The server, the role or the settings do not allow migrating at all."""
+
+    exit_code = 16
+
+
+class Terminated(MigratorError):
+    """The process was told to stop."""
+
+    exit_code = 143
+
+
+def sqlstate(error: BaseException | None) -> str:
+    """The SQLSTATE of the PostgreSQL error behind an exception, or an empty text."""
+    while error is not None:
+        code = getattr(error, "pgcode", None)
+        if code:
+            return str(code)
+        error = error.__cause__
+    return ""
+
+
+def driver_text(error: BaseException) -> str:
+    """The driver's reason on one line, without the lines that repeat or point into the statement."""
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,50 @@
+"""What a migration *is*, so that an edited one can be told from a reformatted one, and a retried one from a new one."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+from pathlib import Path
+
+from django.db.migrations.migration import Migration
+
+
+def source_path(migration: Migration) -> Path | None:
+    """The file that defines a migration, or None where there is none to read."""
+    try:
+        return Path(inspect.getfile(type(migration)))
+    except (TypeError, OSError):
+        return None
+
+
+def file_hash(source: bytes) -> str:
+    """The SHA-256 of a migration's file."""
+    return hashlib.sha256(source).hexdigest()
+
+
+def fingerprint(source: bytes) -> str:
+    """A hash of what a migration's file does: formatting, comments and docstrings leave it as it is.
+
+    It depends on the Python version, whose `ast.dump` it uses: compare within one version only.
+    """
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
+            first = node.body[0]
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                node.body = node.body[1:] or [ast.Pass()]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def migration_hashes(migration: Migration) -> tuple[str, str]:
+    """A migration's fingerprint and file hash; empty texts where there is no source to read."""
+    path = source_path(migration)
+    if path is None or not path.is_file():
+        return "", ""
+    source = path.read_bytes()
+    return fingerprint(source), file_hash(source)

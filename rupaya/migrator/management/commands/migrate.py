@@ -1,0 +1,77 @@
+"""`manage.py migrate`: Django's command, safe to run unattended. It parses and prints; the runner decides."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import CommandError, CommandParser, no_translations
+from django.core.management.commands import migrate
+from django.db import DEFAULT_DB_ALIAS
+
+from rupaya.migrator.output import JsonStream, Output
+from rupaya.migrator.runner import Request, Runner, require_configuration
+
+
+class Command(migrate.Command):
+    """Every option of Django's command keeps its name and meaning; ours come on top."""
+
+    help = (
+        "Brings the database to the schema that this code needs: one migrator at a time, with lock timeouts and "
+        "retries, each migration recorded exactly once. Exit codes: 0 done, 10 database unreachable, 11 another "
+        "migrator held the lock, 12 a table stayed locked, 13 a migration failed, 14 history refused, 15 failed "
+        "before in the same way, 16 environment unfit, 143 terminated."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Django's arguments and our own."""
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--retry-failed",
+            action="store_true",
+            help="Try a migration again that failed before in a way that trying again does not usually mend.",
+        )
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """Run the command, its errors in the format of the log; nonsense in MIGRATE_* has an exit code of its own."""
+        if getattr(settings, "LOG_FORMAT", "text") == "json":
+            self.stderr = JsonStream(options.get("stderr") or sys.stderr)
+            options["stderr"] = None
+        require_configuration()
+        return super().execute(*args, **options)
+
+    @no_translations
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Migrate, or hand `--plan`, `--check` and `--prune` to Django's command."""
+        if options["database"] != DEFAULT_DB_ALIAS:
+            raise CommandError(
+                f"Only the database '{DEFAULT_DB_ALIAS}' is migrated, not '{options['database']}': "
+                "the lock and the record of migrations are kept for one database."
+            )
+        self.verbosity = options["verbosity"]
+        output = Output(
+            self.stdout,
+            self.style,
+            verbosity=options["verbosity"],
+            as_json=getattr(settings, "LOG_FORMAT", "text") == "json",
+        )
+        request = Request(
+            app_label=options["app_label"],
+            migration_name=options["migration_name"],
+            fake=options["fake"],
+            fake_initial=options["fake_initial"],
+            retry_failed=options["retry_failed"],
+            interactive=options["interactive"],
+            run_syncdb=options["run_syncdb"],
+            command="migrate --prune" if options["prune"] else "migrate",
+        )
+        runner = Runner(request, output, self.sync_apps)
+        if options["plan"] or options["check_unapplied"]:
+            with runner.reading():
+                super().handle(*args, **options)
+        elif options["prune"]:
+            with runner.writing():
+                super().handle(*args, **options)
+        else:
+            runner.run()

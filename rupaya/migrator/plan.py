@@ -1,0 +1,151 @@
+"""The code's migrations against the database's: targets, pending, unknown, and histories that do not go together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.apps import apps
+from django.conf import settings
+from django.core.management.base import CommandError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.exceptions import (
+    AmbiguityError,
+    BadMigrationError,
+    CircularDependencyError,
+    InconsistentMigrationHistory,
+    NodeNotFoundError,
+)
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.migration import Migration
+
+from rupaya.migrator import manifest
+from rupaya.migrator.errors import HistoryRefused
+
+Target = tuple[str, str | None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do, and how the database stands to the code."""
+
+    targets: tuple[Target, ...]
+    steps: tuple[tuple[Migration, bool], ...]
+    """Migrations in the order they are to be carried out; True: backwards."""
+    applied: int
+    """Migrations of this code that the database has."""
+    unknown: frozenset[tuple[str, str]]
+    """Migrations that the database has and this code does not."""
+    has_unrecorded_squashes: bool
+    """All that a squashed migration replaces is applied, and the squashed one not yet recorded."""
+    history_is_empty: bool
+    is_complete: bool
+    """Whether carrying it out leaves nothing of this code unapplied."""
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there is anything to carry out or to record."""
+        return bool(self.steps) or self.has_unrecorded_squashes
+
+
+def read_loader(connection: BaseDatabaseWrapper) -> MigrationLoader:
+    """Django's loader with the database's history, checked for consistency.
+
+    Raises:
+        HistoryRefused: if code and history contradict each other or themselves.
+    """
+    try:
+        loader = MigrationLoader(connection)
+        loader.check_consistent_history(connection)
+    except InconsistentMigrationHistory as error:
+        raise HistoryRefused(
+            str(error),
+            "The history says that migrations ran in an order that this code does not allow; nothing was changed.",
+            "If somebody edited django_migrations or faked a migration, mend that entry; "
+            "if dependencies were changed in the code, change them back.",
+        ) from None
+    except (NodeNotFoundError, CircularDependencyError, BadMigrationError) as error:
+        raise HistoryRefused(
+            f"The migrations in this release do not fit together: {error}",
+            "A file is missing, or dependencies form a circle; nothing was changed.",
+            "Build the release from a complete checkout, or mend the dependencies.",
+        ) from None
+    if conflicts := loader.detect_conflicts():
+        names = "; ".join(f"{', '.join(sorted(names))} in {app}" for app, names in conflicts.items())
+        raise HistoryRefused(
+            f"Conflicting migrations: multiple leaf nodes in the migration graph ({names}).",
+            "Two branches each added a migration after the same one; nothing was changed.",
+            "Run 'python manage.py makemigrations --merge', or make one depend on the other, and release again.",
+        )
+    return loader
+
+
+def read_plan(
+    executor: MigrationExecutor, app_label: str | None, migration_name: str | None, *, run_syncdb: bool = False
+) -> Plan:
+    """What `migrate [app_label [migration_name]]` would do now.
+
+    Raises:
+        CommandError: if the arguments name no app or no migration; the texts are Django's.
+    """
+    loader = executor.loader
+    targets = _targets(loader, app_label, migration_name, run_syncdb=run_syncdb)
+    steps = tuple(executor.migration_plan(list(targets)))
+    applied = set(loader.applied_migrations or {})
+    known = set(loader.disk_migrations or {})
+    replaced = {key for migration in loader.replacements.values() for key in migration.replaces}
+    wanted = {key for key in loader.graph.nodes if loader.graph.nodes[key]}
+    will_be_applied = applied | {(step.app_label, step.name) for step, backwards in steps if not backwards}
+    will_be_applied -= {(step.app_label, step.name) for step, backwards in steps if backwards}
+    return Plan(
+        targets=targets,
+        steps=steps,
+        applied=len(applied & known),
+        unknown=frozenset(applied - known - replaced),
+        has_unrecorded_squashes=any(
+            key not in applied and all(replaced_key in applied for replaced_key in migration.replaces)
+            for key, migration in loader.replacements.items()
+        ),
+        history_is_empty=not applied,
+        is_complete=wanted <= will_be_applied,
+    )
+
+
+def code_digest(loader: MigrationLoader) -> str:
+    """The digest by which the early exit knows this code; empty if it could not find the same migrations."""
+    files = manifest.migration_files(settings.INSTALLED_APPS)
+    return manifest.digest(files) if set(files) == set(loader.disk_migrations or {}) else ""
+
+
+def _targets(
+    loader: MigrationLoader, app_label: str | None, migration_name: str | None, *, run_syncdb: bool
+) -> tuple[Target, ...]:
+    if not app_label:
+        return tuple(loader.graph.leaf_nodes())
+    try:
+        apps.get_app_config(app_label)
+    except LookupError as error:
+        raise CommandError(str(error)) from None
+    if run_syncdb:
+        if app_label in loader.migrated_apps:
+            raise CommandError(f"Can't use run_syncdb with app '{app_label}' as it has migrations.")
+        return ()
+    if app_label not in loader.migrated_apps:
+        raise CommandError(f"App '{app_label}' does not have migrations.")
+    if not migration_name:
+        return tuple(key for key in loader.graph.leaf_nodes() if key[0] == app_label)
+    if migration_name == "zero":
+        return ((app_label, None),)
+    try:
+        migration = loader.get_migration_by_prefix(app_label, migration_name)
+    except AmbiguityError:
+        raise CommandError(
+            f"More than one migration matches '{migration_name}' in app '{app_label}'. Please be more specific."
+        ) from None
+    except KeyError:
+        raise CommandError(f"Cannot find a migration matching '{migration_name}' from app '{app_label}'.") from None
+    target = (app_label, migration.name)
+    # A partly applied squashed migration is not in the graph: the last one it replaces stands for it, as in Django.
+    if target not in loader.graph.nodes and target in loader.replacements:
+        target = loader.replacements[target].replaces[-1]
+    return (target,)

@@ -1,0 +1,116 @@
+"""Who blocks a migration, and at which statement it is: sampled while it runs, for afterwards nobody waits."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import connection as PgConnection  # noqa: N812
+
+SAMPLE_EVERY_S = 0.2
+SQL_MAX_CHARACTERS = 400
+
+_LITERALS = re.compile(r"\$(\w*)\$.*?\$\1\$|'(?:[^']|'')*'|\b\d+(?:\.\d+)?\b", re.DOTALL)
+_CONCURRENTLY = re.compile(
+    r"^\s*(CREATE\s+(UNIQUE\s+)?INDEX|DROP\s+INDEX|REINDEX)\b.*\bCONCURRENTLY\b", re.IGNORECASE | re.DOTALL
+)
+
+_BLOCKERS = """
+    SELECT a.pid, a.usename, coalesce(a.application_name, ''), coalesce(a.state, ''),
+           round(extract(epoch FROM clock_timestamp() - a.xact_start)), a.query,
+           (SELECT relation::regclass::text FROM pg_locks
+            WHERE pid = %(pid)s AND NOT granted AND relation IS NOT NULL LIMIT 1)
+    FROM unnest(pg_blocking_pids(%(pid)s)) AS blocker JOIN pg_stat_activity a ON a.pid = blocker
+"""
+
+
+def mask_literals(sql: str) -> str:
+    """A statement on one line, its literals replaced: other people's data does not belong into a log."""
+    return " ".join(_LITERALS.sub("?", sql).split())
+
+
+def one_line(sql: str) -> str:
+    """A statement on one line, shortened."""
+    line = " ".join(sql.split())
+    return line if len(line) <= SQL_MAX_CHARACTERS else line[:SQL_MAX_CHARACTERS] + " …"
+
+
+@dataclass(frozen=True)
+class Blockers:
+    """A table that could not be locked, and a line for each session that holds it."""
+
+    table: str
+    sessions: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.table or 'a lock'}, held by " + "; ".join(self.sessions)
+
+
+class Watch:
+    """Samples the blockers of the working connection, on the lock connection, while a migration runs."""
+
+    def __init__(self, lock_connection: PgConnection) -> None:
+        self._connection = lock_connection
+        self.blockers: Blockers | None = None
+        self.last_sql = ""
+
+    @contextmanager
+    def observing(self, backend_pid: int) -> Iterator[None]:
+        """Sample for as long as the block runs; `blockers` afterwards holds what was last seen, if anything."""
+        self.blockers = None
+        self.last_sql = ""
+        finished = threading.Event()
+        thread = threading.Thread(target=self._sample, args=(backend_pid, finished), name="migrate-watch", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            finished.set()
+            thread.join(SAMPLE_EVERY_S * 5)
+
+    def statement(
+        self, execute: Callable[..., Any], sql: str, parameters: Any, many: bool, context: dict[str, Any]
+    ) -> Any:
+        """Django's execute wrapper: note the statement, and let a concurrent index build wait as long as it must.
+
+        A concurrent build waits for old transactions without blocking anybody; a lock timeout would only break it and
+        leave an INVALID index behind.
+        """
+        self.last_sql = str(sql)
+        connection = context["connection"]
+        if not connection.in_atomic_block and _CONCURRENTLY.match(self.last_sql):
+            with connection.connection.cursor() as cursor:
+                cursor.execute("SELECT current_setting('lock_timeout')")
+                (lock_timeout,) = cursor.fetchone()
+                cursor.execute("SET lock_timeout = 0")
+                try:
+                    return execute(sql, parameters, many, context)
+                finally:
+                    if not connection.connection.closed:
+                        cursor.execute("SELECT set_config('lock_timeout', %s, false)", [lock_timeout])
+        return execute(sql, parameters, many, context)
+
+    def _sample(self, backend_pid: int, finished: threading.Event) -> None:
+        while not finished.wait(SAMPLE_EVERY_S):
+            try:
+                with self._connection.cursor() as cursor:
+                    cursor.execute(_BLOCKERS, {"pid": backend_pid})
+                    rows = cursor.fetchall()
+            except psycopg2.Error:
+                return  # the main thread will meet the same error, and say it
+            if rows:
+                self.blockers = Blockers(rows[0][6] or "", tuple(_describe(row) for row in rows))
+
+
+def _describe(row: tuple[Any, ...]) -> str:
+    pid, user, application, state, age_s, query, _table = row
+    if user is None or query == "<insufficient privilege>":
+        return f"backend pid {pid} (grant pg_read_all_stats to this role to see its user, age and query)"
+    name = f" ({application})" if application else ""
+    age = f", its transaction {age_s} s old" if age_s is not None else ""
+    return f"backend pid {pid}, user {user}{name}, {state}{age}: {one_line(mask_literals(query))}"
