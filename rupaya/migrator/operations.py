@@ -1,6 +1,5 @@
 """Operations for tables that are big and in use."""
 
-
 from __future__ import annotations
 
 import hashlib
@@ -10,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import NotSupportedError, OperationalError, models, transaction
+from django.db import NotSupportedError, OperationalError, models, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations.base import Operation, OperationCategory
@@ -141,7 +140,7 @@ class Backfill(Operation):
         """
         model = from_state.apps.get_model(app_label, self.model_name)
         connection = schema_editor.connection
-        if not self.allow_migrate_model(connection.alias, model):
+        if not router.allow_migrate_model(connection.alias, model):  # an unmanaged table has rows as well
             return
         if schema_editor.atomic_migration or connection.in_atomic_block:
             raise NotSupportedError(

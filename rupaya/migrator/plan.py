@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from django.apps import apps
 from django.conf import settings
 from django.core.management.base import CommandError
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.exceptions import (
     AmbiguityError,
     BadMigrationError,
@@ -41,6 +42,8 @@ class Plan:
     history_is_empty: bool
     is_complete: bool
     """Whether carrying it out leaves nothing of this code unapplied."""
+    digest: str
+    """By what the early exit knows this code; empty if it cannot find the same migrations as Django."""
 
     @property
     def has_work(self) -> bool:
@@ -48,15 +51,11 @@ class Plan:
         return bool(self.steps) or self.has_unrecorded_squashes
 
 
-def read_loader(connection: BaseDatabaseWrapper) -> MigrationLoader:
-    """Django's loader with the database's history, checked for consistency.
-
-    Raises:
-        HistoryRefused: if code and history contradict each other or themselves.
-    """
+@contextmanager
+def history_explained() -> Iterator[None]:
+    """Turn Django's complaints about migrations that do not fit together into `HistoryRefused`."""
     try:
-        loader = MigrationLoader(connection)
-        loader.check_consistent_history(connection)
+        yield
     except InconsistentMigrationHistory as error:
         raise HistoryRefused(
             str(error),
@@ -70,6 +69,14 @@ def read_loader(connection: BaseDatabaseWrapper) -> MigrationLoader:
             "A file is missing, or dependencies form a circle; nothing was changed.",
             "Build the release from a complete checkout, or mend the dependencies.",
         ) from None
+
+
+def refuse_conflicts(loader: MigrationLoader) -> None:
+    """Refuse two leaf nodes in one app.
+
+    Raises:
+        HistoryRefused: naming them.
+    """
     if conflicts := loader.detect_conflicts():
         names = "; ".join(f"{', '.join(sorted(names))} in {app}" for app, names in conflicts.items())
         raise HistoryRefused(
@@ -77,7 +84,6 @@ def read_loader(connection: BaseDatabaseWrapper) -> MigrationLoader:
             "Two branches each added a migration after the same one; nothing was changed.",
             "Run 'python manage.py makemigrations --merge', or make one depend on the other, and release again.",
         )
-    return loader
 
 
 def read_plan(
@@ -108,13 +114,13 @@ def read_plan(
         ),
         history_is_empty=not applied,
         is_complete=wanted <= will_be_applied,
+        digest=_code_digest(known),
     )
 
 
-def code_digest(loader: MigrationLoader) -> str:
-    """The digest by which the early exit knows this code; empty if it could not find the same migrations."""
+def _code_digest(known: set[tuple[str, str]]) -> str:
     files = manifest.migration_files(settings.INSTALLED_APPS)
-    return manifest.digest(files) if set(files) == set(loader.disk_migrations or {}) else ""
+    return manifest.digest(files) if set(files) == known else ""
 
 
 def _targets(

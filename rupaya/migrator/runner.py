@@ -45,7 +45,7 @@ from rupaya.migrator.fingerprint import migration_hashes
 from rupaya.migrator.ledger import Failure, Interrupted, Ledger
 from rupaya.migrator.lock import MigrationLock
 from rupaya.migrator.output import Output
-from rupaya.migrator.plan import Plan, code_digest, read_loader, read_plan
+from rupaya.migrator.plan import Plan, history_explained, read_plan, refuse_conflicts
 from rupaya.migrator.stop import Stop
 from rupaya.migrator.watch import Watch
 
@@ -94,7 +94,7 @@ class Runner:
                 self._say_nothing_to_do(plan)
                 return
             with self._lock_connection(conf) as lock_connection:
-                self._run_locked(conf, lock_connection)
+                self._run_locked(conf, lock_connection, plan.digest)
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -178,8 +178,11 @@ class Runner:
         return read_plan(executor, request.app_label, request.migration_name, run_syncdb=request.run_syncdb)
 
     def _executor(self) -> Executor:
-        read_loader(self.connection)
-        return Executor(self.connection)
+        with history_explained():
+            executor = Executor(self.connection)
+            executor.loader.check_consistent_history(self.connection)
+        refuse_conflicts(executor.loader)
+        return executor
 
     def _has_work(self, plan: Plan) -> bool:
         """Whether to take the lock at all; forty tasks of an unchanged release must not queue for it."""
@@ -203,8 +206,7 @@ class Runner:
         """
         if plan.steps or plan.unknown or not plan.is_complete:
             return False
-        digest = code_digest(self._executor().loader)
-        return not digest or not Ledger(self.connection.connection).is_settled(digest)
+        return not plan.digest or not Ledger(self.connection.connection).is_settled(plan.digest)
 
     def _say_nothing_to_do(self, plan: Plan) -> None:
         duration_s = time.monotonic() - self.began
@@ -219,11 +221,16 @@ class Runner:
 
     # 3. Lock, and plan again
 
-    def _run_locked(self, conf: Conf, lock_connection: PgConnection) -> None:
+    def _run_locked(self, conf: Conf, lock_connection: PgConnection, digest: str) -> None:
         lock = MigrationLock(lock_connection, self.connection)
         ledger = Ledger(lock_connection)
+
+        def somebody_else_did_it() -> bool:
+            # Asked at every poll by every waiter: one cheap query, and the plan only when it says yes.
+            return bool(digest) and ledger.is_settled(digest) and not self._has_work(self._plan())
+
         if not lock.acquire(
-            conf, self.stop, self.output, somebody_else_did_it=self._somebody_else_did_it, doing=ledger.under_way
+            conf, self.stop, self.output, somebody_else_did_it=somebody_else_did_it, doing=ledger.under_way
         ):
             self._say_nothing_to_do(self._plan())
             return
@@ -248,9 +255,6 @@ class Runner:
         finally:
             with suppress(psycopg2.Error):
                 lock.release()
-
-    def _somebody_else_did_it(self) -> bool:
-        return not self._has_work(self._plan())
 
     # 4. Record, check history, apply
 
@@ -352,9 +356,8 @@ class Runner:
             )
         state = self._migrate(executor, plan, state)
         self._emit_post_migrate(executor, plan, state)
-        digest = code_digest(executor.loader)
-        if plan.is_complete and digest:
-            session.ledger.settle(digest)
+        if plan.is_complete and plan.digest:
+            session.ledger.settle(plan.digest)
         if not plan.steps:
             self.output.say("Finished what an interrupted run had left to do: the post_migrate signal", success=True)
 
