@@ -33,7 +33,7 @@ class ReadOnlyAdmin(ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         # The default manager leaves deleted rows out.
-        rows: QuerySet[Any] = self.model._base_manager.get_queryset()  # noqa: SLF001 - Django documents it
+        rows: QuerySet[Any] = self.model._base_manager.get_queryset()
         return rows.order_by(*self.get_ordering(request))
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import uuid
 from decimal import Decimal
 from typing import Any
@@ -11,7 +11,7 @@ import psycopg2.errors
 import pytest
 from django.db import Error, connection, transaction
 
-from tests.transactions.rows import ACCOUNT, GROCERIES, OTHER_ACCOUNT, REQUIRED, STRANGER, USER, insert
+from tests.transactions.rows import ACCOUNT, GROCERIES, OTHER_ACCOUNT, REQUIRED, STRANGER, insert
 
 pytestmark = pytest.mark.usefixtures("person")
 
@@ -105,7 +105,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("transactions", {"amount": "0.004"}, "transactions_amount_positive_check"),
     ("transactions", {"amount": "-1"}, "transactions_amount_positive_check"),
     ("transactions", {"amount": "NaN"}, "transactions_amount_positive_check"),
-    ("transactions", {"currency": "EURO"[:2]}, "transactions_currency_check"),
+    ("transactions", {"currency": "EU"}, "transactions_currency_check"),
     ("transactions", {"transaction_type": "gift"}, "transactions_type_check"),
     ("transactions", {"transaction_type": "transfer"}, "transactions_transfer_check"),
     ("transactions", {"transaction_type": "transfer", "to_account_id": ACCOUNT}, "transactions_transfer_check"),
@@ -183,7 +183,7 @@ def taken(person: None) -> None:
 
 @pytest.mark.parametrize("table", REQUIRED)
 def test_an_insert_in_sql_gets_every_default(table: str) -> None:
-    before = datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=10)
+    before = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=10)
     row = insert(table)
     given = REQUIRED[table].keys()
     defaults = {name: value for name, value in row.items() if value is not None and name not in given}
@@ -191,7 +191,7 @@ def test_an_insert_in_sql_gets_every_default(table: str) -> None:
     if key not in given:
         assert uuid.UUID(str(defaults.pop(key))).version == 4
     for name in MOMENTS & defaults.keys():
-        assert before < defaults.pop(name) < datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=10)
+        assert before < defaults.pop(name) < dt.datetime.now(dt.UTC) + dt.timedelta(minutes=10)
     assert defaults == DEFAULTS[table]
 
 
@@ -214,7 +214,8 @@ def test_every_rule_of_the_database_refuses_some_row_here() -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            SELECT conname FROM pg_constraint WHERE contype IN ('c', 'u', 'f') AND conrelid = ANY(%(tables)s::regclass[])
+            SELECT conname FROM pg_constraint
+            WHERE contype IN ('c', 'u', 'f') AND conrelid = ANY(%(tables)s::regclass[])
             UNION SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
             WHERE indisunique AND NOT indisprimary AND indrelid = ANY(%(tables)s::regclass[])
             """,
@@ -230,7 +231,8 @@ def test_null_passes_only_where_a_column_may_be_null(table: str) -> None:
             "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND attnotnull", [table]
         )
         columns = [name for (name,) in cursor.fetchall()]
-    assert {*REQUIRED[table], *DEFAULTS[table], "created_at"} - {"user_id"} <= {*columns, "user_id"}
+    may_be_null = {"user_id"} if table == "categories" else set()
+    assert {*REQUIRED[table], *DEFAULTS[table], "created_at"} - may_be_null <= set(columns)
     for column in columns:
         with pytest.raises(Error) as error, transaction.atomic():
             insert(table, **{column: None})
@@ -249,7 +251,7 @@ def test_a_change_sets_updated_at_whatever_the_client_says(table: str) -> None:
             f"WHERE updated_at = '2001-01-01T00:00Z' RETURNING {key}, clock_timestamp() - updated_at"
         )
         ((_, age),) = cursor.fetchall()
-    assert datetime.timedelta(0) <= age < datetime.timedelta(minutes=1)
+    assert dt.timedelta(0) <= age < dt.timedelta(minutes=1)
 
 
 def test_the_second_change_in_a_transaction_is_later_than_the_first() -> None:
@@ -273,8 +275,3 @@ def test_a_person_may_have_any_number_of_accounts_that_are_not_the_default() -> 
 def test_people_without_a_phone_number_or_a_provider_do_not_collide() -> None:
     insert("users", email="one@example.com", phone_number=None)
     insert("users", email="two@example.com", phone_number=None)
-
-
-def test_ids_of_this_module_are_not_the_databases() -> None:
-    """Otherwise a row could refer to STRANGER by accident."""
-    assert insert("users")["user_id"] not in {USER, STRANGER}
