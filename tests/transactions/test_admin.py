@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
+from pathlib import Path
+from typing import Any
+
 import pytest
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth.models import Permission
-from django.db import models
+from django.db import connection, models
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.models import User
@@ -35,6 +40,27 @@ def everything(person: None) -> None:
     insert("transactions", transaction_type="income")
     insert("recurring_transactions")
     insert("budgets", category_id=GROCERIES)
+
+
+def insert_more() -> None:
+    """Another row in every table and view."""
+    email = f"{uuid.uuid4()}@example.com"
+    user = insert("users", email=email)["user_id"]
+    account = insert("accounts", user_id=user)["account_id"]
+    insert("devices", user_id=user)
+    insert("phone_otps")
+    insert("revoked_tokens", user_id=user, token_id=str(uuid.uuid4()))
+    insert("categories", user_id=user)
+    insert("transactions", user_id=user, account_id=account, category_id=GROCERIES)
+    insert("transactions", user_id=user, account_id=account, transaction_type="income")
+    insert("recurring_transactions", user_id=user, account_id=account)
+    insert("budgets", user_id=user, category_id=GROCERIES)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_collected(settings: Any, tmp_path: Path) -> None:
+    """WhiteNoise warns of a folder of collected static files that is not there."""
+    settings.STATIC_ROOT = tmp_path
 
 
 @pytest.fixture
@@ -89,8 +115,7 @@ def test_no_model_can_be_changed_not_even_by_a_superuser(model: type[models.Mode
     assert client.post(url(model, "add"), {}).status_code == 403
     assert client.post(url(model, "change", pk), {"name": "changed"}).status_code == 403
     assert client.post(url(model, "delete", pk), {"post": "yes"}).status_code == 403
-    action = client.post(url(model, "changelist"), {"action": "delete_selected", "_selected_action": [pk]})
-    assert action.status_code in {302, 403}
+    client.post(url(model, "changelist"), {"action": "delete_selected", "_selected_action": [pk], "post": "yes"})
     assert model._base_manager.filter(pk=pk).exists()
 
 
@@ -113,11 +138,16 @@ def test_who_may_not_view_a_model_does_not(model: type[models.Model], client: Cl
 
 
 @pytest.mark.parametrize("model", OURS, ids=lambda model: model.__name__)
-def test_a_page_of_many_rows_takes_no_more_queries_than_a_page_of_few(
-    model: type[models.Model], client: Client, django_assert_max_num_queries: object
-) -> None:
-    with django_assert_max_num_queries(6):  # type: ignore[operator]
-        client.get(url(model, "changelist"))
+def test_a_page_of_more_rows_takes_no_more_queries(model: type[models.Model], client: Client) -> None:
+    counts = []
+    for _ in range(2):
+        with CaptureQueriesContext(connection) as queries:
+            page = client.get(url(model, "changelist"))
+        counts.append((len(queries), page.context["cl"].result_count))
+        insert_more()
+    (few_queries, few_rows), (queries_then, rows_then) = counts
+    assert rows_then > few_rows
+    assert queries_then == few_queries
 
 
 def test_rows_marked_as_deleted_are_shown(client: Client) -> None:
@@ -140,8 +170,5 @@ def test_signing_in_by_the_admins_form(staff: User) -> None:
     form = {"username": "STAFF@example.com", "password": "a stapled horse, 7 batteries", "next": "/admin/"}
     page = Client().post(reverse("admin:login"), {**form, "password": "x" * 73})
     assert page.status_code == 200
-    assert (
-        "Please enter the correct e-mail" in page.content.decode()
-        or "Please enter the correct" in page.content.decode()
-    )
+    assert "Please enter the correct" in page.content.decode()
     assert Client().post(reverse("admin:login"), form).status_code == 302
