@@ -61,7 +61,6 @@ class Backfill(Operation):
     The migration must say ``atomic = False``. Reversing does nothing.
     """
 
-    reduces_to_sql = False
     reversible = True
     category = OperationCategory.SQL
 

@@ -1,0 +1,91 @@
+"""`manage.py lintmigrations`: refuse unsafe migrations among those that the deployed release does not have."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connection
+from django.db.migrations.loader import MigrationLoader
+
+TAG = "deployed"
+NOTHING_DEPLOYED = "none"
+
+
+class Command(BaseCommand):
+    """Compare with a git ref, lint what is new, and name each rule that is broken."""
+
+    help = (
+        "Lints the migrations that the deployed release does not have: their names, their order, and their SQL. "
+        "The SQL needs a database to connect to; nothing in it is read or changed."
+    )
+    requires_system_checks = []
+    requires_migrations_checks = False
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """``--base`` and nothing else."""
+        parser.add_argument(
+            "--base",
+            default=TAG,
+            metavar="REF",
+            help=f"The git ref of the release that runs in production; default: the tag '{TAG}', which a deployment "
+            f"moves. '{NOTHING_DEPLOYED}': nothing has been deployed yet.",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Print what is wrong and fail, or say what was looked at."""
+        try:
+            from rupaya.migrator import lint
+        except ImportError as error:
+            raise CommandError(f"{error}. lintmigrations needs the development tools: requirements/dev.txt.") from None
+
+        root = Path(_git("rev-parse", "--show-toplevel") or "")
+        if not root.is_absolute():
+            raise CommandError("This folder is in no git repository, so there is no release to compare with.")
+        base = options["base"]
+        commit = _git("rev-parse", "--verify", "--quiet", f"{base}^{{commit}}")
+        if base == NOTHING_DEPLOYED:
+            if _git("rev-parse", "--verify", "--quiet", f"refs/tags/{TAG}"):
+                raise CommandError(
+                    f"--base {NOTHING_DEPLOYED} says that nothing has been deployed, but there is a tag '{TAG}'. "
+                    f"Compare with it: --base {TAG}, which `make lint` passes when DEPLOYED={TAG}."
+                )
+            deployed_files = set()
+        elif commit:
+            names = _git("ls-tree", "-r", "--name-only", "-z", "--full-tree", commit) or ""
+            deployed_files = {(root / name).resolve() for name in names.split("\0")}
+        else:
+            raise CommandError(
+                f"There is no git ref '{base}' here, so it is unknown which migrations are deployed.\n"
+                f"Fetch it (git fetch --tags), name another (--base REF), or set it to the commit that runs in "
+                f"production (git tag --force {TAG} COMMIT && git push --force origin {TAG}).\n"
+                f"If nothing has been deployed yet, say so: --base {NOTHING_DEPLOYED}."
+            )
+
+        configs = lint.project_apps(root)
+        loader = MigrationLoader(None, ignore_no_migrations=True)
+        new = lint.undeployed(loader, [config.label for config in configs], deployed_files)
+        findings = lint.check_linear(configs) + lint.check_names(new)
+        if base == NOTHING_DEPLOYED:
+            subject = (
+                f"{len(new)} migrations, none of them deployed yet: every table is new and without traffic, "
+                "so their names and their order were checked, not their SQL"
+            )
+        elif not new:
+            subject = f"no migrations since {base} ({commit[:12] if commit else ''})"
+        else:
+            subject = f"{len(new)} migrations since {base} ({commit[:12] if commit else ''})"
+            findings += lint.check_sql(connection, loader, new)
+        if findings:
+            for finding in findings:
+                self.stderr.write(str(finding))
+            raise CommandError(f"{len(findings)} findings in {subject}. docs/writing-migrations.md has the safe ways.")
+        self.stdout.write(f"Migrations are fine: {subject}.")
+
+
+def _git(*arguments: str) -> str | None:
+    """What git prints, or None if it fails."""
+    completed = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    return completed.stdout.strip("\n") if completed.returncode == 0 else None
