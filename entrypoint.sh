@@ -17,5 +17,8 @@ if [ "$status" -ne 0 ]; then
     exit "$status"
 fi
 
+# The owner's credentials are for migrating alone.
+unset MIGRATION_DATABASE_URL
+
 echo "Starting server..."
 exec "$@"

@@ -17,7 +17,7 @@ def main() -> None:
         print(refused, file=sys.stderr)
         sys.exit(environment.EXIT_CODE_ENVIRONMENT_REFUSED)
 
-    from rupaya.migrator.early import nothing_to_migrate
+    from rupaya.early_exit import nothing_to_migrate
 
     if nothing_to_migrate(env, sys.argv[1:]):
         return
