@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# The git ref of the release in production. Nothing has been deployed yet; after the first deployment, which sets the
+# tag `deployed`, this must say `deployed`: `make lint` insists.
+DEPLOYED ?= none
 
 .DEFAULT_GOAL := help
 
@@ -46,6 +49,7 @@ lint: $(VENV)/.dev  ## Check style, types, imports, shell, Dockerfile and migrat
 	$(BIN)/shellcheck entrypoint.sh .ci/run
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python -m rupaya.scratchdb $(BIN)/python manage.py lintmigrations --base $(DEPLOYED)
 
 .PHONY: format
 format: $(VENV)/.dev  ## Format the code

@@ -39,6 +39,7 @@ EXCLUDED_SQUAWK_RULES = {
 }
 EXCLUDED_DJANGO_RULES = {
     "RUNPYTHON_REVERSIBLE": "a data migration may be one-way, and a rollback over it is refused whole",
+    "RUNPYTHON_MODEL_VARIABLE_NAME": "a variable's name has no effect",
     "RUNSQL_REVERSIBLE": "as RUNPYTHON_REVERSIBLE",
 }
 CONTRACT_RULES = frozenset(
