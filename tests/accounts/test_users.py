@@ -66,6 +66,11 @@ def test_wrong_credentials_are_merely_wrong(user: User, email: str, password: st
     assert authenticate(username=email, password=password) is None
 
 
+def test_a_password_too_long_for_bcrypt_is_a_wrong_one_wherever_it_is_checked(user: User) -> None:
+    assert user.check_password(PASSWORD)
+    assert not user.check_password(TOO_LONG)
+
+
 @pytest.mark.django_db(transaction=True)
 def test_it_is_the_same_without_blocking(quick_hasher: None) -> None:
     user = User.objects.create_user("asha@example.com", PASSWORD)

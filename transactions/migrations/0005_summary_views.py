@@ -2,7 +2,7 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
-# A date's month is found by way of `timestamp`: of `timestamptz` it would depend on the session's time zone.
+# A date's month is found by way of `timestamp`, for `timestamptz`, the default, would bring in the session's time zone.
 MONTHLY_SUMMARY = """
 CREATE VIEW {view} AS
 SELECT
