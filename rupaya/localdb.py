@@ -20,6 +20,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from rupaya import environment
 
@@ -57,7 +58,7 @@ class LocalPostgres:
         self.data_dir = data_dir
         self.socket_dir = socket_dir
         self.settings = dict(settings or {})
-        self._user = UNPRIVILEGED_USER if os.geteuid() == 0 else None
+        self._account = pwd.getpwnam(UNPRIVILEGED_USER) if os.geteuid() == 0 else None
 
     @property
     def log_path(self) -> Path:
@@ -146,6 +147,9 @@ class LocalPostgres:
         return self._run("pg_ctl", "-D", str(self.data_dir), *arguments)
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        identity: dict[str, Any] = {}
+        if self._account is not None:
+            identity = {"user": self._account.pw_uid, "group": self._account.pw_gid, "extra_groups": []}
         # The server inherits what pg_ctl has: no pipes (they would never close) and a locale that always exists.
         with open(os.devnull) as null:
             return subprocess.run(
@@ -155,27 +159,28 @@ class LocalPostgres:
                 stderr=null if "start" in arguments else subprocess.PIPE,
                 text=True,
                 env={**{k: v for k, v in os.environ.items() if not k.startswith("PG")}, "LC_ALL": "C", "TZ": "UTC"},
-                user=self._user,
                 cwd="/",
                 check=False,
+                **identity,
             )
 
     def _make_dir(self, path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
-        if self._user is not None:
-            account = pwd.getpwnam(self._user)
-            os.chown(path, account.pw_uid, account.pw_gid)
+        if self._account is not None:
+            os.chown(path, self._account.pw_uid, self._account.pw_gid)
         path.chmod(0o700)
 
     def _make_reachable(self, path: Path) -> None:
         """As root, let the unprivileged user pass through the folders above `path` (search only, no reading)."""
-        if self._user is None:
+        if self._account is None:
             return
         for folder in path.parents:
             mode = folder.stat().st_mode
             if not mode & stat.S_IXOTH:
                 folder.chmod(mode | stat.S_IXOTH)
-                print(f"chmod o+x {folder}: PostgreSQL refuses to run as root, and {self._user} must reach {path}.")
+                print(
+                    f"chmod o+x {folder}: PostgreSQL refuses to run as root, and {UNPRIVILEGED_USER} must reach {path}."
+                )
 
 
 def development_server() -> LocalPostgres:
