@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rupaya.environment import BASE_DIR
 
+SHOW = "import os; print(os.environ['DATABASE_URL'])"
 PROBE = """
 import os, psycopg2, sys
 connection = psycopg2.connect(os.environ["DATABASE_URL"])
@@ -42,7 +43,7 @@ def test_a_server_that_is_named_is_used(server_url: str) -> None:
             "rupaya.scratchdb",
             sys.executable,
             "-c",
-            "import os; print(os.environ['DATABASE_URL'])",
+            SHOW,
         ],
         cwd=BASE_DIR,
         capture_output=True,
