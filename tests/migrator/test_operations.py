@@ -346,8 +346,11 @@ KILLED_ROWS = 20_000
 KILLED_BATCH = 200
 
 
-def test_a_killed_backfill_goes_on_from_its_last_committed_batch(database_url: str) -> None:
-    """SIGKILL in the middle; the next `migrate` repeats no batch and leaves none out."""
+@pytest.mark.parametrize(("number_sent", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143)])
+def test_a_killed_backfill_goes_on_from_its_last_committed_batch(
+    database_url: str, number_sent: signal.Signals, status: int
+) -> None:
+    """Killed or terminated in the middle; the next `migrate` repeats no batch and leaves none out."""
     environ = {
         **os.environ,
         "DATABASE_URL": database_url,
@@ -373,8 +376,8 @@ def test_a_killed_backfill_goes_on_from_its_last_committed_batch(database_url: s
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.send_signal(number_sent)
+    assert process.wait(timeout=30) == status
     # The backend may be committing one more batch: it is gone when nobody but this session is connected.
     sessions = "pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
     while number(f"SELECT count(*) FROM {sessions}") > 1:
