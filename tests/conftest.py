@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
 import pytest
+
+pytest_plugins = ["tests.server.releases"]
 
 
 @pytest.fixture(scope="session")
@@ -20,10 +26,40 @@ def server_url() -> str:
 @pytest.fixture
 def database_url(server_url: str) -> Iterator[str]:
     """A new, empty database of the test's own, dropped afterwards whoever is still connected."""
+    with new_database(server_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def _template(server_url: str) -> Iterator[str]:
+    """The name of a database that the service has migrated, to be copied."""
+    with new_database(server_url) as url:
+        subprocess.run(
+            [sys.executable, "manage.py", "migrate", "--noinput"],
+            cwd=Path(__file__).parents[1],
+            env=os.environ | {"DATABASE_URL": url},
+            check=True,
+            capture_output=True,
+        )
+        yield urlsplit(url).path.strip("/")
+
+
+@pytest.fixture
+def migrated_url(server_url: str, _template: str) -> Iterator[str]:
+    """A new database with the service's whole schema, as the last deployment left it."""
+    with new_database(server_url, template=_template) as url:
+        yield url
+
+
+@contextmanager
+def new_database(server_url: str, template: str = "template1") -> Iterator[str]:
+    """A database of a new name, dropped afterwards."""
     name = f"rupaya_test_{uuid.uuid4().hex[:12]}"
-    with_server(server_url, f'CREATE DATABASE "{name}"')
-    yield urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
-    with_server(server_url, f'DROP DATABASE "{name}" WITH (FORCE)')
+    with_server(server_url, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    try:
+        yield urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
+    finally:
+        with_server(server_url, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 def with_server(url: str, sql: str) -> None:

@@ -50,53 +50,49 @@ def test_first_deployment_builds_the_schema_and_serves(database_url: str) -> Non
         assert any("complete_transactions_table" in name for name in applied)
 
 
-def test_a_schema_update_is_applied_and_existing_rows_stay(database_url: str, newer_release: Path) -> None:
-    with Service(DATABASE_URL=database_url) as service:
-        service.wait_until_ready()
-    query(database_url, "INSERT INTO users (email) VALUES ('asha@example.com')")
+def test_a_schema_update_is_applied_and_existing_rows_stay(migrated_url: str, newer_release: Path) -> None:
+    query(migrated_url, "INSERT INTO users (email) VALUES ('asha@example.com')")
 
-    with Service(newer_release, DATABASE_URL=database_url) as service:
+    with Service(newer_release, DATABASE_URL=migrated_url) as service:
         service.wait_until_ready()
 
-    assert query(database_url, "SELECT email, nickname FROM users") == [("asha@example.com", None)]
+    assert query(migrated_url, "SELECT email, nickname FROM users") == [("asha@example.com", None)]
 
 
-def test_an_older_release_serves_on_the_newer_schema(database_url: str, newer_release: Path) -> None:
-    with Service(newer_release, DATABASE_URL=database_url) as service:
+def test_an_older_release_serves_on_the_newer_schema(migrated_url: str, newer_release: Path) -> None:
+    with Service(newer_release, DATABASE_URL=migrated_url) as service:
         service.wait_until_ready()
 
-    with Service(DATABASE_URL=database_url) as service:
+    with Service(DATABASE_URL=migrated_url) as service:
         ready = service.wait_until_ready()
 
         assert ready.json()["migrations"]["unknown"] == 1
-        assert "nickname" in columns(database_url, "users")
+        assert "nickname" in columns(migrated_url, "users")
 
 
 def test_a_failing_migration_never_opens_the_port_and_the_old_release_keeps_serving(
-    database_url: str, failing_release: Path
+    migrated_url: str, failing_release: Path
 ) -> None:
-    with Service(DATABASE_URL=database_url) as old:
+    with Service(DATABASE_URL=migrated_url) as old:
         old.wait_until_ready()
 
-        with Service(failing_release, DATABASE_URL=database_url) as new:
+        with Service(failing_release, DATABASE_URL=migrated_url) as new:
             assert new.wait_until_ended() != 0
             assert "there_is_no_such_table" in new.output
             assert "Starting server..." not in new.output
 
-        assert "half_done" not in columns(database_url, "users")
+        assert "half_done" not in columns(migrated_url, "users")
         assert old.wait_until_ready().status == 200
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_during_migrate_ends_cleanly_and_starts_no_server(
-    database_url: str, slow_release: Path, number: int
+    migrated_url: str, slow_release: Path, number: int
 ) -> None:
-    assert manage(PROJECT, "migrate", DATABASE_URL=database_url).returncode == 0
-
-    with Service(slow_release, DATABASE_URL=database_url) as service:
+    with Service(slow_release, DATABASE_URL=migrated_url) as service:
         sleeping = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
         deadline = time.monotonic() + 30
-        while not query(database_url, sleeping):
+        while not query(migrated_url, sleeping):
             assert time.monotonic() < deadline, service.output
             time.sleep(0.05)
         service.signal(number)
@@ -104,11 +100,11 @@ def test_a_stop_during_migrate_ends_cleanly_and_starts_no_server(
         assert service.wait_until_ended(timeout_s=15) == 143
         assert "Starting server..." not in service.output
 
-    assert "half_done" not in columns(database_url, "users")
+    assert "half_done" not in columns(migrated_url, "users")
 
 
-def test_sigterm_ends_a_serving_container_cleanly(database_url: str) -> None:
-    with Service(DATABASE_URL=database_url) as service:
+def test_sigterm_ends_a_serving_container_cleanly(migrated_url: str) -> None:
+    with Service(DATABASE_URL=migrated_url) as service:
         service.wait_until_ready()
         service.signal(signal.SIGTERM)
 
@@ -123,8 +119,8 @@ def test_sigterm_ends_a_serving_container_cleanly(database_url: str) -> None:
         ({"SECRET_KEY": "k3Jx-9vQ_pL2mZ8rT5wY1uB7nC4hD6gF0sA_eXoViMtRqWzKbN", "DEBUG": "1"}, "DEBUG"),
     ],
 )
-def test_production_refuses_to_migrate_and_to_serve(database_url: str, variables: dict[str, str], named: str) -> None:
-    production = {"RUPAYA_ENV": "production", "DATABASE_URL": database_url} | variables
+def test_production_refuses_to_migrate_and_to_serve(migrated_url: str, variables: dict[str, str], named: str) -> None:
+    production = {"RUPAYA_ENV": "production", "DATABASE_URL": migrated_url} | variables
 
     with Service(**production) as service:
         assert service.wait_until_ended() == 16
@@ -137,7 +133,7 @@ def test_production_refuses_to_migrate_and_to_serve(database_url: str, variables
         assert "Traceback" not in service.output
 
 
-def test_check_deploy_is_clean(database_url: str) -> None:
+def test_check_deploy_is_clean(migrated_url: str) -> None:
     checked = manage(
         PROJECT,
         "check",
@@ -146,20 +142,20 @@ def test_check_deploy_is_clean(database_url: str) -> None:
         RUPAYA_ENV="production",
         SECRET_KEY="k3Jx-9vQ_pL2mZ8rT5wY1uB7nC4hD6gF0sA_eXoViMtRqWzKbN",
         ALLOWED_HOSTS="api.example.com",
-        DATABASE_URL=database_url,
+        DATABASE_URL=migrated_url,
     )
 
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
-def test_showmigrations_lists_the_originals_steps(database_url: str) -> None:
-    shown = manage(PROJECT, "showmigrations", "--plan", DATABASE_URL=database_url)
+def test_showmigrations_lists_the_originals_steps(migrated_url: str) -> None:
+    shown = manage(PROJECT, "showmigrations", "--plan", DATABASE_URL=migrated_url)
 
     for step in ORIGINAL_STEPS:
         assert step in shown.stdout
 
 
-def test_makemigrations_finds_nothing_to_make(database_url: str) -> None:
-    checked = manage(PROJECT, "makemigrations", "--check", "--dry-run", DATABASE_URL=database_url)
+def test_makemigrations_finds_nothing_to_make(migrated_url: str) -> None:
+    checked = manage(PROJECT, "makemigrations", "--check", "--dry-run", DATABASE_URL=migrated_url)
 
     assert checked.returncode == 0, checked.stdout

@@ -15,13 +15,13 @@ GOOD_SECRET = "k3Jx-9vQ_pL2mZ8rT5wY1uB7nC4hD6gF0sA_eXoViMtRqWzKbN"
 
 
 @pytest.fixture
-def production(database_url: str) -> Iterator[Service]:
+def production(migrated_url: str) -> Iterator[Service]:
     """The service as production runs it, but for TLS to the database: the test server speaks none."""
     with Service(
         RUPAYA_ENV="production",
         SECRET_KEY=GOOD_SECRET,
         ALLOWED_HOSTS="api.example.com",
-        DATABASE_URL=database_url,
+        DATABASE_URL=migrated_url,
         RELEASE="v7-abc1234",
         GIT_SHA="abc1234",
     ) as service:
@@ -40,13 +40,13 @@ def test_probes_answer_whatever_the_host_and_never_redirect(production: Service,
     assert production.request(path, "POST").status == 405
 
 
-def test_a_probe_tells_the_release_and_no_secret(production: Service, database_url: str) -> None:
+def test_a_probe_tells_the_release_and_no_secret(production: Service, migrated_url: str) -> None:
     response = production.request("/health/ready")
 
     body = response.json()
     assert (body["release"], body["git_sha"]) == ("v7-abc1234", "abc1234")
     assert body["migrations"]["pending"] == body["migrations"]["unknown"] == 0
-    url = urlsplit(database_url)
+    url = urlsplit(migrated_url)
     for secret in (GOOD_SECRET, url.path.strip("/"), url.query):
         assert secret.encode() not in response.body
 
@@ -58,9 +58,9 @@ def test_everything_else_is_redirected_to_https_in_production(production: Servic
     assert response.headers["Location"] == "https://api.example.com/admin/login/"
 
 
-def test_live_stays_and_ready_goes_when_the_database_is_away(database_url: str, server_url: str) -> None:
-    name = urlsplit(database_url).path.strip("/")
-    with Service(DATABASE_URL=database_url) as service:
+def test_live_stays_and_ready_goes_when_the_database_is_away(migrated_url: str, server_url: str) -> None:
+    name = urlsplit(migrated_url).path.strip("/")
+    with Service(DATABASE_URL=migrated_url) as service:
         service.wait_until_ready()
         with_server(server_url, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
         with_server(
@@ -77,10 +77,10 @@ def test_live_stays_and_ready_goes_when_the_database_is_away(database_url: str, 
         assert service.wait_until_ready().status == 200
 
 
-def test_ready_goes_when_something_this_code_needs_is_unapplied(database_url: str) -> None:
-    with Service(DATABASE_URL=database_url) as service:
+def test_ready_goes_when_something_this_code_needs_is_unapplied(migrated_url: str) -> None:
+    with Service(DATABASE_URL=migrated_url) as service:
         service.wait_until_ready()
-        with_server(database_url, "DELETE FROM django_migrations WHERE name = '0004_auth_token_revocation'")
+        with_server(migrated_url, "DELETE FROM django_migrations WHERE name = '0004_auth_token_revocation'")
 
         unready = service.poll("/health/ready", lambda response: response.status == 503, timeout_s=10)
 
@@ -88,8 +88,8 @@ def test_ready_goes_when_something_this_code_needs_is_unapplied(database_url: st
         assert unready.json()["migrations"]["pending"] == 1
 
 
-def test_the_admin_login_page_has_its_styles(database_url: str) -> None:
-    with Service(DATABASE_URL=database_url) as service:
+def test_the_admin_login_page_has_its_styles(migrated_url: str) -> None:
+    with Service(DATABASE_URL=migrated_url) as service:
         service.wait_until_ready()
 
         page = service.request("/admin/login/")
@@ -98,14 +98,14 @@ def test_the_admin_login_page_has_its_styles(database_url: str) -> None:
         assert service.request("/static/admin/css/base.css").status == 200
 
 
-def test_the_status_page_is_for_staff(database_url: str) -> None:
-    with Service(DATABASE_URL=database_url) as service:
+def test_the_status_page_is_for_staff(migrated_url: str) -> None:
+    with Service(DATABASE_URL=migrated_url) as service:
         service.wait_until_ready()
 
         anonymous = service.request("/health/?format=json")
         assert (anonymous.status, anonymous.headers["Location"]) == (302, "/admin/login/?next=/health/%3Fformat%3Djson")
 
-        cookie = session_cookie(database_url)
+        cookie = session_cookie(migrated_url)
         page = service.request("/health/", headers={"Cookie": cookie})
         report = service.request("/health/?format=json", headers={"Cookie": cookie})
         assert page.status == 200
@@ -113,7 +113,7 @@ def test_the_status_page_is_for_staff(database_url: str) -> None:
         assert set(report.json().values()) == {"OK"}
 
 
-def session_cookie(database_url: str) -> str:
+def session_cookie(migrated_url: str) -> str:
     """Log a new member of staff in, without the form."""
     script = """
 from django.contrib.auth import get_user_model
@@ -123,13 +123,13 @@ client = Client()
 client.force_login(user)
 print(client.cookies["sessionid"].value)
 """
-    made = manage(PROJECT, "shell", "--no-imports", "-c", script, DATABASE_URL=database_url)
+    made = manage(PROJECT, "shell", "--no-imports", "-c", script, DATABASE_URL=migrated_url)
     assert made.returncode == 0, made.stderr
     return f"sessionid={made.stdout.strip()}"
 
 
 def test_a_command_without_its_development_database_says_how_to_start_it() -> None:
-    environ = {key: "" for key in ("DATABASE_URL", "DB_HOST")}
+    environ = dict.fromkeys(("DATABASE_URL", "DB_HOST"), "")
     if os.path.exists(PROJECT / ".data" / "socket" / ".s.PGSQL.5432"):  # noqa: PTH110
         pytest.skip("the development database of this folder is running")
 

@@ -1,4 +1,4 @@
-"""Releases made from this code: an image's files in a folder, with one migration more."""
+"""Releases made from this code: an image's files in a folder, with one migration more; fixtures for any test."""
 
 from __future__ import annotations
 

@@ -1,0 +1,56 @@
+"""MIGRATE_* settings: defaults, and nonsense by the id of its check."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+
+from rupaya.migrator import conf
+
+
+def ids() -> list[str]:
+    return [str(message.id) for message in run_checks(tags=["migrator"])]
+
+
+def test_the_defaults_are_no_nonsense() -> None:
+    assert conf.read() == (conf.Conf(), [])
+    assert ids() == []
+
+
+def test_texts_from_the_environment_are_read_as_numbers(settings: Any) -> None:
+    settings.MIGRATE_LOCK_TIMEOUT_MS = "250"
+    settings.MIGRATE_DB_WAIT_S = "2.5"
+
+    read, _problems = conf.read()
+
+    assert (read.lock_timeout_ms, read.db_wait_s) == (250, 2.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "check"),
+    [
+        ("MIGRATE_LOCK_TIMEOUT_MS", "soon", "migrator.E001"),
+        ("MIGRATE_LOCK_TIMEOUT_MS", "0", "migrator.E001"),
+        ("MIGRATE_LOCK_TIMEOUT_MS", "1.5", "migrator.E001"),
+        ("MIGRATE_RETRIES", "-1", "migrator.E001"),
+        ("MIGRATE_DEADLINE_S", "nan", "migrator.E001"),
+        ("MIGRATE_BATCH", "some", "migrator.E002"),
+        ("MIGRATE_LOCK_TIMEOUT_MS", "5000", "migrator.E003"),
+        ("MIGRATE_LOCK_TIMEOUT", "1000", "migrator.E004"),
+        ("MIGRATE_LOCK_WAIT_S", "60", "migrator.W001"),
+    ],
+)
+def test_nonsense_is_named(settings: Any, name: str, value: str, check: str) -> None:
+    setattr(settings, name, value)
+
+    assert ids() == [check]
+
+
+def test_a_misspelt_name_is_answered_with_the_right_one(settings: Any) -> None:
+    settings.MIGRATE_LOCK_TIMEOUT = "1000"
+
+    (problem,) = conf.read()[1]
+
+    assert problem.remedy == "Did you mean MIGRATE_LOCK_TIMEOUT_MS?"

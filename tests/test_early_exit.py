@@ -1,0 +1,104 @@
+"""The early exit: taken when nothing is pending, and never when anything might be."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from django.db.migrations.loader import MigrationLoader
+
+from rupaya.installed_apps import INSTALLED_APPS
+from rupaya.migrator import manifest
+from tests.faults.migrator import query
+from tests.server.service import PROJECT, copy_release, manage, release_environment
+
+
+def loaded_django(tree: Path, url: str, *arguments: str) -> tuple[bool, str]:
+    """Run `migrate`; whether it imported Django's database layer, and what it printed."""
+    ran = subprocess.run(
+        [sys.executable, "-X", "importtime", "manage.py", "migrate", *(arguments or ("--noinput",))],
+        cwd=tree,
+        env=release_environment(PROJECT / "no coverage here", DATABASE_URL=url),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return "django.db" in ran.stderr, ran.stdout
+
+
+def test_it_is_taken_when_nothing_is_pending(migrated_url: str) -> None:
+    loaded, output = loaded_django(PROJECT, migrated_url)
+
+    assert not loaded
+    assert output.startswith("Using environment: test\nNothing to migrate: all ")
+
+
+def test_it_needs_one_connection(migrated_url: str, server_url: str) -> None:
+    name = urlsplit(migrated_url).path.strip("/")
+    log = f"SELECT sessions FROM pg_stat_database WHERE datname = '{name}'"
+    query(migrated_url, "SELECT pg_stat_force_next_flush()")
+    before = query(server_url, log)[0][0]
+
+    loaded_django(PROJECT, migrated_url)
+
+    query(server_url, "SELECT pg_stat_force_next_flush()")
+    assert query(server_url, log)[0][0] - before == 1
+
+
+def test_a_new_migration_is_applied(migrated_url: str, newer_release: Path) -> None:
+    loaded, output = loaded_django(newer_release, migrated_url)
+
+    assert loaded
+    assert "✓ accounts.0100_add_nickname_to_users" in output
+    assert not loaded_django(newer_release, migrated_url)[0]
+
+
+def test_an_edited_file_is_looked_at_once(migrated_url: str, tmp_path: Path) -> None:
+    tree = copy_release(tmp_path / "edited")
+    path = tree / "accounts" / "migrations" / "0004_auth_token_revocation.py"
+    path.write_text(path.read_text() + "\n# a comment\n")
+
+    assert loaded_django(tree, migrated_url)[0]
+    assert not loaded_django(tree, migrated_url)[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM migrator_settled",
+        "INSERT INTO django_migrations (app, name, applied) VALUES ('accounts', '0999_from_the_future', now())",
+        "DROP TABLE migrator_settled",
+    ],
+    ids=["an interrupted run", "a newer database", "no ledger"],
+)
+def test_it_is_not_taken_where_it_cannot_be_sure(migrated_url: str, change: str) -> None:
+    query(migrated_url, change)
+
+    ran = manage(PROJECT, "migrate", "--noinput", DATABASE_URL=migrated_url)
+
+    assert "Nothing to migrate" not in ran.stdout or "ahead of this release" in ran.stdout
+
+
+def test_it_is_not_taken_for_other_arguments(migrated_url: str) -> None:
+    assert loaded_django(PROJECT, migrated_url, "--noinput", "-v", "1")[0]
+
+
+def test_it_finds_the_same_migrations_as_django() -> None:
+    assert set(manifest.migration_files(INSTALLED_APPS)) == set(MigrationLoader(None).disk_migrations or {})
+
+
+def test_the_digest_follows_the_content_alone(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.py", tmp_path / "other.py"
+    one.write_text("operations = []")
+    other.write_text("operations = []")
+    os.utime(other, (0, 0))
+
+    assert manifest.digest({("app", "0001"): str(one)}) == manifest.digest({("app", "0001"): str(other)})
+    other.write_text("operations = [1]")
+    assert manifest.digest({("app", "0001"): str(one)}) != manifest.digest({("app", "0001"): str(other)})
