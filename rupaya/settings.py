@@ -112,3 +112,5 @@ if env.is_production:
     CSRF_COOKIE_SECURE = True
 
 LOGGING = logs.logging_config(env)
+# `migrate` writes its lines itself, in the same format.
+LOG_FORMAT = env.log_format

@@ -67,7 +67,7 @@ IDEMPOTENT_OPERATIONS = (
 
 
 class TryBatchAgain(Exception):
-    """A whole batch in one transaction met a lock; all of it must be tried again."""
+    """A whole batch in one transaction met a lock, at the migration it names; all of it must be tried again."""
 
 
 def may_run_again(migration: Migration) -> bool:
@@ -169,13 +169,13 @@ class Executor(MigrationExecutor):
                 if not self._is_worth_another_try(migration, error, tries):
                     failure = self._explain(migration, direction, error, tries)
                     outcome = "interrupted" if session.stop.requested else "failed"
-                    kind = sqlstate(error) or ("" if isinstance(error, MigratorError) else "PYTHON")
+                    kind = sqlstate(error) or ("PYTHON" if isinstance(failure, MigrationFailed) else "")
                     with suppress(psycopg2.Error):  # the lock connection may be what was lost
                         session.ledger.fail_attempt(attempt_id, outcome, tries, kind, failure.happened)
                     raise failure from (None if isinstance(error, DatabaseError) else error)
                 if session.one_transaction:
                     session.ledger.fail_attempt(attempt_id, "rolled back", tries, sqlstate(error), driver_text(error))
-                    raise TryBatchAgain from error
+                    raise TryBatchAgain(str(migration)) from error
                 self._back_off(migration, error, tries)
                 session.lock.verify()
                 state = self._state_before(direction, state)
@@ -211,8 +211,8 @@ class Executor(MigrationExecutor):
         with (
             session.stop.interrupting(),
             session.watch.observing(backend_pid),
-            connection.execute_wrapper(session.watch.statement),
             self._timeouts(migration),
+            connection.execute_wrapper(session.watch.statement),
             # The migration, its history row and its ledger row in one transaction: Django alone writes the history
             # after the deferred SQL has committed.
             transaction.atomic(using=connection.alias) if migration.atomic else nullcontext(),
@@ -221,6 +221,7 @@ class Executor(MigrationExecutor):
             session.stop.check()  # a migration may have swallowed the exception
             with connection.cursor() as cursor:
                 cursor.execute(FINISH_ATTEMPT, [tries, faked, attempt_id])
+            session.watch.last_sql = "COMMIT"  # where deferred constraints are checked
         return new_state
 
     @contextmanager
@@ -287,15 +288,22 @@ class Executor(MigrationExecutor):
         assert session is not None  # noqa: S101
         code = sqlstate(error)
         kept = ", ".join(line.split(" ")[1] for line in session.carried_out)
+        is_half_done = not may_run_again(migration)
         if session.one_transaction:
             consequence = "The whole batch was rolled back; nothing of it remains applied."
         else:
             consequence = (
                 "It was rolled back whole. " if migration.atomic else "It is not atomic: what it did so far stays. "
-            ) + (f"Of this batch remain applied: {kept}." if kept else "Nothing of this batch remains applied.")
+            )
+            if is_half_done:
+                consequence += "The next run will not guess how far it came, and ask. "
+            consequence += (
+                f"Of this batch remain applied: {kept}." if kept else "Nothing of this batch remains applied."
+            )
         verb = "applied" if direction == "apply" else "unapplied"
         if session.stop.requested:
-            return session.stop.error(f"{migration} was being {verb}. {consequence}")
+            remedy = ["Look at what it did so far."] if is_half_done else []
+            return session.stop.error(f"{migration} was being {verb}. {consequence}", *remedy)
         if isinstance(error, MigratorError):
             return error
         if self._is_lost(error, code):
@@ -323,8 +331,9 @@ class Executor(MigrationExecutor):
         return MigrationFailed(
             f"{migration} failed: {type(error).__name__}: {driver_text(error)}" + (f" at {at}" if at else ""),
             consequence + " The server was not started; the running release is not affected.",
-            "Mend the migration or the data and release again. The same failure is not tried again for "
-            f"{session.conf.failed_hold_s:g} s unless 'manage.py migrate --retry-failed' says so.",
+            "Mend the migration or the data and release again. The same failure is not tried again "
+            + ("" if is_half_done else f"for {session.conf.failed_hold_s:g} s ")
+            + "unless 'manage.py migrate --retry-failed' says so.",
         )
 
     def _is_lost(self, error: BaseException, code: str) -> bool:

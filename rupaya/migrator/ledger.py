@@ -231,6 +231,15 @@ class Ledger:
         _outcome, fingerprint, code, error, finished_at, release, task, age_s = rows[0]
         return Failure(fingerprint, code, error, finished_at, release, task, float(age_s))
 
+    def last_end(self, app: str, name: str) -> tuple[str, str]:
+        """Outcome and fingerprint of the last attempt at a migration, in either direction; empty if there is none."""
+        rows = self._fetch(
+            "SELECT outcome, fingerprint FROM migrator_attempts WHERE app = %s AND name = %s "
+            "ORDER BY attempt_id DESC LIMIT 1",
+            [app, name],
+        )
+        return rows[0] if rows else ("", "")
+
     def under_way(self) -> str:
         """What the open attempt, if there is one, is doing, for the messages of those who wait."""
         try:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import psycopg2
@@ -13,6 +15,7 @@ from django.apps import apps
 from django.conf import settings
 from django.core.management.sql import emit_post_migrate_signal, emit_pre_migrate_signal
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections, transaction
+from django.db import Error as DjangoDatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.db.migrations.recorder import MigrationRecorder
@@ -27,6 +30,7 @@ from rupaya.migrator.errors import (
     EnvironmentUnfit,
     FailedBefore,
     HistoryRefused,
+    MigrationFailed,
     MigratorError,
     TableLocked,
     Terminated,
@@ -42,7 +46,7 @@ from rupaya.migrator.executor import (
     may_run_again,
 )
 from rupaya.migrator.fingerprint import migration_hashes
-from rupaya.migrator.ledger import Failure, Interrupted, Ledger
+from rupaya.migrator.ledger import Failure, Ledger
 from rupaya.migrator.lock import MigrationLock
 from rupaya.migrator.output import Output
 from rupaya.migrator.plan import Plan, history_explained, read_plan, refuse_conflicts
@@ -51,7 +55,7 @@ from rupaya.migrator.watch import Watch
 
 # data exception, integrity constraint violation, syntax error or access rule violation: trying again mends nothing.
 DETERMINISTIC_SQLSTATE_CLASSES = ("22", "23", "42")
-POST_MIGRATE_TRIES = 10
+POST_MIGRATE_RETRIES = 9
 
 
 @dataclass(frozen=True)
@@ -263,9 +267,10 @@ class Runner:
         assert session is not None  # noqa: S101 - set by the caller
         self.stop.cancel = self._cancel
         with self._recorded(session.ledger):
-            self._refuse_half_done(plan, session.ledger.close_abandoned())
-            if not self.request.retry_failed:
+            self._close_abandoned(session.ledger)
+            if not self.request.retry_failed and not self.request.fake:
                 self._refuse_failed_before(session.conf, session.ledger, plan)
+                self._refuse_half_done(session.ledger, plan)
             self._apply(executor, plan)
 
     @contextmanager
@@ -292,29 +297,31 @@ class Runner:
             raise
         ledger.finish_run("succeeded", 0)
 
-    def _refuse_half_done(self, plan: Plan, abandoned: list[Interrupted]) -> None:
-        """A dead process left something behind; go on only where going on cannot do anything twice."""
-        for attempt in abandoned:
-            self.output.say(
-                f"{attempt.app}.{attempt.name} was interrupted by the death of its process; going on", warning=True
-            )
-        by_key = {(step.app_label, step.name): step for step, _backwards in plan.steps}
-        for attempt in abandoned:
-            migration = by_key.get((attempt.app, attempt.name))
-            if migration is None or may_run_again(migration) or self.request.fake or self.request.retry_failed:
+    def _close_abandoned(self, ledger: Ledger) -> None:
+        for attempt in ledger.close_abandoned():
+            self.output.say(f"{attempt.app}.{attempt.name} was interrupted by the death of its process", warning=True)
+
+    def _refuse_half_done(self, ledger: Ledger, plan: Plan) -> None:
+        """An attempt that left something behind; go on only where going on cannot do anything twice.
+
+        Asked of the record and not only of what died just now: whoever is started after a refusal must refuse as well.
+        """
+        for migration, _backwards in plan.steps:
+            if may_run_again(migration):
+                continue
+            outcome, fingerprint = ledger.last_end(migration.app_label, migration.name)
+            if outcome != "interrupted" and (outcome != "failed" or fingerprint != migration_hashes(migration)[0]):
                 continue
             raise HistoryRefused(
-                f"{attempt.app}.{attempt.name} was interrupted half-way, and it is not atomic.",
+                f"{migration} {'failed' if outcome == 'failed' else 'was interrupted'} half-way, and it is not atomic.",
                 "How far it came is unknown, and its operations are not known to bear being carried out twice; "
                 "nothing was changed.",
                 f"Look at what it did. Then run it again with 'manage.py migrate --retry-failed', or, if it is done, "
-                f"record it with 'manage.py migrate --fake {attempt.app} {attempt.name}'.",
+                f"record it with 'manage.py migrate --fake {migration.app_label} {migration.name}'.",
             )
 
     def _refuse_failed_before(self, conf: Conf, ledger: Ledger, plan: Plan) -> None:
         """An orchestrator replaces a failed task forever; the replacements must fail fast, without taking locks."""
-        if self.request.fake:
-            return
         for migration, backwards in plan.steps:
             failure = None if backwards else ledger.last_failure(migration.app_label, migration.name)
             if failure is None or not _is_deterministic(failure) or failure.age_s > conf.failed_hold_s:
@@ -325,8 +332,8 @@ class Runner:
                 f"{migration} failed before in the same way: {failure.error}",
                 f"It failed at {failure.finished_at:%Y-%m-%d %H:%M:%S} UTC (release {failure.release}, "
                 f"task {failure.task}) and has not been changed since; nothing was changed now.",
-                "Mend the migration or the data and release again; to insist: 'manage.py migrate --retry-failed'. "
-                f"One new attempt is made {conf.failed_hold_s:g} s after the last.",
+                "Mend the migration or the data and release again; to insist: 'manage.py migrate --retry-failed'."
+                + (f" One new attempt is made {conf.failed_hold_s:g} s after the last." * may_run_again(migration)),
             )
 
     def _apply(self, executor: Executor, plan: Plan) -> None:
@@ -388,7 +395,7 @@ class Runner:
 
         if not session.one_transaction:
             return migrate(state.clone())
-        for tries in range(1, session.conf.retries + 2):
+        for tries in count(1):
             session.carried_out.clear()
             session.open_attempts.clear()
             try:
@@ -400,17 +407,22 @@ class Runner:
                         session.ledger.fail_attempt(attempt_id, "rolled back", 1, "", "rolled back with its batch")
                 if not isinstance(error, TryBatchAgain):
                     raise
+                if tries > session.conf.retries or time.monotonic() >= session.deadline:
+                    raise TableLocked(
+                        f"{error} could not lock {session.watch.blockers or 'a table'} after {tries} tries of the "
+                        f"batch: {driver_text(error.__cause__ or error)}",
+                        "Another session keeps the table locked, and traffic was not to wait for it. The whole batch "
+                        "was rolled back; nothing of it remains applied.",
+                        "Look at those sessions and end what should not run, then start again; "
+                        "MIGRATE_RETRIES and MIGRATE_DEADLINE_S set how long to try.",
+                    ) from None
                 self.output.say("The batch was rolled back, for a table is locked; trying again", warning=True)
                 self.stop.wait(min(30.0, 0.5 * 1.5 ** (tries - 1)))
             else:
                 for line in session.carried_out:
                     self.output.say(line, success=True)
                 return new_state
-        raise TableLocked(
-            f"The batch could not lock a table after {session.conf.retries + 1} tries.",
-            "Another session keeps it locked; the whole batch was rolled back.",
-            "Look at the sessions on this database and end what should not run, then start again.",
-        )
+        raise AssertionError("unreachable")
 
     def _emit_post_migrate(self, executor: Executor, plan: Plan, state: ProjectState) -> None:
         """Send post_migrate as Django's command does; tried again when a table is locked, for it may be repeated."""
@@ -424,7 +436,7 @@ class Runner:
             for key in keys:
                 state_apps.unregister_model(*key)
         state_apps.render_multiple([ModelState.from_model(apps.get_model(*key)) for key in keys])
-        for tries in range(1, POST_MIGRATE_TRIES + 1):
+        for tries in count(1):
             self.stop.check()
             session.lock.verify()
             try:
@@ -440,9 +452,12 @@ class Runner:
             except Exception as error:
                 if self.stop.requested:
                     raise self.stop.error("All migrations are applied; the next start does the rest.") from None
-                if sqlstate(error) not in RETRYABLE_SQLSTATES or tries == POST_MIGRATE_TRIES:
+                if sqlstate(error) in RETRYABLE_SQLSTATES and tries <= min(POST_MIGRATE_RETRIES, session.conf.retries):
+                    self.stop.wait(0.5 * tries)
+                    continue
+                if isinstance(error, MigratorError) or self._is_lost(error):
                     raise
-                self.stop.wait(0.5 * tries)
+                raise _handlers_failed("post_migrate", error, "All migrations are applied.") from error
             else:
                 return
 
@@ -454,25 +469,41 @@ class Runner:
             yield
         except MigratorError:
             raise
-        except (OperationalError, InterfaceError, psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+        except (DjangoDatabaseError, psycopg2.Error) as error:
             if self.stop.requested:
                 raise self.stop.error() from None
+            if fact := UNFIT_SQLSTATES.get(sqlstate(error)):
+                raise EnvironmentUnfit(
+                    f"The migrator cannot do its work, for {fact[0]}: {driver_text(error)}",
+                    "What was under way was rolled back.",
+                    f"{fact[1]}; start again.",
+                ) from None
+            if not self._is_lost(error):
+                raise
             raise DatabaseUnreachable(
                 f"The connection to the database was lost: {driver_text(error)}",
                 "The server ended the session or cannot be reached any more; a migration under way is rolled back.",
                 "Start again when the server is back; it goes on with whatever is still pending.",
             ) from error
 
+    def _is_lost(self, error: Exception) -> bool:
+        """Whether the server ended a session of ours, or is gone: class 08, 57P, or no SQLSTATE at all."""
+        return sqlstate(error).startswith(("08", "57P")) or (
+            isinstance(error, OperationalError | InterfaceError | psycopg2.OperationalError | psycopg2.InterfaceError)
+            and not sqlstate(error)
+        )
+
     @contextmanager
     def _privileges_explained(self) -> Iterator[None]:
         try:
             yield
         except Exception as error:
-            fact, remedy = UNFIT_SQLSTATES.get(sqlstate(error), ("", ""))
+            cause = error.__cause__ or error.__context__ or error  # Django's MigrationSchemaMissing hides it
+            fact, remedy = UNFIT_SQLSTATES.get(sqlstate(error) or sqlstate(cause), ("", ""))
             if not fact:
                 raise
             raise EnvironmentUnfit(
-                f"The migrator cannot keep its record, for {fact}: {driver_text(error.__cause__ or error)}",
+                f"The migrator cannot keep its record, for {fact}: {driver_text(cause)}",
                 "Without its record nothing is migrated; nothing was changed.",
                 f"{remedy}; it needs CREATE on the schema and ownership of the tables.",
             ) from None
@@ -509,6 +540,24 @@ def _has_migrations(app_name: str) -> bool:
 def _is_deterministic(failure: Failure) -> bool:
     return failure.sqlstate == "PYTHON" or (
         failure.sqlstate[:2] in DETERMINISTIC_SQLSTATE_CLASSES and failure.sqlstate not in UNFIT_SQLSTATES
+    )
+
+
+def _handlers_failed(signal: str, error: Exception, state: str) -> MigratorError:
+    """What the handlers of a migration signal did wrong: their place, for it is in no migration."""
+    if sqlstate(error) in RETRYABLE_SQLSTATES:
+        return TableLocked(
+            f"The handlers of {signal} could not lock a table: {driver_text(error)}",
+            f"Another session keeps it locked, and traffic was not to wait for it. {state}",
+            "Look at the sessions on this database and end what should not run, then start again: "
+            "the next run does what was left to do.",
+        )
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    at = f"{frame.filename}:{frame.lineno}"
+    return MigrationFailed(
+        f"A handler of {signal} failed: {type(error).__name__}: {driver_text(error)} at {at}",
+        f"{state} The server was not started; the running release is not affected.",
+        "Mend the handler and release again; the next run calls it again.",
     )
 
 

@@ -57,13 +57,17 @@ class Stop:
         self._requested.wait(seconds)
         self.check()
 
-    def error(self, consequence: str = "Nothing was changed.") -> Terminated:
+    def error(
+        self,
+        consequence: str = "Nothing was changed.",
+        remedy: str = "Nothing, if this was meant: the next start goes on from here.",
+    ) -> Terminated:
         """The exception that ends the run; `consequence` says what became of the work under way."""
         name = signal.Signals(self.signal_number).name if self.signal_number else "A stop"
         return Terminated(
             f"{name} ended the migration run before it was done.",
             consequence,
-            "Nothing, if this was meant: the next start goes on from here.",
+            remedy,
         )
 
     @contextmanager

@@ -81,9 +81,10 @@ class Watch:
         A concurrent build waits for old transactions without blocking anybody; a lock timeout would only break it and
         leave an INVALID index behind.
         """
-        self.last_sql = str(sql)
+        if "SAVEPOINT " not in str(sql)[:25]:  # Django's own, on the way out of a failure as well
+            self.last_sql = str(sql)
         connection = context["connection"]
-        if not connection.in_atomic_block and _CONCURRENTLY.match(self.last_sql):
+        if not connection.in_atomic_block and _CONCURRENTLY.match(str(sql)):
             with connection.connection.cursor() as cursor:
                 cursor.execute("SELECT current_setting('lock_timeout')")
                 (lock_timeout,) = cursor.fetchone()
