@@ -57,6 +57,9 @@ DATABASES: dict[str, dict[str, Any]] = {
 }
 # The direct address beside a pooler, perhaps with the owner's credentials: `migrate` alone uses it.
 MIGRATION_DATABASE = env.migration_database.django_settings() if env.migration_database else None
+# The old release still serves while the new one migrates; and what was applied there is history.
+MIGRATE_PHASE = "expand" if env.is_production else "all"
+MIGRATE_ON_EDITED = "error" if env.is_production else "warn"
 # MIGRATE_LOCK_WAIT_S and its like, as the environment has them; `rupaya.migrator.conf` knows their meaning.
 globals().update(env.migrate)
 

@@ -22,6 +22,7 @@ $$
 class Migration(migrations.Migration):
     """Users and their devices."""
 
+    phase = "expand"
     initial = True
 
     dependencies = [

@@ -7,6 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     """Tokens that are refused although they have not expired."""
 
+    phase = "expand"
     dependencies = [
         ("accounts", "0003_complete_api_schema"),
     ]

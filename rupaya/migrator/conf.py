@@ -7,7 +7,11 @@ from dataclasses import dataclass, fields
 
 from django.conf import settings
 
-BATCH_MODES = ("auto", "each", "all")
+CHOICES = {
+    "batch": ("auto", "each", "all"),
+    "phase": ("expand", "all"),
+    "on_edited": ("error", "warn"),
+}
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,10 @@ class Conf:
     """How long a migration that failed deterministically is not tried again."""
     batch: str = "auto"
     """``each``: a transaction a migration. ``all``: one for all. ``auto``: all on an empty history, else each."""
+    phase: str = "all"
+    """``expand``: hold back migrations that break the release still running, until ``migrate --contract``."""
+    on_edited: str = "warn"
+    """What to do about an applied migration whose code has changed since: ``error`` or ``warn``."""
 
 
 NAMES = tuple(f"MIGRATE_{field.name.upper()}" for field in fields(Conf))
@@ -73,13 +81,12 @@ def read() -> tuple[Conf, list[Problem]]:
         given = getattr(settings, name, None)
         if given is None or given == "":
             continue
-        if field.name == "batch":
-            if given in BATCH_MODES:
-                values["batch"] = given
+        if choices := CHOICES.get(field.name):
+            if given in choices:
+                values[field.name] = given
             else:
-                problems.append(
-                    Problem("migrator.E002", f"{name}={given!r} is no batch mode.", f"Use {', '.join(BATCH_MODES)}.")
-                )
+                fact = f"{name}={given!r} is not one of {', '.join(choices)}."
+                problems.append(Problem("migrator.E002", fact, f"Unset it for the default of {field.default}."))
             continue
         low, high = _BOUNDS[field.name]
         whole = isinstance(field.default, int) and not field.name.endswith("_s")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 
@@ -32,6 +32,7 @@ from rupaya.migrator.ledger import FINISH_ATTEMPT, Ledger
 from rupaya.migrator.lock import MigrationLock
 from rupaya.migrator.operations import Backfill
 from rupaya.migrator.output import Output
+from rupaya.migrator.phases import CONTRACT
 from rupaya.migrator.stop import Stop
 from rupaya.migrator.watch import Watch, one_line
 
@@ -78,7 +79,11 @@ def may_run_again(migration: Migration) -> bool:
     return (
         migration.atomic
         or getattr(migration, "idempotent", False)
-        or all(isinstance(operation, IDEMPOTENT_OPERATIONS) for operation in migration.operations)
+        or all(
+            # SaferAddUniqueConstraint looks before it acts only if it was told to.
+            isinstance(operation, IDEMPOTENT_OPERATIONS) and not getattr(operation, "raise_if_exists", False)
+            for operation in migration.operations
+        )
     )
 
 
@@ -97,6 +102,8 @@ class Session:
     """When, by `time.monotonic`, no further attempt is made."""
     is_live: bool
     """Whether the database had a history before this run, and so may have traffic."""
+    phases: Mapping[tuple[str, str], str]
+    """The phase of each migration of the plan."""
     batch: int = 0
     one_transaction: bool = False
     carried_out: list[str] = field(default_factory=list)
@@ -154,6 +161,7 @@ class Executor(MigrationExecutor):
             app=migration.app_label,
             name=migration.name,
             direction=direction,
+            phase=session.phases.get((migration.app_label, migration.name), CONTRACT),
             atomic=bool(migration.atomic),
             fingerprint=fingerprint,
             file_hash=file_hash,

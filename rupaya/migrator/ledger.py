@@ -6,11 +6,13 @@ crash shows as interrupted and not as nothing; its *finish* commits together wit
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import django
 from psycopg2.errors import UndefinedTable
 from psycopg2.extensions import connection as PgConnection  # noqa: N812
 
@@ -24,6 +26,8 @@ _VERSIONS = (
         git_sha text NOT NULL,
         environment text NOT NULL,
         task text NOT NULL,
+        python_version text NOT NULL,
+        django_version text NOT NULL,
         database_user text NOT NULL DEFAULT session_user,
         backend_pid integer NOT NULL DEFAULT pg_backend_pid(),
         started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -41,6 +45,7 @@ _VERSIONS = (
         app text NOT NULL,
         name text NOT NULL,
         direction text NOT NULL CHECK (direction IN ('apply', 'unapply')),
+        phase text NOT NULL CHECK (phase IN ('expand', 'contract')),
         faked boolean NOT NULL DEFAULT false,
         atomic boolean NOT NULL,
         fingerprint text NOT NULL,
@@ -107,6 +112,40 @@ class Interrupted:
     atomic: bool
 
 
+@dataclass(frozen=True)
+class Applied:
+    """The attempt by which a migration that is in force was applied."""
+
+    app: str
+    name: str
+    batch: int
+    phase: str
+    faked: bool
+    fingerprint: str
+    file_hash: str
+    tries: int
+    started_at: datetime
+    finished_at: datetime
+    run_id: int
+    command: str
+    release: str
+    git_sha: str
+    task: str
+    database_user: str
+    python_version: str
+    django_version: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """App label and name."""
+        return self.app, self.name
+
+
+def versions() -> tuple[str, str]:
+    """The Python and Django versions that fingerprints are comparable within."""
+    return platform.python_version(), django.get_version()
+
+
 class Ledger:
     """Reads and writes the record of runs and attempts on the lock connection."""
 
@@ -155,9 +194,9 @@ class Ledger:
     def start_run(self, *, command: str, release: str, git_sha: str, environment: str, task: str) -> None:
         """Open a run; its id stays with this object."""
         self.run_id = self._fetch(
-            "INSERT INTO migrator_runs (command, release, git_sha, environment, task) "
-            "VALUES (%s, %s, %s, %s, %s) RETURNING run_id",
-            [command, release, git_sha, environment, task],
+            "INSERT INTO migrator_runs (command, release, git_sha, environment, task, python_version, django_version) "
+            "VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING run_id",
+            [command, release, git_sha, environment, task, *versions()],
         )[0][0]
 
     def finish_run(self, outcome: str, exit_code: int, error: str = "") -> None:
@@ -173,15 +212,34 @@ class Ledger:
         return int(self._fetch("SELECT coalesce(max(batch), 0) + 1 FROM migrator_attempts")[0][0])
 
     def start_attempt(
-        self, *, batch: int, app: str, name: str, direction: str, atomic: bool, fingerprint: str, file_hash: str
+        self,
+        *,
+        batch: int,
+        app: str,
+        name: str,
+        direction: str,
+        phase: str,
+        atomic: bool,
+        fingerprint: str,
+        file_hash: str,
     ) -> int:
         """Record, at once, that a migration is about to be tried. Returns the attempt's id."""
         return int(
             self._fetch(
-                "INSERT INTO migrator_attempts (run_id, batch, app, name, direction, atomic, fingerprint, file_hash) "
-                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s) RETURNING attempt_id",
-                [self.run_id, batch, app, name, direction, atomic, fingerprint, file_hash],
+                "INSERT INTO migrator_attempts "
+                "(run_id, batch, app, name, direction, phase, atomic, fingerprint, file_hash) "
+                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING attempt_id",
+                [self.run_id, batch, app, name, direction, phase, atomic, fingerprint, file_hash],
             )[0][0]
+        )
+
+    def accept(self, applied: Applied, fingerprint: str, file_hash: str) -> None:
+        """Record that a migration in force is in the database as its code is now."""
+        self._fetch(
+            "INSERT INTO migrator_attempts (run_id, batch, app, name, direction, phase, faked, atomic, fingerprint, "
+            "file_hash, finished_at, outcome) "
+            "VALUES (%s, %s, %s, %s, 'apply', %s, true, true, %s, %s, clock_timestamp(), 'succeeded')",
+            [self.run_id, applied.batch, applied.app, applied.name, applied.phase, fingerprint, file_hash],
         )
 
     def fail_attempt(self, attempt_id: int, outcome: str, tries: int, sqlstate: str, error: str) -> None:
@@ -213,6 +271,20 @@ class Ledger:
             [self.run_id],
         )
         return [Interrupted(app, name, atomic) for app, name, atomic, outcome in rows if outcome == "interrupted"]
+
+    def in_force(self) -> list[Applied]:
+        """For each migration that the ledger saw applied last, and not unapplied since, that attempt; oldest first."""
+        try:
+            rows = self._fetch(
+                "SELECT a.app, a.name, a.batch, a.phase, a.faked, a.fingerprint, a.file_hash, a.tries, a.started_at, "
+                "a.finished_at, r.run_id, r.command, r.release, r.git_sha, r.task, r.database_user, r.python_version, "
+                "r.django_version FROM (SELECT DISTINCT ON (app, name) * FROM migrator_attempts "
+                "WHERE outcome = 'succeeded' ORDER BY app, name, attempt_id DESC) a "
+                "JOIN migrator_runs r USING (run_id) WHERE a.direction = 'apply' ORDER BY a.attempt_id"
+            )
+        except UndefinedTable:
+            return []
+        return [Applied(*row) for row in rows]
 
     def last_failure(self, app: str, name: str) -> Failure | None:
         """How the last attempt at applying a migration failed; None if it did not."""

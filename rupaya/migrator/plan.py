@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,9 +19,11 @@ from django.db.migrations.exceptions import (
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
+from django.db.migrations.state import ProjectState
 
 from rupaya.migrator import manifest
 from rupaya.migrator.errors import HistoryRefused
+from rupaya.migrator.phases import CONTRACT, phase_of
 
 Target = tuple[str, str | None]
 
@@ -37,11 +39,19 @@ class Plan:
     """Migrations of this code that the database has."""
     unknown: frozenset[tuple[str, str]]
     """Migrations that the database has and this code does not."""
+    phases: Mapping[tuple[str, str], str]
+    """``expand`` or ``contract``, for each migration in `steps` and in `held`."""
+    held: tuple[Migration, ...]
+    """Pending, but held back: they would break the release that is still running."""
     has_unrecorded_squashes: bool
     """All that a squashed migration replaces is applied, and the squashed one not yet recorded."""
     history_is_empty: bool
     is_complete: bool
     """Whether carrying it out leaves nothing of this code unapplied."""
+    disk: Mapping[tuple[str, str], Migration]
+    """Every migration of this code."""
+    tables: Mapping[tuple[str, str], str]
+    """The table of each (app label, lower-case model name) that this code's migrations amount to."""
     digest: str
     """By what the early exit knows this code; empty if it cannot find the same migrations as Django."""
 
@@ -87,17 +97,33 @@ def refuse_conflicts(loader: MigrationLoader) -> None:
 
 
 def read_plan(
-    executor: MigrationExecutor, app_label: str | None, migration_name: str | None, *, run_syncdb: bool = False
+    executor: MigrationExecutor,
+    app_label: str | None,
+    migration_name: str | None,
+    *,
+    run_syncdb: bool = False,
+    hold_contract: bool = False,
 ) -> Plan:
     """What `migrate [app_label [migration_name]]` would do now.
 
+    With `hold_contract`, migrations that would break the running release stay pending; not on an empty history, where
+    nothing runs yet, and not for a migration that was asked for by its name.
+
     Raises:
         CommandError: if the arguments name no app or no migration; the texts are Django's.
+        HistoryRefused: if a migration depends on one that is held.
     """
     loader = executor.loader
     targets = _targets(loader, app_label, migration_name, run_syncdb=run_syncdb)
     steps = tuple(executor.migration_plan(list(targets)))
     applied = set(loader.applied_migrations or {})
+    phases = pending_phases(loader, [step for step, _backwards in steps])
+    held: tuple[Migration, ...] = ()
+    if hold_contract and applied and not migration_name:
+        held = _held(steps, phases)
+        steps = tuple(step for step in steps if step[0] not in held)
+        if held:
+            targets = tuple((step.app_label, step.name) for step, _backwards in steps)
     known = set(loader.disk_migrations or {})
     replaced = {key for migration in loader.replacements.values() for key in migration.replaces}
     wanted = {key for key in loader.graph.nodes if loader.graph.nodes[key]}
@@ -106,6 +132,8 @@ def read_plan(
     return Plan(
         targets=targets,
         steps=steps,
+        phases=phases,
+        held=held,
         applied=len(applied & known),
         unknown=frozenset(applied - known - replaced),
         has_unrecorded_squashes=any(
@@ -114,8 +142,53 @@ def read_plan(
         ),
         history_is_empty=not applied,
         is_complete=wanted <= will_be_applied,
+        disk=loader.disk_migrations or {},
+        tables=_tables(loader) if steps else {},
         digest=_code_digest(known),
     )
+
+
+def pending_phases(loader: MigrationLoader, pending: Iterable[Migration]) -> dict[tuple[str, str], str]:
+    """The phase of each of these migrations, each judged by the project state just before it."""
+    wanted = {(migration.app_label, migration.name) for migration in pending}
+    phases: dict[tuple[str, str], str] = {}
+    if not wanted:
+        return phases
+    state = ProjectState(real_apps=loader.unmigrated_apps)
+    for key in loader.graph._generate_plan(loader.graph.leaf_nodes(), at_end=True):
+        migration = loader.graph.nodes[key]
+        if key in wanted:
+            phases[key] = phase_of(migration, state)
+            if len(phases) == len(wanted):
+                break
+        migration.mutate_state(state, preserve=False)
+    return phases
+
+
+def _held(steps: Iterable[tuple[Migration, bool]], phases: Mapping[tuple[str, str], str]) -> tuple[Migration, ...]:
+    held: dict[tuple[str, str], Migration] = {}
+    for migration, backwards in steps:
+        key = (migration.app_label, migration.name)
+        if backwards:
+            continue
+        if phases[key] == CONTRACT:
+            held[key] = migration
+        elif waited_for := [held[dependency] for dependency in migration.dependencies if dependency in held]:
+            raise HistoryRefused(
+                f"{migration} depends on {', '.join(map(str, waited_for))}, a contract migration that is held back.",
+                "This release cannot serve without it, and it may break the release that is running; nothing was "
+                "changed.",
+                "Finish the earlier rollout first: 'manage.py migrate --contract', once no older release is running. "
+                "Then start this one again.",
+            )
+    return tuple(held.values())
+
+
+def _tables(loader: MigrationLoader) -> dict[tuple[str, str], str]:
+    return {
+        key: str(model.options.get("db_table") or f"{key[0]}_{key[1]}")
+        for key, model in loader.project_state().models.items()
+    }
 
 
 def _code_digest(known: set[tuple[str, str]]) -> str:

@@ -46,6 +46,7 @@ from rupaya.migrator.executor import (
     may_run_again,
 )
 from rupaya.migrator.fingerprint import migration_hashes
+from rupaya.migrator.history import Edited, edited_migrations, refuse_breaking, refuse_edited, refuse_existing
 from rupaya.migrator.ledger import Failure, Ledger
 from rupaya.migrator.lock import MigrationLock
 from rupaya.migrator.output import Output
@@ -67,6 +68,8 @@ class Request:
     fake: bool = False
     fake_initial: bool = False
     retry_failed: bool = False
+    contract: bool = False
+    accept_edited: bool = False
     interactive: bool = True
     command: str = "migrate"
     run_syncdb: bool = False
@@ -82,6 +85,8 @@ class Runner:
         self.connection = connections[DEFAULT_DB_ALIAS]
         self.stop = Stop()
         self.began = time.monotonic()
+        self.conf = require_configuration()
+        self.accepted: list[Edited] = []
 
     def run(self) -> None:
         """Bring the database to what was asked for.
@@ -90,10 +95,11 @@ class Runner:
             MigratorError: each failure as its class, with its exit code.
             CommandError: if the request names no app or no migration.
         """
-        conf = require_configuration()
+        conf = self.conf
         self.output.say(f"Using environment: {getattr(settings, 'RUPAYA_ENV', 'unknown')}")
         with self.stop.listening(), self._working_session(conf), self._errors_explained():
             plan = self._plan()
+            self._refuse_histories(plan)
             if not self._has_work(plan):
                 self._say_nothing_to_do(plan)
                 return
@@ -179,7 +185,13 @@ class Runner:
 
     def _read_plan(self, executor: Executor) -> Plan:
         request = self.request
-        return read_plan(executor, request.app_label, request.migration_name, run_syncdb=request.run_syncdb)
+        return read_plan(
+            executor,
+            request.app_label,
+            request.migration_name,
+            run_syncdb=request.run_syncdb,
+            hold_contract=self.conf.phase == "expand" and not request.contract,
+        )
 
     def _executor(self) -> Executor:
         with history_explained():
@@ -190,7 +202,27 @@ class Runner:
 
     def _has_work(self, plan: Plan) -> bool:
         """Whether to take the lock at all; forty tasks of an unchanged release must not queue for it."""
-        return plan.has_work or self._wants_syncdb() or self._owes_post_migrate(plan)
+        return plan.has_work or bool(self.accepted) or self._wants_syncdb() or self._owes_post_migrate(plan)
+
+    def _refuse_histories(self, plan: Plan) -> None:
+        """Edited, newer and breaking, or missing although the tables are there: this code must not go on."""
+        in_force = Ledger(self.connection.connection).in_force()
+        refuse_breaking(plan.unknown, in_force)
+        edited = edited_migrations(plan.disk, in_force)
+        certain = [item for item in edited if item.is_certain]
+        self.accepted = edited if self.request.accept_edited else []
+        for item in edited:
+            if self.conf.on_edited == "warn" or not item.is_certain:
+                self.output.say(
+                    f"{item} was edited after release {item.applied.release} applied it; the database has what it did "
+                    "before",
+                    warning=True,
+                )
+        if certain and self.conf.on_edited == "error" and not self.request.accept_edited:
+            refuse_edited(certain)
+        if not (self.request.fake or self.request.fake_initial or self.request.run_syncdb):
+            forwards = [migration for migration, backwards in plan.steps if not backwards]
+            refuse_existing(self.connection, forwards, plan.tables, applied=plan.applied)
 
     def _wants_syncdb(self) -> bool:
         return self.request.run_syncdb and bool(self._unmigrated_apps())
@@ -219,9 +251,18 @@ class Runner:
             self.output.say(
                 f"The database is ahead of this release by {len(plan.unknown)} migrations: {names}", warning=True
             )
+        self._say_held(plan)
+        known = "all" if not plan.held else "the other"
         self.output.say(
-            f"Nothing to migrate: all {plan.applied} migrations are applied ({duration_s:.3f} s)", success=True
+            f"Nothing to migrate: {known} {plan.applied} migrations are applied ({duration_s:.3f} s)", success=True
         )
+
+    def _say_held(self, plan: Plan) -> None:
+        if plan.held:
+            names = ", ".join(map(str, plan.held))
+            self.output.say(
+                f"Held back until 'manage.py migrate --contract', once no older release runs: {names}", warning=True
+            )
 
     # 3. Lock, and plan again
 
@@ -254,6 +295,7 @@ class Runner:
                 output=self.output,
                 deadline=time.monotonic() + conf.deadline_s,
                 is_live=not plan.history_is_empty,
+                phases=plan.phases,
             )
             self._run_recorded(executor, plan)
         finally:
@@ -271,6 +313,9 @@ class Runner:
             if not self.request.retry_failed and not self.request.fake:
                 self._refuse_failed_before(session.conf, session.ledger, plan)
                 self._refuse_half_done(session.ledger, plan)
+            for item in self.accepted:
+                session.ledger.accept(item.applied, *migration_hashes(plan.disk[item.applied.key]))
+                self.output.say(f"✓ {item} recorded as it is now", success=True)
             self._apply(executor, plan)
 
     @contextmanager
@@ -365,7 +410,8 @@ class Runner:
         self._emit_post_migrate(executor, plan, state)
         if plan.is_complete and plan.digest:
             session.ledger.settle(plan.digest)
-        if not plan.steps:
+        self._say_held(plan)
+        if not plan.steps and not self.accepted:
             self.output.say("Finished what an interrupted run had left to do: the post_migrate signal", success=True)
 
     def _migrate(self, executor: Executor, plan: Plan, state: ProjectState) -> ProjectState:

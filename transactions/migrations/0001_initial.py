@@ -10,6 +10,7 @@ from uuid_utils.compat import uuid7
 class Migration(migrations.Migration):
     """Accounts, categories, and transactions as far as they went at first: whose they are."""
 
+    phase = "expand"
     initial = True
 
     # The user model's first migration also makes set_updated_at(), which the triggers call.

@@ -42,6 +42,7 @@ def remove_system_categories(apps, schema_editor):
 class Migration(migrations.Migration):
     """The categories that everybody has."""
 
+    phase = "expand"
     dependencies = [
         ("transactions", "0002_complete_api_schema"),
     ]

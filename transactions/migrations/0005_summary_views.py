@@ -59,6 +59,7 @@ WHERE NOT b.is_deleted
 class Migration(migrations.Migration):
     """Views that sum up months and budgets, so that every backend sees the same figures."""
 
+    phase = "expand"
     dependencies = [
         ("transactions", "0004_complete_transactions_table"),
     ]

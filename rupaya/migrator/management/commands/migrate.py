@@ -32,6 +32,16 @@ class Command(migrate.Command):
             action="store_true",
             help="Try a migration again that failed before in a way that trying again does not usually mend.",
         )
+        parser.add_argument(
+            "--contract",
+            action="store_true",
+            help="Apply the contract migrations too, which would break an older release that is still running.",
+        )
+        parser.add_argument(
+            "--accept-edited",
+            action="store_true",
+            help="Record that applied migrations which were edited since are in the database as they are now.",
+        )
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Run the command, its errors in the format of the log; nonsense in MIGRATE_* has an exit code of its own."""
@@ -62,6 +72,8 @@ class Command(migrate.Command):
             fake=options["fake"],
             fake_initial=options["fake_initial"],
             retry_failed=options["retry_failed"],
+            contract=options["contract"],
+            accept_edited=options["accept_edited"],
             interactive=options["interactive"],
             run_syncdb=options["run_syncdb"],
             command="migrate --prune" if options["prune"] else "migrate",

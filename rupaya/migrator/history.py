@@ -1,0 +1,139 @@
+"""Histories that this code must not build upon: edited, newer and breaking, or missing where the tables are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import operations as ops
+from django.db.migrations.migration import Migration
+
+from rupaya.migrator.errors import HistoryRefused
+from rupaya.migrator.fingerprint import migration_hashes, source_path
+from rupaya.migrator.ledger import Applied, versions
+from rupaya.migrator.phases import CONTRACT, flat_operations
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Edited:
+    """A migration whose code is not what was applied."""
+
+    applied: Applied
+    is_certain: bool
+    """False for somebody else's app, and where another Python or Django version may explain the difference."""
+
+    def __str__(self) -> str:
+        return f"{self.applied.app}.{self.applied.name}"
+
+
+def edited_migrations(disk: Mapping[Key, Migration], in_force: Iterable[Applied]) -> list[Edited]:
+    """Applied migrations whose file and fingerprint both differ from what the ledger says was applied."""
+    found = []
+    for applied in in_force:
+        migration = disk.get(applied.key)
+        if migration is None or not applied.file_hash:
+            continue
+        fingerprint, file_hash = migration_hashes(migration)
+        if file_hash in ("", applied.file_hash) or fingerprint == applied.fingerprint:
+            continue
+        path = source_path(migration)
+        is_ours = path is not None and not {"site-packages", "dist-packages"} & set(path.parts)
+        found.append(Edited(applied, is_ours and (applied.python_version, applied.django_version) == versions()))
+    return found
+
+
+def refuse_edited(edited: Sequence[Edited]) -> None:
+    """Refuse to build upon migrations that were edited after they were applied.
+
+    Raises:
+        HistoryRefused: naming them, with when and by which release they were applied.
+    """
+    told = "; ".join(
+        f"{item} (applied {item.applied.finished_at:%Y-%m-%d %H:%M} UTC by release {item.applied.release})"
+        for item in edited
+    )
+    raise HistoryRefused(
+        f"Applied migrations were edited since: {told}.",
+        "The database has what they did before the edit, not what they say now; nothing was changed.",
+        "Change them back and put the difference into a new migration. If the database has it already, record that "
+        "with 'manage.py migrate --accept-edited'.",
+    )
+
+
+def refuse_breaking(unknown: Iterable[Key], in_force: Iterable[Applied]) -> None:
+    """Refuse to start old code where a newer release has removed or tightened what it may use.
+
+    Raises:
+        HistoryRefused: naming those migrations.
+    """
+    breaking = breaking_migrations(unknown, in_force)
+    if breaking:
+        told = ", ".join(f"{item.app}.{item.name} (release {item.release})" for item in breaking)
+        raise HistoryRefused(
+            f"This release is older than a breaking migration: {told}.",
+            "The database no longer has, or no longer accepts, what this code may use; nothing was changed.",
+            "Deploy a release that knows these migrations, or undo them from one that does: 'manage.py rollback'.",
+        )
+
+
+def breaking_migrations(unknown: Iterable[Key], in_force: Iterable[Applied]) -> list[Applied]:
+    """Of the migrations that a release does not know, those that its code may not survive."""
+    unknown = set(unknown)
+    return [applied for applied in in_force if applied.key in unknown and applied.phase == CONTRACT]
+
+
+def refuse_existing(
+    connection: BaseDatabaseWrapper, pending: Sequence[Migration], tables: Mapping[Key, str], *, applied: int
+) -> None:
+    """Refuse to create what is there already: a history that is empty, or half there, over existing tables.
+
+    `tables` gives the table of each (app label, lower-case model name).
+
+    Raises:
+        HistoryRefused: naming each migration and what of it exists.
+    """
+    wanted: dict[tuple[str, str], str] = {}
+    gone: set[str] = set()
+    for migration in pending:
+        for operation in flat_operations(migration.operations):
+            key = (migration.app_label, str(getattr(operation, "model_name", getattr(operation, "name", ""))).lower())
+            if isinstance(operation, ops.CreateModel) and operation.options.get("managed", True):
+                table = operation.options.get("db_table") or f"{migration.app_label}_{operation.name_lower}"
+                if not (operation.options.get("proxy") or table in gone):
+                    wanted.setdefault((table, ""), str(migration))
+            elif isinstance(operation, ops.AddField) and not operation.field.many_to_many and key in tables:
+                column = operation.field.db_column or operation.field.get_attname_column()[1] or operation.name
+                wanted.setdefault((tables[key], column), str(migration))
+            elif isinstance(operation, ops.DeleteModel | ops.RenameModel | ops.AlterModelTable | ops.RemoveField):
+                gone.add(tables.get(key, ""))
+    found = _existing(connection, [pair for pair in wanted if pair[0] not in gone])
+    if not found:
+        return
+    told: dict[str, list[str]] = {}
+    for pair in found:
+        told.setdefault(wanted[pair], []).append(f"{pair[0]}.{pair[1]}" if pair[1] else pair[0])
+    names = "; ".join(f"{migration} would create {', '.join(things)}" for migration, things in told.items())
+    state = f"has {applied} migrations, but not these" if applied else "is empty"
+    raise HistoryRefused(
+        f"The history (django_migrations) {state}, while what they create exists: {names}.",
+        "The tables were made by something else, or the history was lost or edited; nothing was changed.",
+        "If this code made them, record it: 'manage.py migrate --fake-initial', or '--fake APP NAME' for one of them. "
+        "If another system made them, they must be taken over, not created. If the history was lost, restore it.",
+    )
+
+
+def _existing(connection: BaseDatabaseWrapper, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    if not pairs:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT t, c FROM unnest(%s::text[], %s::text[]) AS wanted (t, c) "
+            "WHERE to_regclass(quote_ident(t)) IS NOT NULL AND (c = '' OR EXISTS ("
+            "SELECT FROM pg_attribute WHERE attrelid = to_regclass(quote_ident(t)) AND attname = c "
+            "AND NOT attisdropped))",
+            [[table for table, _column in pairs], [column for _table, column in pairs]],
+        )
+        return [(table, column) for table, column in cursor.fetchall()]
