@@ -20,5 +20,5 @@ class Schema(HealthCheck):  # type: ignore[misc]  # the library is not typed
             raise ServiceUnavailable(sample.reason)
         if sample.age_s > MAX_AGE_S:
             raise ServiceUnavailable(f"The database has not answered for more than {MAX_AGE_S:g} s")
-        if sample.schema.pending:
-            raise ServiceUnavailable(f"{sample.schema.pending} migrations that this release needs are not applied")
+        if sample.schema.unready_reason:
+            raise ServiceUnavailable(sample.schema.unready_reason)

@@ -29,6 +29,7 @@ def ready() -> JsonResponse:
         body["migrations"] = {
             "applied": sample.schema.applied,
             "pending": sample.schema.pending,
+            "held": sample.schema.held,
             "unknown": sample.schema.unknown,
         }
     return _respond(503 if reason else 200, body)
@@ -39,9 +40,7 @@ def _unready_reason(sample: Sample) -> str:
         return sample.reason
     if sample.age_s > MAX_AGE_S:
         return f"the database has not answered for more than {MAX_AGE_S:g} s"
-    if sample.schema.pending:
-        return f"{sample.schema.pending} migrations that this release needs are not applied"
-    return ""
+    return sample.schema.unready_reason
 
 
 def _respond(status: int, body: dict[str, object]) -> JsonResponse:
