@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -21,6 +22,8 @@ Names = Mapping[str, frozenset[str]]
 """Names by category. Those in the current schema stand alone; others are qualified."""
 
 CATEGORIES = ("extensions", "types", "functions", "relations")
+PARTS = ("constraints", "indexes", "triggers", "policies")
+"""What a relation has besides columns, which are in the order of the table."""
 RELATION_KINDS = {
     "r": "table",
     "p": "partitioned table",
@@ -40,6 +43,12 @@ _PRINTING = {
     "quote_all_identifiers": "off",
     "extra_float_digits": "1",
 }
+
+
+# A condition on a list of texts is printed in another way once it was restored from a dump: both ways as one.
+_LITERAL = r"'(?:[^']|'')*'"
+_LIST_OF_VARCHARS = re.compile(rf"ARRAY\[((?:{_LITERAL}::character varying(?:, )?)+)\]::text\[\]")
+_VARCHAR_AS_TEXT = re.compile(rf"({_LITERAL})::character varying::text\b")
 
 
 def _named(column: str) -> str:
@@ -147,6 +156,7 @@ _COLUMNS = f"""
     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_type t ON t.oid = a.atttypid
     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
     WHERE a.attrelid = ANY(%(oids)s::oid[]) AND c.relkind <> 'S' AND a.attnum > 0 AND NOT a.attisdropped
+    ORDER BY a.attrelid, a.attnum
 """  # noqa: S608
 # Foreign keys are enforced by triggers of their own, which can be disabled.
 _CONSTRAINTS = """
@@ -267,7 +277,9 @@ def read(cursor: Any, wanted: Names | None = None) -> Catalog:
         relations = {oid for (oid,) in _fetch(cursor, _ATTACHED_RELATIONS, relations=list(chosen["relations"]))}
         chosen["relations"] |= relations & set(named["relations"])
         on = list(chosen["relations"])
-        chosen["functions"] |= {o for (o,) in _fetch(cursor, _ATTACHED_FUNCTIONS, relations=on)} & set(named["functions"])
+        chosen["functions"] |= {o for (o,) in _fetch(cursor, _ATTACHED_FUNCTIONS, relations=on)} & set(
+            named["functions"]
+        )
         types = {oid for (oid,) in _fetch(cursor, _ATTACHED_TYPES, relations=on)}
         chosen["types"] |= types & set(named["types"])
         chosen["extensions"] |= {oid for (oid,) in _fetch(cursor, _ATTACHED_EXTENSIONS, types=list(types))}
@@ -284,8 +296,15 @@ def read(cursor: Any, wanted: Names | None = None) -> Catalog:
 
 
 def digest(catalog: Catalog) -> str:
-    """A SHA-256 of what the catalog says."""
-    return hashlib.sha256(json.dumps(catalog, sort_keys=True).encode()).hexdigest()
+    """A SHA-256 of all that is compared: the order of columns is not, for it depends on when each was added."""
+    return hashlib.sha256(json.dumps(_without_positions(catalog), sort_keys=True).encode()).hexdigest()
+
+
+def _without_positions(value: Any) -> Any:
+    if isinstance(value, dict):
+        # A column may well be called that; its facts are no number.
+        return {k: _without_positions(v) for k, v in value.items() if k != "position" or not isinstance(v, int)}
+    return value
 
 
 def _describe_extensions(cursor: Any, oids: set[int]) -> dict[int, Any]:
@@ -332,7 +351,7 @@ def _describe_relations(cursor: Any, oids: set[int], relation_names: Mapping[int
             grants=grants,
             comment=comment,
             unlogged=unlogged or None,
-            definition=" ".join(view.split()) if view else None,
+            definition=_as_restored(view.strip().rstrip(";")) if view else None,
             options=sorted(options) if options else None,
             row_security=security,
             partition_key=key,
@@ -362,12 +381,12 @@ def _describe_relations(cursor: Any, oids: set[int], relation_names: Mapping[int
     for oid, name, kind, definition, enforced in _fetch(cursor, _CONSTRAINTS, oids=asked):
         described[oid]["constraints"][name] = {
             "kind": _CONSTRAINT_KINDS[kind],
-            "definition": definition,
+            "definition": _as_restored(definition),
             "enforced": enforced,
         }
     for oid, name, unique, definition, valid in _fetch(cursor, _INDEXES, oids=asked):
         described[oid]["indexes"][name] = {
-            "definition": ("unique " if unique else "") + definition.partition(" USING ")[2],
+            "definition": ("unique " if unique else "") + _as_restored(definition.partition(" USING ")[2]),
             "valid": valid,
         }
     for oid, name, quoted, definition, state in _fetch(cursor, _TRIGGERS, oids=asked):
@@ -388,7 +407,19 @@ def _describe_relations(cursor: Any, oids: set[int], relation_names: Mapping[int
             "cycle": cycle,
             "owned_by": f"{relation_names.get(table, table)}.{column}" if table else "none",
         }
+    for relation in described.values():
+        for part in PARTS:
+            if part in relation:
+                relation[part] = dict(sorted(relation[part].items()))
     return described
+
+
+def _as_restored(expression: str) -> str:
+    """An expression as it would be printed after a dump and a restore, casts of literals made short."""
+    expression = _LIST_OF_VARCHARS.sub(
+        lambda match: f"ARRAY[{match[1].replace('::character varying', '::text')}]", expression
+    )
+    return _VARCHAR_AS_TEXT.sub(r"\1::text", expression)
 
 
 def _known(**facts: Any) -> dict[str, Any]:

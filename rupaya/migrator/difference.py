@@ -1,0 +1,193 @@
+"""What two pictures of a schema differ in, one line a fact, as people say it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from rupaya.migrator.catalog import CATEGORIES, Catalog
+
+# Words of a long text that are shown around the place where two versions of it part.
+CONTEXT_WORDS = 3
+EXCERPT_MAX_CHARACTERS = 240
+# Who owns an object and who may use it is each environment's own affair: no migration of a portable kind says it.
+_OF_THE_ENVIRONMENT = ("owner", "grants")
+_SINGULAR = {"constraints": "constraint", "indexes": "index", "triggers": "trigger", "policies": "policy"}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One fact that is not the same on both sides; None: the object is not there."""
+
+    kind: str
+    name: str
+    on: str
+    """The relation that it belongs to, or an empty text."""
+    old: str | None
+    new: str | None
+
+    @property
+    def subject(self) -> str:
+        """The object, as people name it."""
+        if self.kind == "column":
+            return f"column {self.on}.{self.name}"
+        return f"{self.kind} {self.name} on {self.on}" if self.on else f"{self.kind} {self.name}"
+
+    def said(self, old_side: str, new_side: str) -> str:
+        """The line, the sides called for example ``in the code`` and ``in the database``."""
+        if self.old is None:
+            return f"{self.subject}: {new_side}, not {old_side}"
+        if self.new is None:
+            return f"{self.subject}: {old_side}, not {new_side}"
+        return f"{self.subject}: {self.old} {old_side}, {self.new} {new_side}"
+
+    def told(self) -> str:
+        """The line, as the tale of what was done."""
+        if self.old is None:
+            return f"{self.subject}: created"
+        if self.new is None:
+            return f"{self.subject}: dropped"
+        return f"{self.subject}: {self.old}, now {self.new}"
+
+
+def differences(old: Catalog, new: Catalog, *, portable: bool = False) -> list[Difference]:
+    """All that differs, sorted; with `portable`, without owners and grants, which no code determines.
+
+    An object that is missing is one difference, whatever was in it.
+    """
+    found: list[Difference] = []
+    for category in CATEGORIES:
+        for name in sorted(old.get(category, {}).keys() | new.get(category, {}).keys()):
+            before, after = old.get(category, {}).get(name), new.get(category, {}).get(name)
+            if before is None or after is None:
+                facts = before or after
+                if not _goes_with_its_table(facts, old if after is None else new, new if after is None else old):
+                    found.append(_missing(_kind(category, facts), name, "", before, after))
+            elif category == "relations":
+                found += _of_relation(name, before, after, portable=portable)
+            else:
+                found += _of_facts(_kind(category, before), name, "", before, after, portable=portable)
+    return found
+
+
+def short_type(type_name: str) -> str:
+    """A type as people write it."""
+    return (
+        type_name.replace("character varying", "varchar")
+        .replace("timestamp with time zone", "timestamptz")
+        .replace("timestamp without time zone", "timestamp")
+    )
+
+
+def _kind(category: str, facts: dict[str, Any]) -> str:
+    if category == "extensions":
+        return "extension"
+    return "type" if category == "types" else str(facts["kind"])
+
+
+def _missing(kind: str, name: str, on: str, before: object, after: object) -> Difference:
+    return Difference(kind, name, on, None if before is None else "", None if after is None else "")
+
+
+def _goes_with_its_table(sequence: dict[str, Any], there: Catalog, elsewhere: Catalog) -> bool:
+    """Whether an object is a sequence that is missing because its column is."""
+    table, _, column = sequence.get("owned_by", "").rpartition(".")
+    owner = there.get("relations", {}).get(table)
+    if owner is None or sequence.get("kind") != "sequence":
+        return False
+    facts = elsewhere.get("relations", {}).get(table)
+    return (
+        facts is None or column not in facts.get("columns", {}) or _identity(owner, column) != _identity(facts, column)
+    )
+
+
+def _identity(relation: dict[str, Any], column: str) -> object:
+    return relation["columns"][column].get("identity")
+
+
+def _of_relation(name: str, before: dict[str, Any], after: dict[str, Any], *, portable: bool) -> Iterator[Difference]:
+    if before["kind"] != after["kind"]:
+        yield Difference("relation", name, "", before["kind"], after["kind"])
+        return
+    yield from _of_facts(before["kind"], name, "", before, after, portable=portable)
+    # The columns of a view follow from its text.
+    if "view" not in before["kind"]:
+        yield from _of_parts("column", name, before.get("columns", {}), after.get("columns", {}), portable=portable)
+    for part, kind in _SINGULAR.items():
+        yield from _of_parts(kind, name, before.get(part, {}), after.get(part, {}), portable=portable)
+
+
+def _of_parts(
+    kind: str, on: str, before: dict[str, Any], after: dict[str, Any], *, portable: bool
+) -> Iterator[Difference]:
+    for name in sorted(before.keys() | after.keys()):
+        old, new = before.get(name), after.get(name)
+        if old is None or new is None:
+            yield _missing(kind, name, on, old, new)
+        else:
+            yield from _of_facts(kind, name, on, old, new, portable=portable)
+
+
+def _of_facts(
+    kind: str, name: str, on: str, before: dict[str, Any], after: dict[str, Any], *, portable: bool
+) -> Iterator[Difference]:
+    ignored = {"position", "kind", "columns", *_SINGULAR, *(_OF_THE_ENVIRONMENT if portable else ())}
+    for fact in sorted((before.keys() | after.keys()) - ignored):
+        old, new = before.get(fact), after.get(fact)
+        if old != new:
+            texts = _say(fact, old), _say(fact, new)
+            if fact in ("definition", "body") and " " in texts[0] and kind not in ("constraint", "index", "trigger"):
+                texts = _excerpts(*texts)
+            yield Difference(kind, name, on, *texts)
+
+
+def _say(fact: str, value: Any) -> str:
+    """A fact in words that are understood without its name."""
+    match fact:
+        case "type":
+            return short_type(value)
+        case "nullable":
+            return "nullable" if value else "not null"
+        case "default":
+            return "no default" if value is None else f"default {value}"
+        case "valid":
+            return "valid" if value else "INVALID"
+        case "enforced":
+            return "enforced" if value else "not enforced (its triggers are disabled)"
+        case "unlogged":
+            return "unlogged" if value else "logged"
+        case "cycle":
+            return "cycling" if value else "not cycling"
+        case "strict":
+            return "strict" if value else "not strict"
+        case "definition" | "state" | "body" | "language" | "volatility":
+            return " ".join(str(value).split())
+        case "labels" | "options" | "settings":
+            return f"{fact} {', '.join(value)}" if value else f"no {fact}"
+        case "grants":
+            granted = "; ".join(f"{', '.join(rights)} to {role}" for role, rights in sorted((value or {}).items()))
+            return f"granted {granted}" if granted else "granted to nobody"
+        case _:
+            words = fact.replace("_", " ")
+            return f"no {words}" if value is None else f"{words} {value}"
+
+
+def _excerpts(old: str, new: str) -> tuple[str, str]:
+    """Of two long texts, the stretch where they differ."""
+    before, after = old.split(), new.split()
+    start = 0
+    while start < min(len(before), len(after)) and before[start] == after[start]:
+        start += 1
+    end = 0
+    while end < min(len(before), len(after)) - start and before[-1 - end] == after[-1 - end]:
+        end += 1
+    return _excerpt(before, start, end), _excerpt(after, start, end)
+
+
+def _excerpt(words: list[str], start: int, end: int) -> str:
+    first, last = max(0, start - CONTEXT_WORDS), min(len(words), len(words) - end + CONTEXT_WORDS)
+    text = " ".join(words[first:last])
+    if len(text) > EXCERPT_MAX_CHARACTERS:
+        text = text[:EXCERPT_MAX_CHARACTERS].rstrip() + " …"
+    return ("… " if first else "") + text + (" …" if last < len(words) else "")

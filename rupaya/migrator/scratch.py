@@ -1,0 +1,180 @@
+"""A database of its own on the same server, in which migrations can be tried; it is gone afterwards, come what may.
+
+While it is there, Django's connection `default` *is* the scratch database, for a migration's Python code seldom says
+which connection it means: under another alias it would write to the live one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psycopg2
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.executor import MigrationExecutor
+from psycopg2.errors import InsufficientPrivilege, ObjectInUse
+from psycopg2.extensions import connection as PgConnection  # noqa: N812
+from psycopg2.extensions import quote_ident
+
+from rupaya.migrator import database
+from rupaya.migrator.errors import EnvironmentUnfit, driver_text
+from rupaya.migrator.lock import advisory_key
+
+NAME_MAX_BYTES = 63
+_MARK = "_scratch_"
+_LOCALE = """
+    SELECT pg_encoding_to_char(d.encoding), d.datcollate, d.datctype, d.datlocprovider::text,
+           coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale')
+    FROM pg_database d WHERE d.datname = current_database()
+"""
+
+
+def name_prefix(live: str) -> str:
+    """How the scratch databases of a live one are called. The hash tells apart names that are cut to the same."""
+    tail = _MARK + hashlib.sha256(live.encode()).hexdigest()[:8]
+    return live.encode()[: NAME_MAX_BYTES - len(tail) - 8].decode(errors="ignore") + tail
+
+
+@contextmanager
+def database_like(connection: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
+    """Make an empty scratch database and let the connection lead to it for as long as the block runs.
+
+    Raises:
+        EnvironmentUnfit: if the role may not create databases, or the server has no room.
+    """
+    # Each scratch database has a keeper: a session on the live database that holds an advisory lock by its name, from
+    # before it is created until it is dropped. Whoever gets that lock knows that the creator is dead.
+    keeper = psycopg2.connect(**database.connection_parameters(connection))
+    keeper.autocommit = True
+    try:
+        database.prepare_session(keeper)
+        prefix = name_prefix(connection.settings_dict["NAME"])
+        _sweep(keeper, prefix)
+        name = prefix + secrets.token_hex(4)
+        _run(keeper, "SELECT pg_advisory_lock(%s)", [_key(name)])  # nobody else knows the name: there is no waiting
+        try:
+            _create(keeper, name)
+            with _leading_to(connection, name):
+                yield connection
+        finally:
+            # Forced: what a migration may have left open must not keep it alive.
+            with suppress(psycopg2.OperationalError, psycopg2.InterfaceError):  # the next use will sweep it
+                _run(keeper, f"DROP DATABASE IF EXISTS {quote_ident(name, keeper)} WITH (FORCE)")
+    finally:
+        with suppress(psycopg2.Error):
+            keeper.close()
+
+
+def build(connection: BaseDatabaseWrapper, history: set[tuple[str, str]] | None = None) -> MigrationExecutor:
+    """Apply this code's migrations to the database that the connection leads to; with `history`, only those.
+
+    Signals are not sent: what their receivers make is not what migrations build.
+    """
+    executor = MigrationExecutor(connection)
+    loader = executor.loader
+    left_out: set[tuple[str, str]] = set()
+    if history is not None:
+        partly = [
+            key
+            for key, squashed in loader.replacements.items()
+            if key not in history and any(replaced in history for replaced in squashed.replaces)
+        ]
+        if partly:  # in the middle of what a squashed migration stands for, only what it replaces can be applied
+            left_out = set(loader.replacements)
+            loader.replace_migrations = False
+            loader.build_graph()
+    plan = [
+        (migration, backwards)
+        for migration, backwards in executor.migration_plan(loader.graph.leaf_nodes())
+        if (key := (migration.app_label, migration.name)) not in left_out and (history is None or key in history)
+    ]
+    executor.migrate([], plan=plan)
+    loader.build_graph()
+    return executor
+
+
+def _create(keeper: PgConnection, name: str) -> None:
+    encoding, collate, ctype, provider, locale = _run(keeper, _LOCALE)[0]
+    # From template0: template1 may hold anything, and the same locale as the live one is allowed.
+    options = f"TEMPLATE template0 ENCODING {_text(encoding)} LC_COLLATE {_text(collate)} LC_CTYPE {_text(ctype)}"
+    if locale and provider in ("i", "b"):
+        kind, word = ("icu", "ICU_LOCALE") if provider == "i" else ("builtin", "BUILTIN_LOCALE")
+        options += f" LOCALE_PROVIDER {kind} {word} {_text(locale)}"
+    try:
+        _run(keeper, f"CREATE DATABASE {quote_ident(name, keeper)} {options}")
+    except InsufficientPrivilege as error:
+        (role,) = _run(keeper, "SELECT current_user")[0]
+        raise EnvironmentUnfit(
+            f"The role '{role}' cannot create a scratch database: {driver_text(error)}",
+            "Without one nothing can be tried out; nothing was changed.",
+            f"Let a superuser run: ALTER ROLE {role} CREATEDB. Or name a server and role of a development machine in "
+            "DATABASE_URL; what needs no scratch database are 'manage.py schemadiff --against snapshot' and "
+            "'manage.py migrate --plan'.",
+        ) from None
+    except psycopg2.Error as error:
+        raise EnvironmentUnfit(
+            f"A scratch database cannot be created: {driver_text(error)}",
+            "Without one nothing can be tried out; nothing was changed.",
+            "Mend what the server names, then start again.",
+        ) from None
+
+
+def _sweep(keeper: PgConnection, prefix: str) -> None:
+    """Drop what dead processes have left: ours by name, their creator's lock free, and no session in it."""
+    found = _run(
+        keeper, "SELECT datname FROM pg_database WHERE datname ~ %s", ["^" + _regex(prefix) + "[0-9a-f]{8}$"]
+    )
+    for (name,) in found:
+        if not _run(keeper, "SELECT pg_try_advisory_lock(%s)", [_key(name)])[0][0]:
+            continue
+        try:
+            _run(keeper, f"DROP DATABASE IF EXISTS {quote_ident(name, keeper)}")
+        except (ObjectInUse, InsufficientPrivilege):
+            pass  # a statement of the dead process still runs there, or another role made it: another time, another one
+        finally:
+            _run(keeper, "SELECT pg_advisory_unlock(%s)", [_key(name)])
+
+
+@contextmanager
+def _leading_to(connection: BaseDatabaseWrapper, name: str) -> Iterator[None]:
+    """Change the database's name in the settings that all threads' connections are made from."""
+    settings = connections[DEFAULT_DB_ALIAS].settings_dict
+    live = settings["NAME"]
+    connection.close()
+    settings["NAME"] = connection.settings_dict["NAME"] = name
+    try:
+        yield
+    finally:
+        # A body that failed may have left a transaction open, in which Django refuses to close.
+        with suppress(psycopg2.Error):
+            if connection.connection is not None:
+                connection.connection.close()
+        connection.connection = None
+        connection.in_atomic_block = False
+        connection.savepoint_ids = []
+        connection.needs_rollback = False
+        connection.closed_in_transaction = False
+        connection.run_on_commit = []
+        settings["NAME"] = connection.settings_dict["NAME"] = live
+
+
+def _key(name: str) -> int:
+    return advisory_key(f"scratch database: {name}")
+
+
+def _run(connection: PgConnection, sql: str, parameters: list[Any] | None = None) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return cursor.fetchall() if cursor.description else []
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _regex(text: str) -> str:
+    return "".join(character if character.isalnum() or character == "_" else "\\" + character for character in text)
