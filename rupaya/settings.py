@@ -17,10 +17,13 @@ CSRF_TRUSTED_ORIGINS = env.csrf_trusted_origins
 RUPAYA_ENV = env.name
 RELEASE = env.release
 GIT_SHA = env.git_sha
+TASK = env.task
+TRUSTED_PROXIES = env.trusted_proxies
 
 MIDDLEWARE = [
     # First, so that probes meet no host check, redirect, session or login.
     "rupaya.health.middleware.ProbeMiddleware",
+    "rupaya.middleware.RequestMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -56,6 +59,8 @@ DATABASES: dict[str, dict[str, Any]] = {
     }
 }
 # The direct address beside a pooler, perhaps with the owner's credentials: `migrate` alone uses it.
+# By its name, `rollback` sees which releases are connected; PostgreSQL keeps 63 bytes.
+DATABASES["default"]["OPTIONS"].setdefault("application_name", f"release {env.release}"[:63])
 MIGRATION_DATABASE = env.migration_database.django_settings() if env.migration_database else None
 # The old release still serves while the new one migrates; and what was applied there is history.
 MIGRATE_PHASE = "expand" if env.is_production else "all"

@@ -99,7 +99,7 @@ class Sampler:
         parameters.pop("cursor_factory", None)
         parameters |= {
             "connect_timeout": CONNECT_TIMEOUT_S,
-            "application_name": f"rupaya health {settings.RELEASE}",
+            "application_name": f"release {settings.RELEASE} health"[:63],
         }
         connection: psycopg2.extensions.connection = psycopg2.connect(**parameters)
         connection.autocommit = True

@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 
 import psycopg2
-from django.db import DatabaseError, InterfaceError, OperationalError, transaction
+from django.db import DatabaseError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
@@ -25,6 +25,7 @@ from rupaya.migrator.errors import (
     MigratorError,
     TableLocked,
     driver_text,
+    is_lost,
     sqlstate,
 )
 from rupaya.migrator.fingerprint import migration_hashes, source_path
@@ -314,7 +315,7 @@ class Executor(MigrationExecutor):
             return session.stop.error(f"{migration} was being {verb}. {consequence}", *remedy)
         if isinstance(error, MigratorError):
             return error
-        if self._is_lost(error, code):
+        if is_lost(error):
             return DatabaseUnreachable(
                 f"The connection to the database was lost while {migration} was being {verb}: {driver_text(error)}",
                 f"The server ended the session or cannot be reached any more. {consequence}",
@@ -329,11 +330,11 @@ class Executor(MigrationExecutor):
                 "MIGRATE_RETRIES and MIGRATE_DEADLINE_S set how long to try.",
             )
         if code in UNFIT_SQLSTATES:
-            fact, remedy = UNFIT_SQLSTATES[code]
+            fact, change = UNFIT_SQLSTATES[code]
             return EnvironmentUnfit(
                 f"{migration} cannot be {verb}, for {fact}: {driver_text(error)}",
                 consequence,
-                f"{remedy}; start again.",
+                f"{change}; start again.",
             )
         at = self._place(migration, error) or one_line(session.watch.last_sql)
         return MigrationFailed(
@@ -342,13 +343,6 @@ class Executor(MigrationExecutor):
             "Mend the migration or the data and release again. The same failure is not tried again "
             + ("" if is_half_done else f"for {session.conf.failed_hold_s:g} s ")
             + "unless 'manage.py migrate --retry-failed' says so.",
-        )
-
-    def _is_lost(self, error: BaseException, code: str) -> bool:
-        raw = self.connection.connection
-        return code.startswith(("08", "57P")) or (
-            isinstance(error, OperationalError | InterfaceError | psycopg2.OperationalError | psycopg2.InterfaceError)
-            and (raw is None or bool(raw.closed))
         )
 
     @staticmethod

@@ -286,6 +286,11 @@ class Ledger:
             return []
         return [Applied(*row) for row in rows]
 
+    def releases_before(self, run_id: int) -> set[str]:
+        """The releases that ran migrations before a run, and neither in it nor after it."""
+        rows = self._fetch("SELECT release FROM migrator_runs GROUP BY release HAVING max(run_id) < %s", [run_id])
+        return {release for (release,) in rows}
+
     def last_failure(self, app: str, name: str) -> Failure | None:
         """How the last attempt at applying a migration failed; None if it did not."""
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -145,6 +145,28 @@ def read_plan(
         disk=loader.disk_migrations or {},
         tables=_tables(loader) if steps else {},
         digest=_code_digest(known),
+    )
+
+
+def backwards_plan(executor: MigrationExecutor, keys: Set[tuple[str, str]]) -> Plan:
+    """What unapplies exactly these migrations, each before those it depends on."""
+    loader = executor.loader
+    order = loader.graph._generate_plan(loader.graph.leaf_nodes(), at_end=True)
+    steps = tuple((loader.graph.nodes[key], True) for key in reversed(order) if key in keys)
+    applied = set(loader.applied_migrations or {})
+    return Plan(
+        targets=(),
+        steps=steps,
+        phases=pending_phases(loader, [step for step, _backwards in steps]),
+        held=(),
+        applied=len(applied & set(loader.disk_migrations or {})),
+        unknown=frozenset(applied - set(loader.disk_migrations or {})),
+        has_unrecorded_squashes=False,
+        history_is_empty=not applied,
+        is_complete=False,
+        disk=loader.disk_migrations or {},
+        tables={},
+        digest="",
     )
 
 

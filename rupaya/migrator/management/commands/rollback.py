@@ -1,0 +1,50 @@
+"""`manage.py rollback`: undo the last batch of migrations, or every batch after a given one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser, no_translations
+
+from rupaya.migrator.output import Output
+from rupaya.migrator.rollback import Rollback
+
+
+class Command(BaseCommand):
+    """Parses and prints; `rupaya.migrator.rollback` decides."""
+
+    help = (
+        "Undoes the last batch of migrations, as one run of 'migrate' applied them. Refused whole, before anything "
+        "changes, if any of it is irreversible, or while a release that may need it is connected."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """The arguments."""
+        parser.add_argument(
+            "--to", type=int, metavar="BATCH", help="Undo every batch after this one; 0 undoes them all."
+        )
+        parser.add_argument("--plan", action="store_true", help="Show what would be undone, and change nothing.")
+
+    @no_translations
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Undo, or show what would be undone."""
+        output = Output(
+            self.stdout,
+            self.style,
+            verbosity=options["verbosity"],
+            as_json=getattr(settings, "LOG_FORMAT", "text") == "json",
+        )
+        rollback = Rollback(options["to"], output)
+        if not options["plan"]:
+            rollback.run()
+            return
+        with rollback.reading():
+            _plan, undone = rollback.plan()
+        if not undone:
+            output.say("Nothing to roll back.")
+        for applied in sorted(undone, key=lambda applied: (-applied.batch, undone.index(applied))):
+            output.say(
+                f"Batch {applied.batch}: {applied.app}.{applied.name}, "
+                f"applied {applied.finished_at:%Y-%m-%d %H:%M} UTC by release {applied.release}"
+            )
