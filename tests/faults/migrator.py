@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -66,6 +67,15 @@ class Migrator:
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         self.process.send_signal(number)
+
+    def says(self, text: str) -> bool:
+        """Whether it has said something so far, or has ended; poll it."""
+        assert self.process.stdout is not None
+        while select.select([self.process.stdout], [], [], 0)[0] and (
+            read := os.read(self.process.stdout.fileno(), 4096)
+        ):
+            self._output += read.decode()
+        return text in self._output or self.process.poll() is not None
 
     def end(self, timeout_s: float = TIMEOUT_S) -> int:
         """Wait for the exit status; the output is then there to read."""
