@@ -52,7 +52,8 @@ class Rollback(Runner):
         self._refuse_dependents(executor, plan)
         self._refuse_irreversible(plan)
         self._refuse_while_needed(ledger, undone)
-        return plan, undone
+        by_key = {applied.key: applied for applied in undone}
+        return plan, [by_key[migration.app_label, migration.name] for migration, _backwards in plan.steps]
 
     def _read_plan(self, executor: Executor) -> Plan:
         return self.plan()[0]

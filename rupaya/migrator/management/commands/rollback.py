@@ -43,7 +43,7 @@ class Command(BaseCommand):
             _plan, undone = rollback.plan()
         if not undone:
             output.say("Nothing to roll back.")
-        for applied in sorted(undone, key=lambda applied: (-applied.batch, undone.index(applied))):
+        for applied in undone:
             output.say(
                 f"Batch {applied.batch}: {applied.app}.{applied.name}, "
                 f"applied {applied.finished_at:%Y-%m-%d %H:%M} UTC by release {applied.release}"

@@ -1,0 +1,78 @@
+"""Small releases for the tests of history: a project with one app, `shop`, whose migrations a test writes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+SETTINGS = """
+from tests.migrator.fixtures.small import *
+
+INSTALLED_APPS = ["rupaya.migrator", "shop"]
+"""
+
+CREATE = """
+        migrations.CreateModel("Item", [
+            ("id", models.BigAutoField(primary_key=True)),
+            ("name", models.CharField(max_length=50)),
+            ("colour", models.CharField(max_length=20, null=True)),
+        ]),
+"""
+
+
+def migration(operations: str, after: str = "", header: str = "") -> str:
+    """The text of a migration of the app shop, indented as its class wants it."""
+    dependencies = f'[("shop", "{after}")]' if after else "[]"
+    return (
+        "from django.db import migrations, models\n\n\nclass Migration(migrations.Migration):\n"
+        f"    {header or 'initial = ' + str(not after)}\n"
+        f"    dependencies = {dependencies}\n"
+        f"    operations = [{operations}]\n"
+    )
+
+
+class Release:
+    """A release of the project `shop`, with the migrations it was given by name."""
+
+    def __init__(self, folder: Path, name: str, migrations: dict[str, str]) -> None:
+        self.name = name
+        self.folder = folder / name
+        self.migrations_folder = self.folder / "shop" / "migrations"
+        self.migrations_folder.mkdir(parents=True)
+        (self.folder / "release_settings.py").write_text(SETTINGS)
+        (self.folder / "shop" / "__init__.py").touch()
+        (self.migrations_folder / "__init__.py").touch()
+        for migration_name, text in migrations.items():
+            self.write(migration_name, text)
+
+    def write(self, migration_name: str, text: str) -> None:
+        """Write, or edit, a migration."""
+        (self.migrations_folder / f"{migration_name}.py").write_text(text)
+
+    def run(self, url: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a management command of this release; without arguments, `migrate`."""
+        env = {key: value for key, value in os.environ.items() if key.startswith(("COVERAGE_", "PATH", "HOME"))}
+        env |= {
+            "DATABASE_URL": url,
+            "RUPAYA_ENV": "test",
+            "RUPAYA_FIXTURE_APPS": "shop",
+            "RELEASE": self.name,
+            "DJANGO_SETTINGS_MODULE": "release_settings",
+            "PYTHONPATH": f"{self.folder}:{PROJECT}",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "MIGRATE_PHASE": "expand",
+            "MIGRATE_ON_EDITED": "error",
+        }
+        return subprocess.run(
+            [sys.executable, "-m", "django", *(arguments or ("migrate", "--noinput"))],
+            cwd=PROJECT,
+            env=env | variables,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )

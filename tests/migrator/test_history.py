@@ -1,0 +1,268 @@
+"""Histories that must not be built upon, the audit, and the way back."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from tests.faults.migrator import applied, query
+from tests.migrator.releases import CREATE, Release, migration
+
+ADD = 'migrations.AddField("item", "size", models.IntegerField(null=True))'
+V1 = {"0001_initial": migration(CREATE)}
+V2 = V1 | {"0002_add_size": migration(ADD, "0001_initial")}
+V3 = V2 | {"0003_add_weight": migration(ADD.replace("size", "weight"), "0002_add_size")}
+
+
+@pytest.fixture
+def v1(tmp_path: Path) -> Release:
+    return Release(tmp_path, "v1", V1)
+
+
+@pytest.fixture
+def v2(tmp_path: Path) -> Release:
+    return Release(tmp_path, "v2", V2)
+
+
+@pytest.fixture
+def v3(tmp_path: Path) -> Release:
+    return Release(tmp_path, "v3", V3)
+
+
+# Edited
+
+
+def test_an_edited_migration_is_refused_with_when_and_by_whom(database_url: str, v2: Release) -> None:
+    assert v2.run(database_url).returncode == 0
+    v2.write("0002_add_size", migration(ADD.replace("IntegerField", "BigIntegerField"), "0001_initial"))
+
+    refused = v2.run(database_url)
+
+    assert refused.returncode == 14
+    assert "Applied migrations were edited since: shop.0002_add_size (applied " in refused.stderr
+    assert "by release v2" in refused.stderr
+
+
+def test_a_reformatted_migration_is_not_edited(database_url: str, v2: Release) -> None:
+    assert v2.run(database_url).returncode == 0
+    v2.write("0002_add_size", "# Sizes.\n" + V2["0002_add_size"].replace("[mig", "[\n        mig"))
+
+    assert v2.run(database_url).returncode == 0
+
+
+def test_an_edit_can_be_a_warning_or_be_accepted(database_url: str, v2: Release) -> None:
+    assert v2.run(database_url).returncode == 0
+    v2.write("0002_add_size", migration(ADD.replace("IntegerField", "BigIntegerField"), "0001_initial"))
+
+    warned = v2.run(database_url, MIGRATE_ON_EDITED="warn")
+    assert (warned.returncode, "shop.0002_add_size was edited" in warned.stdout) == (0, True)
+
+    accepted = v2.run(database_url, "migrate", "--accept-edited")
+    assert (accepted.returncode, "✓ shop.0002_add_size recorded as it is now" in accepted.stdout) == (0, True)
+    after = v2.run(database_url)
+    assert (after.returncode, "edited" in after.stdout) == (0, False)
+
+
+# Tables without a history
+
+
+def test_tables_without_a_history_are_named_and_left_alone(database_url: str, v1: Release) -> None:
+    query(database_url, "CREATE TABLE shop_item (id bigint, name varchar(50), colour varchar(20))")
+
+    refused = v1.run(database_url)
+
+    assert refused.returncode == 14
+    assert "The history (django_migrations) is empty" in refused.stderr
+    assert "shop.0001_initial would create shop_item" in refused.stderr
+    assert "--fake-initial" in refused.stderr
+    assert "already exists" not in refused.stderr
+    assert query(database_url, "SELECT to_regclass('migrator_runs')") == [(None,)]
+    assert v1.run(database_url, "migrate", "--fake-initial").returncode == 0
+
+
+def test_half_a_history_names_the_column_that_is_there(database_url: str, v1: Release, v2: Release) -> None:
+    assert v1.run(database_url).returncode == 0
+    query(database_url, "ALTER TABLE shop_item ADD COLUMN size integer")
+
+    refused = v2.run(database_url)
+
+    assert refused.returncode == 14
+    assert "has 1 migrations, but not these" in refused.stderr
+    assert "shop.0002_add_size would create shop_item.size" in refused.stderr
+
+
+# Audit
+
+
+def test_the_audit_tells_state_batch_release_and_role(database_url: str, v1: Release, v2: Release, v3: Release) -> None:
+    assert v1.run(database_url).returncode == 0
+    assert v2.run(database_url).returncode == 0
+
+    rows = json.loads(v3.run(database_url, "showmigrations", "--audit", "--format", "json").stdout)
+
+    assert [(row["migration"], row["state"], row["phase"], row["batch"], row["release"]) for row in rows] == [
+        ("0001_initial", "applied", "expand", 1, "v1"),
+        ("0002_add_size", "applied", "expand", 2, "v2"),
+        ("0003_add_weight", "pending", "expand", None, ""),
+    ]
+    assert rows[0]["by"] == "postgres"
+    assert rows[0]["applied_at"].endswith("+00:00")
+    assert rows[0]["duration_s"] >= 0
+    assert rows[0]["tries"] == 1
+    assert rows[0]["task"]
+
+
+def test_the_audit_is_a_table_for_people_and_csv_for_machines(database_url: str, v2: Release) -> None:
+    assert v2.run(database_url).returncode == 0
+
+    table = v2.run(database_url, "showmigrations", "--audit").stdout.splitlines()
+    assert table[0].split() == "migration phase state applied at batch release by duration tries".split()
+    assert table[2].startswith("shop.0002_add_size  expand  applied  20")
+    read = list(
+        csv.DictReader(io.StringIO(v2.run(database_url, "showmigrations", "--audit", "--format", "csv").stdout))
+    )
+    assert [row["migration"] for row in read] == ["0001_initial", "0002_add_size"]
+
+
+def test_the_audit_names_what_only_the_database_knows(database_url: str, v1: Release, v2: Release) -> None:
+    assert v2.run(database_url).returncode == 0
+
+    rows = json.loads(v1.run(database_url, "showmigrations", "--audit", "--format", "json").stdout)
+
+    assert [(row["migration"], row["state"], row["release"]) for row in rows] == [
+        ("0001_initial", "applied", "v2"),
+        ("0002_add_size", "unknown", "v2"),
+    ]
+
+
+def test_the_audits_exit_status_tells_an_edit_and_a_failure(database_url: str, v2: Release) -> None:
+    assert v2.run(database_url).returncode == 0
+    assert v2.run(database_url, "showmigrations", "--audit", "--check").returncode == 0
+
+    v2.write("0002_add_size", migration(ADD.replace("IntegerField", "BigIntegerField"), "0001_initial"))
+    checked = v2.run(database_url, "showmigrations", "--audit", "--check")
+    assert (checked.returncode, "shop.0002_add_size is edited" in checked.stderr) == (1, True)
+
+    v2.write("0002_add_size", V2["0002_add_size"])
+    v2.write("0003_fails", migration('migrations.RunSQL("SELECT 1/0")', "0002_add_size", 'phase = "expand"'))
+    assert v2.run(database_url).returncode == 13
+    checked = v2.run(database_url, "showmigrations", "--audit", "--check")
+    assert (checked.returncode, "shop.0003_fails is failed" in checked.stderr) == (1, True)
+
+
+def test_without_the_flag_the_output_is_djangos(database_url: str, v2: Release) -> None:
+    assert v2.run(database_url).returncode == 0
+
+    assert v2.run(database_url, "showmigrations").stdout == "shop\n [X] 0001_initial\n [X] 0002_add_size\n"
+
+
+# The ledger
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE migrator_attempts SET outcome = 'failed'",
+        "UPDATE migrator_runs SET release = 'forged'",
+        "DELETE FROM migrator_attempts",
+        "DELETE FROM migrator_runs",
+        "TRUNCATE migrator_attempts",
+        "TRUNCATE migrator_runs CASCADE",
+    ],
+)
+def test_a_finished_record_is_never_changed(database_url: str, v1: Release, statement: str) -> None:
+    assert v1.run(database_url).returncode == 0
+
+    with pytest.raises(psycopg2.Error, match="append-only"):
+        query(database_url, statement)
+
+
+def test_a_run_says_which_release_ran_it_and_how_it_ended(database_url: str, v1: Release) -> None:
+    assert v1.run(database_url, GIT_SHA="abc1234").returncode == 0
+
+    assert query(
+        database_url,
+        "SELECT command, release, git_sha, environment, outcome, exit_code, finished_at >= started_at FROM migrator_runs",
+    ) == [("migrate", "v1", "abc1234", "test", "succeeded", 0, True)]
+
+
+# Rollback
+
+
+def test_a_rollback_undoes_the_last_batch_and_records_it(
+    database_url: str, v1: Release, v2: Release, v3: Release
+) -> None:
+    assert v1.run(database_url).returncode == 0
+    assert v3.run(database_url).returncode == 0
+
+    planned = v3.run(database_url, "rollback", "--plan")
+    assert [line.split(",")[0] for line in planned.stdout.splitlines()] == [
+        "Batch 2: shop.0003_add_weight",
+        "Batch 2: shop.0002_add_size",
+    ]
+    assert len(applied(database_url)) == 3
+
+    undone = v3.run(database_url, "rollback")
+    assert undone.returncode == 0
+    assert "✓ shop.0003_add_weight unapplied" in undone.stdout
+    assert applied(database_url) == ["shop.0001_initial"]
+    assert query(database_url, "SELECT command, outcome FROM migrator_runs ORDER BY run_id DESC LIMIT 1") == [
+        ("rollback", "succeeded")
+    ]
+    assert v2.run(database_url).returncode == 0
+    assert applied(database_url) == ["shop.0001_initial", "shop.0002_add_size"]
+
+
+def test_a_rollback_to_a_batch_undoes_every_later_one(database_url: str, v1: Release, v2: Release, v3: Release) -> None:
+    for release in (v1, v2, v3):
+        assert release.run(database_url).returncode == 0
+
+    assert v3.run(database_url, "rollback", "--to", "1").returncode == 0
+
+    assert applied(database_url) == ["shop.0001_initial"]
+    assert "Nothing to roll back" in v3.run(database_url, "rollback", "--to", "1").stdout
+
+
+def test_an_irreversible_batch_is_refused_whole(database_url: str, v1: Release, v3: Release) -> None:
+    assert v1.run(database_url).returncode == 0
+    v3.write("0002_add_size", migration('migrations.RunSQL("SELECT 1")', "0001_initial", 'phase = "expand"'))
+    assert v3.run(database_url).returncode == 0
+
+    refused = v3.run(database_url, "rollback")
+
+    assert refused.returncode == 14
+    assert "shop.0002_add_size is irreversible" in refused.stderr
+    assert len(applied(database_url)) == 3
+
+
+def test_a_rollback_is_refused_while_a_release_that_needs_it_is_connected(
+    database_url: str, v1: Release, v2: Release
+) -> None:
+    assert v1.run(database_url).returncode == 0
+    assert v2.run(database_url).returncode == 0
+    old = psycopg2.connect(database_url, application_name="release v1")
+    new = psycopg2.connect(database_url, application_name="release v2 health")
+
+    refused = v2.run(database_url, "rollback")
+    assert refused.returncode == 14
+    assert "of release v2" in refused.stderr
+    assert "of release v1" not in refused.stderr
+
+    new.close()
+    assert v2.run(database_url, "rollback").returncode == 0
+    old.close()
+
+
+def test_a_batch_of_a_newer_release_must_be_undone_from_its_image(database_url: str, v1: Release, v2: Release) -> None:
+    assert v1.run(database_url).returncode == 0
+    assert v2.run(database_url).returncode == 0
+
+    refused = v1.run(database_url, "rollback")
+
+    assert refused.returncode == 14
+    assert "does not have every migration of the batch: shop.0002_add_size (release v2)" in refused.stderr

@@ -1,0 +1,191 @@
+"""Expand and contract: what is inferred, what is held, and what an older release does about a newer schema."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from django.db import migrations, models
+from django.db.migrations.state import ModelState, ProjectState
+from django_pg_migration_tools import operations as safer
+
+from rupaya.migrator.operations import Backfill
+from rupaya.migrator.phases import must_declare, phase_of, unready_removals
+from tests.faults.migrator import applied, query
+from tests.migrator.releases import CREATE, Release, migration
+
+char = models.CharField
+
+
+def one(*operations: object, **attributes: object) -> migrations.Migration:
+    cls = type("Migration", (migrations.Migration,), {"operations": list(operations), **attributes})
+    made: migrations.Migration = cls("0002_change", "shop")
+    return made
+
+
+@pytest.fixture
+def before() -> ProjectState:
+    state = ProjectState()
+    state.add_model(
+        ModelState(
+            "shop",
+            "Item",
+            [
+                ("id", models.BigAutoField(primary_key=True)),
+                ("name", char(max_length=50)),
+                ("colour", char(max_length=20, null=True)),
+                ("price", models.DecimalField(max_digits=10, decimal_places=2)),
+            ],
+        )
+    )
+    return state
+
+
+EXPAND = [
+    migrations.CreateModel("Shelf", [("id", models.BigAutoField(primary_key=True))]),
+    migrations.AddField("item", "size", models.IntegerField(null=True)),
+    migrations.AddField("item", "size", models.IntegerField(db_default=0)),
+    migrations.AlterField("item", "name", char(max_length=80)),
+    migrations.AlterField("item", "name", char(max_length=50, null=True)),
+    migrations.AlterField("item", "price", models.DecimalField(max_digits=12, decimal_places=2)),
+    migrations.AddIndex("item", models.Index(fields=["name"], name="i")),
+    migrations.RemoveIndex("item", "i"),
+    migrations.AlterModelOptions("item", {"verbose_name": "thing"}),
+    safer.SaferAddIndexConcurrently("item", models.Index(fields=["name"], name="i")),
+    Backfill("Item", set="colour = 'red'", where="colour IS NULL"),
+    migrations.SeparateDatabaseAndState(state_operations=[migrations.RemoveField("item", "colour")]),
+]
+CONTRACT = [
+    migrations.RemoveField("item", "colour"),
+    migrations.DeleteModel("Item"),
+    migrations.RenameField("item", "colour", "color"),
+    migrations.RenameModel("Item", "Thing"),
+    migrations.AlterModelTable("item", "things"),
+    migrations.AddField("item", "size", models.IntegerField()),
+    migrations.AddField("item", "size", models.IntegerField(default=0)),
+    migrations.AlterField("item", "name", char(max_length=40)),
+    migrations.AlterField("item", "name", models.IntegerField()),
+    migrations.AlterField("item", "colour", char(max_length=20, default="")),
+    migrations.AlterField("item", "name", char(max_length=50, unique=True)),
+    migrations.AlterField("item", "price", models.DecimalField(max_digits=10, decimal_places=1)),
+    migrations.AddConstraint("item", models.CheckConstraint(condition=~models.Q(name=""), name="c")),
+    migrations.AlterUniqueTogether("item", {("name", "colour")}),
+    safer.SaferAlterFieldSetNotNull("item", "colour", char(max_length=20)),
+    safer.SaferAddUniqueConstraint("item", models.UniqueConstraint(fields=["name"], name="u"), raise_if_exists=False),
+    migrations.RunSQL("SELECT 1"),
+    migrations.RunPython(migrations.RunPython.noop),
+    migrations.SeparateDatabaseAndState(database_operations=[migrations.RemoveField("item", "colour")]),
+]
+
+
+@pytest.mark.parametrize("operation", EXPAND, ids=lambda operation: operation.describe())
+def test_what_old_code_does_not_notice_is_expand(before: ProjectState, operation: object) -> None:
+    assert phase_of(one(operation), before) == "expand"
+
+
+@pytest.mark.parametrize("operation", CONTRACT, ids=lambda operation: operation.describe())
+def test_what_old_code_may_not_survive_is_contract(before: ProjectState, operation: object) -> None:
+    assert phase_of(one(operation), before) == "contract"
+
+
+def test_a_table_of_the_same_migration_is_nobodys_yet(before: ProjectState) -> None:
+    made = one(
+        migrations.CreateModel("Shelf", [("id", models.BigAutoField(primary_key=True)), ("a", models.IntegerField())]),
+        migrations.AddConstraint("shelf", models.CheckConstraint(condition=models.Q(a__gt=0), name="c")),
+        migrations.AddField("shelf", "b", models.IntegerField(default=0)),
+    )
+
+    assert phase_of(made, before) == "expand"
+
+
+@pytest.mark.parametrize("phase", ["expand", "contract"])
+def test_a_declaration_is_taken_at_its_word(before: ProjectState, phase: str) -> None:
+    declared = one(migrations.RunSQL("SELECT 1"), phase=phase)
+
+    assert phase_of(declared, before) == phase
+    assert not must_declare(declared)
+
+
+def test_sql_and_python_must_be_declared() -> None:
+    assert must_declare(one(migrations.RunSQL("SELECT 1")))
+    assert must_declare(one(migrations.RunPython(migrations.RunPython.noop)))
+    assert not must_declare(one(EXPAND[0]))
+
+
+def test_a_removed_column_must_have_been_nullable_or_defaulted(before: ProjectState) -> None:
+    assert unready_removals(one(migrations.RemoveField("item", "name")), before) == ["item.name"]
+    assert unready_removals(one(migrations.RemoveField("item", "colour")), before) == []
+
+
+FIRST = {"0001_initial": migration(CREATE)}
+ADD = {
+    "0002_add_size": migration('migrations.AddField("item", "size", models.IntegerField(null=True))', "0001_initial")
+}
+REMOVE = {"0003_drop_colour": migration('migrations.RemoveField("item", "colour")', "0002_add_size")}
+NEEDS_REMOVAL = {
+    "0004_add_weight": migration(
+        'migrations.AddField("item", "weight", models.IntegerField(null=True))', "0003_drop_colour"
+    )
+}
+
+
+def columns(url: str) -> set[str]:
+    rows = query(url, "SELECT attname FROM pg_attribute WHERE attrelid = 'shop_item'::regclass AND attnum > 0")
+    return {name for (name,) in rows if not name.startswith("....")}
+
+
+def test_contract_migrations_are_held_until_they_are_asked_for(database_url: str, tmp_path: Path) -> None:
+    assert Release(tmp_path, "v1", FIRST).run(database_url).returncode == 0
+    release = Release(tmp_path, "v2", FIRST | ADD | REMOVE)
+
+    rolled_out = release.run(database_url)
+    assert rolled_out.returncode == 0
+    assert "✓ shop.0002_add_size" in rolled_out.stdout
+    assert "Held back until 'manage.py migrate --contract'" in rolled_out.stdout
+    assert "colour" in columns(database_url)
+    assert release.run(database_url).returncode == 0  # held migrations are nothing to do
+
+    assert "✓ shop.0003_drop_colour" in release.run(database_url, "migrate", "--contract").stdout
+    assert columns(database_url) == {"id", "name", "size"}
+
+
+def test_an_empty_history_holds_nothing(database_url: str, tmp_path: Path) -> None:
+    assert Release(tmp_path, "v2", FIRST | ADD | REMOVE).run(database_url).returncode == 0
+
+    assert applied(database_url) == ["shop.0001_initial", "shop.0002_add_size", "shop.0003_drop_colour"]
+
+
+def test_outside_production_nothing_is_held(database_url: str, tmp_path: Path) -> None:
+    assert Release(tmp_path, "v1", FIRST).run(database_url).returncode == 0
+
+    assert Release(tmp_path, "v2", FIRST | ADD | REMOVE).run(database_url, MIGRATE_PHASE="all").returncode == 0
+    assert len(applied(database_url)) == 3
+
+
+def test_a_release_that_needs_a_held_migration_is_refused(database_url: str, tmp_path: Path) -> None:
+    assert Release(tmp_path, "v1", FIRST).run(database_url).returncode == 0
+
+    refused = Release(tmp_path, "v3", FIRST | ADD | REMOVE | NEEDS_REMOVAL).run(database_url)
+
+    assert refused.returncode == 14
+    assert "shop.0004_add_weight depends on shop.0003_drop_colour" in refused.stderr
+    assert "manage.py migrate --contract" in refused.stderr
+    assert applied(database_url) == ["shop.0001_initial"]
+
+
+def test_an_older_release_starts_on_an_expanded_schema_and_refuses_a_contracted_one(
+    database_url: str, tmp_path: Path
+) -> None:
+    older = Release(tmp_path, "v1", FIRST)
+    newer = Release(tmp_path, "v2", FIRST | ADD | REMOVE)
+    assert older.run(database_url).returncode == 0
+    assert newer.run(database_url).returncode == 0
+
+    started = older.run(database_url)
+    assert started.returncode == 0
+    assert "ahead of this release by 1 migrations: shop.0002_add_size" in started.stdout
+
+    assert newer.run(database_url, "migrate", "--contract").returncode == 0
+    refused = older.run(database_url)
+    assert refused.returncode == 14
+    assert "older than a breaking migration: shop.0003_drop_colour (release v2)" in refused.stderr
