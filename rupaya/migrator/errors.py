@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import psycopg2
 from django.core.management.base import CommandError
+from django.db import InterfaceError, OperationalError
 
 
 class MigratorError(CommandError):
@@ -73,6 +75,22 @@ def sqlstate(error: BaseException | None) -> str:
             return str(code)
         error = error.__cause__
     return ""
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether an error means that the server ended our session, or is gone.
+
+    Asked of the error and not of the connection: Django's `atomic` connects anew on its way out. libpq's own errors
+    have no SQLSTATE.
+    """
+    code = sqlstate(error)
+    return code.startswith(("08", "57P")) or (
+        not code
+        and (
+            isinstance(error, OperationalError | psycopg2.OperationalError)
+            or (isinstance(error, InterfaceError | psycopg2.InterfaceError) and "connection" in str(error))
+        )
+    )
 
 
 def driver_text(error: BaseException) -> str:

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -14,29 +15,14 @@ import psycopg2
 from django.apps import apps
 from django.conf import settings
 from django.core.management.sql import emit_post_migrate_signal, emit_pre_migrate_signal
-from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db import Error as DjangoDatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ModelState, ProjectState
 from psycopg2.extensions import connection as PgConnection  # noqa: N812
-
-from rupaya.migrator import conf as configuration
-from rupaya.migrator import database
 from rupaya.migrator.conf import Conf
-from rupaya.migrator.errors import (
-    DatabaseUnreachable,
-    EnvironmentUnfit,
-    FailedBefore,
-    HistoryRefused,
-    MigrationFailed,
-    MigratorError,
-    TableLocked,
-    Terminated,
-    driver_text,
-    sqlstate,
-)
 from rupaya.migrator.executor import (
     RETRYABLE_SQLSTATES,
     UNFIT_SQLSTATES,
@@ -53,6 +39,22 @@ from rupaya.migrator.output import Output
 from rupaya.migrator.plan import Plan, history_explained, read_plan, refuse_conflicts
 from rupaya.migrator.stop import Stop
 from rupaya.migrator.watch import Watch
+
+from rupaya.migrator import conf as configuration
+from rupaya.migrator import database
+from rupaya.migrator.errors import (
+    DatabaseUnreachable,
+    EnvironmentUnfit,
+    FailedBefore,
+    HistoryRefused,
+    MigrationFailed,
+    MigratorError,
+    TableLocked,
+    Terminated,
+    driver_text,
+    is_lost,
+    sqlstate,
+)
 
 # data exception, integrity constraint violation, syntax error or access rule violation: trying again mends nothing.
 DETERMINISTIC_SQLSTATE_CLASSES = ("22", "23", "42")
@@ -307,7 +309,7 @@ class Runner:
     def _run_recorded(self, executor: Executor, plan: Plan) -> None:
         session = executor.session
         assert session is not None  # noqa: S101 - set by the caller
-        self.stop.cancel = self._cancel
+        self.stop.cancel = partial(self._cancel, session.lock.lock_connection)
         with self._recorded(session.ledger):
             self._close_abandoned(session.ledger)
             if not self.request.retry_failed and not self.request.fake:
@@ -501,7 +503,7 @@ class Runner:
                 if sqlstate(error) in RETRYABLE_SQLSTATES and tries <= min(POST_MIGRATE_RETRIES, session.conf.retries):
                     self.stop.wait(0.5 * tries)
                     continue
-                if isinstance(error, MigratorError) or self._is_lost(error):
+                if isinstance(error, MigratorError) or is_lost(error):
                     raise
                 raise _handlers_failed("post_migrate", error, "All migrations are applied.") from error
             else:
@@ -524,20 +526,13 @@ class Runner:
                     "What was under way was rolled back.",
                     f"{fact[1]}; start again.",
                 ) from None
-            if not self._is_lost(error):
+            if not is_lost(error):
                 raise
             raise DatabaseUnreachable(
                 f"The connection to the database was lost: {driver_text(error)}",
                 "The server ended the session or cannot be reached any more; a migration under way is rolled back.",
                 "Start again when the server is back; it goes on with whatever is still pending.",
             ) from error
-
-    def _is_lost(self, error: Exception) -> bool:
-        """Whether the server ended a session of ours, or is gone: class 08, 57P, or no SQLSTATE at all."""
-        return sqlstate(error).startswith(("08", "57P")) or (
-            isinstance(error, OperationalError | InterfaceError | psycopg2.OperationalError | psycopg2.InterfaceError)
-            and not sqlstate(error)
-        )
 
     @contextmanager
     def _privileges_explained(self) -> Iterator[None]:
@@ -554,10 +549,19 @@ class Runner:
                 f"{remedy}; it needs CREATE on the schema and ownership of the tables.",
             ) from None
 
-    def _cancel(self) -> None:
+    def _cancel(self, by: PgConnection | None = None) -> None:
+        """Cancel the working connection's statement, by SQL: psycopg2's `cancel()` holds the interpreter's lock for as
+        long as it takes, and a server that hangs would keep every thread from giving up."""
         raw: Any = self.connection.connection
-        if raw is not None:
-            raw.cancel()
+        if raw is None:
+            return
+        connection = by or psycopg2.connect(**database.connection_parameters(self.connection))
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_cancel_backend(%s)", [raw.info.backend_pid])
+        finally:
+            if by is None:
+                connection.close()
 
 
 def require_configuration() -> Conf:
