@@ -40,6 +40,10 @@ test: $(VENV)/.test  ## Run the whole test suite; ARGS="-k name" to choose
 image-test: $(VENV)/.test  ## Build the production image and test it from outside, with docker or podman
 	$(BIN)/python -m pytest --no-cov -m image tests/image $(ARGS)
 
+.PHONY: bench
+bench: $(VENV)/.test  ## Measure migrate beside stock Django and Knex; BENCH="noop stall" to choose, BENCH_RUNS=3 to shorten
+	$(BIN)/python -m bench $(BENCH)
+
 .PHONY: lint
 lint: $(VENV)/.dev  ## Check style, types, imports, shell, Dockerfile and migrations
 	$(BIN)/ruff check .

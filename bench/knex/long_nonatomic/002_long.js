@@ -1,0 +1,3 @@
+exports.config = { transaction: false };
+exports.up = (knex) => knex.raw("SELECT pg_sleep(20)");
+exports.down = async () => {};

@@ -1,0 +1,1 @@
+"""The same service with Django's own `migrate`."""
