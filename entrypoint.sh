@@ -9,16 +9,48 @@ cd "$(dirname "$0")"
 # and then leaves without starting the server.
 trap 'exit 143' TERM INT
 
-echo "Running database migrations..."
+# The same rules as in rupaya/environment.py, in the shell's own words: another start of Python would cost more than all
+# that is written here.
+format=${LOG_FORMAT:-}
+if [ -z "$format" ] && [ "${RUPAYA_ENV:-}" = production ]; then
+    format=json
+fi
+release=${RELEASE:-unknown}
+task=${ECS_CONTAINER_METADATA_URI_V4:-}
+task=${task%/}
+task=${task##*/}
+task=${task%%-*}
+
+# say LEVEL MESSAGE: one line, in the format of the log.
+say() {
+    case $format in
+    [Jj][Ss][Oo][Nn])
+        # Nothing that a release or a machine is called by needs escaping; what is called otherwise is made to fit.
+        case $release in *[!A-Za-z0-9._+-]*) release=$(printf %s "$release" | tr -c 'A-Za-z0-9._+-' '?') ;; esac
+        printf '{"message": "%s", "time": "%s", "level": "%s", "logger": "migration", "release": "%s", "task": "%s"}\n' \
+            "$2" "$(date -u +%Y-%m-%dT%H:%M:%S+00:00)" "$1" "$release" "${task:=$(uname -n)}"
+        ;;
+    *)
+        printf '%s\n' "$2"
+        ;;
+    esac
+}
+
+say INFO "Running database migrations..."
 status=0
-python manage.py migrate --noinput || status=$?
+# A shell says a word of its own when a child is killed. It is not in the format of the log, and the exit status tells as
+# much, so meanwhile the shell's own standard error goes nowhere. (A redirection at the command itself would be the
+# shell's too while it waits; that of a subshell is not, and `exec` makes it no process more.)
+exec 3>&2 2>/dev/null
+(exec python manage.py migrate --noinput 2>&3 3>&-) || status=$?
 if [ "$status" -ne 0 ]; then
-    echo "Migrations failed with exit status $status; the server was not started." >&2
+    say ERROR "Migrations failed with exit status $status; the server was not started." >&3
     exit "$status"
 fi
+exec 2>&3 3>&-
 
 # The owner's credentials are for migrating alone.
 unset MIGRATION_DATABASE_URL
 
-echo "Starting server..."
+say INFO "Starting server..."
 exec "$@"

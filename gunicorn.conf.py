@@ -3,16 +3,22 @@
 It runs no system checks, so what production must not have is refused here.
 """
 
+import logging
 import sys
 from pathlib import Path
 
 from rupaya import environment, logs
+from rupaya.accesslog import ServerLogger
+from rupaya.jsonline import JsonLines
 
 try:
     env = environment.load()
 except environment.EnvironmentRefused as refused:
-    print(refused, file=sys.stderr)
+    refused.say()
     sys.exit(environment.EXIT_CODE_ENVIRONMENT_REFUSED)
+if env.log_format == "json":
+    JsonLines(env.release, env.task).take_uncaught_exceptions()
+logging.captureWarnings(True)
 
 wsgi_app = "rupaya.wsgi"
 bind = f"0.0.0.0:{env.port}"
@@ -33,7 +39,10 @@ max_requests_jitter = 1_000
 _memory = Path("/dev/shm")  # noqa: S108 - gunicorn makes files there that only it can open
 worker_tmp_dir = str(_memory) if _memory.is_dir() else None
 control_socket_disable = True
+# Of anybody else, what they say about the client is a claim; `rupaya.middleware` drops it.
+forwarded_allow_ips = ",".join(env.trusted_proxies)
 accesslog = "-"
+logger_class = ServerLogger
 logconfig_dict = logs.logging_config(env)
 
 

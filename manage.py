@@ -14,8 +14,12 @@ def main() -> None:
     try:
         env = environment.load()
     except environment.EnvironmentRefused as refused:
-        print(refused, file=sys.stderr)
+        refused.say()
         sys.exit(environment.EXIT_CODE_ENVIRONMENT_REFUSED)
+    if env.log_format == "json":
+        from rupaya.jsonline import JsonLines
+
+        JsonLines(env.release, env.task).take_uncaught_exceptions()
 
     from rupaya.early_exit import nothing_to_migrate
 

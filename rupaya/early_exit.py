@@ -24,7 +24,12 @@ def nothing_to_migrate(env: Environment, arguments: list[str]) -> bool:
 
     In development the ordinary command goes on to compare models with migrations, so there this is never true.
     """
-    if env.debug or arguments[:1] != ["migrate"] or not set(arguments[1:]) <= {"--noinput", "--no-input"}:
+    if (
+        env.debug
+        or env.settings_module != "rupaya.settings"
+        or arguments[:1] != ["migrate"]
+        or not set(arguments[1:]) <= {"--noinput", "--no-input"}
+    ):
         return False
     began = time.monotonic()
     import psycopg2
@@ -51,9 +56,8 @@ def nothing_to_migrate(env: Environment, arguments: list[str]) -> bool:
 
 def _say(env: Environment, message: str) -> None:
     if env.log_format == "json":
-        import json
-        from datetime import UTC, datetime
+        from rupaya.jsonline import JsonLines
 
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        message = json.dumps({"message": message, "level": "INFO", "time": now})
-    print(message)
+        JsonLines(env.release, env.task).write(message)
+    else:
+        print(message)

@@ -6,6 +6,7 @@ No Django and no slow imports here: settings, gunicorn and the early exit of `mi
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"
 DEVELOPMENT_SECRET_KEY = "development-only-and-therefore-not-a-secret"  # noqa: S105 - as it says
 SECRET_KEY_MIN_LENGTH = 50  # as Django's security.W009
 DEFAULT_CONNECT_TIMEOUT_S = 5
+LOCAL_PROXIES = ("127.0.0.1", "::1")
 
 # What libpq takes in a connection URL and what makes sense for this service to be told.
 LIBPQ_PARAMETERS = frozenset(
@@ -45,6 +47,17 @@ class EnvironmentRefused(Exception):
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
         super().__init__("\n".join(["The environment is refused; nothing was started or changed.", *problems]))
+
+    def say(self) -> None:
+        """Print it on standard error, in the format of this process's log."""
+        if not logs_json(os.environ):
+            print(self, file=sys.stderr)
+            return
+        from rupaya.jsonline import JsonLines
+
+        JsonLines(os.environ.get("RELEASE") or "unknown", task_name(os.environ)).write(
+            " ".join(str(self).splitlines()), level="CRITICAL", logger="environment", problems=self.problems
+        )
 
 
 class Database:
@@ -109,8 +122,12 @@ class Environment:
         self.web_concurrency = self._integer("WEB_CONCURRENCY", 2, 1, 64)
         self.log_level = self._choice("LOG_LEVEL", "INFO", LOG_LEVELS, normalise=str.upper)
         self.log_format = self._choice("LOG_FORMAT", "json" if self.is_production else "text", LOG_FORMATS)
+        self.settings_module = self._text("DJANGO_SETTINGS_MODULE") or "rupaya.settings"
         self.release = self._text("RELEASE") or "unknown"
         self.git_sha = self._text("GIT_SHA") or "unknown"
+        self.task = task_name(environ)
+        self.trusted_proxies = self._list("TRUSTED_PROXIES") or list(LOCAL_PROXIES)
+        self.admin_require_otp = self._boolean("ADMIN_REQUIRE_OTP", default=self.is_production)
 
         self.uses_local_database = not (self._text("DATABASE_URL") or self._text("DB_HOST"))
         self.database = self._database()
@@ -122,6 +139,8 @@ class Environment:
         for origin in self.csrf_trusted_origins:
             if "://" not in origin:
                 self._problem(f"CSRF_TRUSTED_ORIGINS: {origin!r} has no scheme. Write https://{origin}.")
+        if self._text("TRUSTED_PROXIES"):
+            self._refuse_what_is_no_address()
         if self._problems:
             raise EnvironmentRefused(self._problems)
 
@@ -271,6 +290,15 @@ class Environment:
         else:
             database.options["sslmode"] = "require"
 
+    def _refuse_what_is_no_address(self) -> None:
+        from rupaya.proxies import Proxies
+
+        for address in self.trusted_proxies:
+            try:
+                Proxies([address])
+            except ValueError:
+                self._problem(f"TRUSTED_PROXIES: {address!r} is no address or network. Write 10.0.0.0/16 or 10.0.3.17.")
+
     # Production
 
     def _refuse_what_production_must_not_have(self) -> None:
@@ -295,6 +323,21 @@ class Environment:
             self._problem("ALLOWED_HOSTS is not set. Set it to the names this service is reached by, comma-separated.")
         if "*" in self.allowed_hosts:
             self._problem("ALLOWED_HOSTS holds the wildcard '*'. Name each host; probes need none.")
+
+
+def task_name(environ: Mapping[str, str]) -> str:
+    """What this process is called in logs and in the ledger: the ECS task's id, or the machine's name.
+
+    ECS names its metadata address after the container: http://169.254.170.2/v4/TASK-NUMBER.
+    """
+    metadata = environ.get("ECS_CONTAINER_METADATA_URI_V4", "").rstrip("/")
+    return metadata.rpartition("/")[2].partition("-")[0] or os.uname().nodename
+
+
+def logs_json(environ: Mapping[str, str]) -> bool:
+    """Whether this process logs JSON, told even where the rest of its environment is refused."""
+    chosen = environ.get("LOG_FORMAT", "").strip().lower()
+    return chosen == "json" or (not chosen and environ.get("RUPAYA_ENV", "").strip().lower() == "production")
 
 
 def is_local_host(host: str) -> bool:

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from contextvars import ContextVar
 from typing import Any
 
 from rupaya.environment import Environment
 
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+"""The id of the request that this thread is answering; empty outside of requests."""
+
+
+class TextFormatter(logging.Formatter):
+    """Text for people, in UTC from the first line on."""
+
+    converter = staticmethod(time.gmtime)
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+
 
 def logging_config(env: Environment) -> dict[str, Any]:
     """The `logging.config.dictConfig` dictionary that Django and gunicorn are both given."""
-    handler = {"class": "logging.StreamHandler", "formatter": env.log_format, "stream": "ext://sys.stderr"}
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {
-            "text": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s", "datefmt": "%Y-%m-%dT%H:%M:%S%z"},
-            "json": {
-                "()": "pythonjsonlogger.json.JsonFormatter",
-                "format": "%(message)s %(asctime)s %(levelname)s %(name)s",
-                "datefmt": "%Y-%m-%dT%H:%M:%S%z",
-                "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
-                "static_fields": {"release": env.release},
-            },
+            "text": {"()": "rupaya.logs.TextFormatter"},
+            "json": {"()": "rupaya.logformat.LineFormatter", "release": env.release, "task": env.task},
         },
-        "handlers": {"stderr": handler},
+        "handlers": {
+            "stderr": {"class": "logging.StreamHandler", "formatter": env.log_format, "stream": "ext://sys.stderr"}
+        },
         "root": {"handlers": ["stderr"], "level": env.log_level},
         "loggers": {
             "django": {"handlers": [], "level": env.log_level, "propagate": True},

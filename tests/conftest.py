@@ -51,6 +51,13 @@ def migrated_url(server_url: str, _template: str) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="module")
+def module_url(server_url: str, _template: str) -> Iterator[str]:
+    """As `migrated_url`, but one for all tests of a module that only look."""
+    with new_database(server_url, template=_template) as url:
+        yield url
+
+
 @contextmanager
 def new_database(server_url: str, template: str = "template1") -> Iterator[str]:
     """A database of a new name, dropped afterwards."""

@@ -36,7 +36,7 @@ _FINAL = re.compile(
 
 def task_name() -> str:
     """What this process is called in the ledger and to other migrators."""
-    return socket.gethostname()
+    return getattr(settings, "TASK", "") or socket.gethostname()
 
 
 def application_name() -> str:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from django.conf import settings
 from django.core.management.base import OutputWrapper
 from django.core.management.color import Style
+
+# What some readers of lines take for the end of one, and JSON leaves as it is.
+_LINE_SEPARATORS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 
 class Output:
@@ -26,9 +31,7 @@ class Output:
             return
         self._clear_progress()
         if self.as_json:
-            level = "WARNING" if warning else "INFO"
-            time = datetime.now(UTC).isoformat(timespec="milliseconds")
-            line = json.dumps({"message": message, "level": level, "time": time, **fields}, default=str)
+            line = json_line(message, "WARNING" if warning else "INFO", **fields)
         elif success:
             line = self.style.SUCCESS(message)
         elif warning:
@@ -58,6 +61,18 @@ class JsonStream(OutputWrapper):
 
     def write(self, msg: str = "", style_func: Any = None, ending: str | None = None) -> None:  # type: ignore[override]
         """Write a message; colours do not apply."""
-        time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = json.dumps({"message": str(msg).strip(), "level": "ERROR", "time": time})
-        super().write(line, lambda text: text, ending)
+        super().write(json_line(str(msg).strip(), "ERROR"), lambda text: text, ending)
+
+
+def json_line(message: str, level: str, **fields: object) -> str:
+    """A message as one JSON object on one line, with what every line of the service's log has."""
+    line = {
+        "message": message,
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "level": level,
+        "logger": "migration",
+        "release": getattr(settings, "RELEASE", "unknown"),
+        "task": getattr(settings, "TASK", "") or socket.gethostname(),
+        **fields,
+    }
+    return json.dumps(line, ensure_ascii=False, default=str).translate(_LINE_SEPARATORS)

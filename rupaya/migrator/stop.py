@@ -15,7 +15,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from django.conf import settings
+
 from rupaya.migrator.errors import Terminated
+from rupaya.migrator.output import json_line
 
 CANCEL_EVERY_S = 0.2
 # If the server does not even answer a cancellation, the process ends without it: its session will roll back by itself.
@@ -123,7 +126,7 @@ class Stop:
             canceller.start()
             while not self._finished.wait(CANCEL_EVERY_S):
                 if time.monotonic() > give_up_at:
-                    os.write(2, b"The server answers no cancellation; its session rolls back by itself. Ending.\n")
+                    os.write(2, f"{_last_words()}\n".encode())
                     os._exit(Terminated.exit_code)
             return
 
@@ -133,3 +136,8 @@ class Stop:
                 with suppress(Exception):  # there may be no statement, or no server, to cancel
                     self.cancel()
             self._finished.wait(CANCEL_EVERY_S)
+
+
+def _last_words() -> str:
+    text = "The server answers no cancellation; its session rolls back by itself. Ending."
+    return json_line(text, "ERROR") if getattr(settings, "LOG_FORMAT", "text") == "json" else text

@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.service import copy_release
+from tests.server.service import copy_release, manage
+
+# What production is told, but for TLS to the database: the test server speaks none.
+PRODUCTION = {
+    "RUPAYA_ENV": "production",
+    "SECRET_KEY": "k3Jx-9vQ_pL2mZ8rT5wY1uB7nC4hD6gF0sA_eXoViMtRqWzKbN",
+    "ALLOWED_HOSTS": "api.example.com",
+    "RELEASE": "v7-abc1234",
+    "GIT_SHA": "abc1234",
+}
+BEHIND_TLS = {"Host": "api.example.com", "X-Forwarded-Proto": "https"}
 
 ADD_NICKNAME = """
 from django.db import migrations, models
@@ -67,3 +77,12 @@ def failing_release(tmp_path: Path) -> Path:
 def slow_release(tmp_path: Path) -> Path:
     """A release whose migration takes a minute, unless it is stopped."""
     return _release(tmp_path / "slow", "0100_takes_a_minute", SLOW)
+
+
+@pytest.fixture(scope="session")
+def production_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This code with its static files collected, as the image has them."""
+    tree = copy_release(tmp_path_factory.mktemp("production") / "tree")
+    collected = manage(tree, "collectstatic", "--noinput", **PRODUCTION, DATABASE_URL="postgresql://nobody@h.invalid/n")
+    assert collected.returncode == 0, collected.stderr
+    return tree
