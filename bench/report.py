@@ -20,7 +20,7 @@ PostgreSQL (its defaults, fsync on):
   `bench/knex/package.json`).
 
 ```sh
-make bench                              # all of it, some half an hour; writes this page
+make bench                              # all of it, about 25 minutes; writes this page
 make bench BENCH="noop stall"           # some of it: noop first-deploy serving simultaneous stall recovery
 make bench BENCH=noop BENCH_RUNS=3      # fewer runs
 ```
