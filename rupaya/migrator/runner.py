@@ -22,7 +22,24 @@ from django.db.backends.signals import connection_created
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ModelState, ProjectState
 from psycopg2.extensions import connection as PgConnection  # noqa: N812
+
+from rupaya.migrator import conf as configuration
+from rupaya.migrator import database
 from rupaya.migrator.conf import Conf
+from rupaya.migrator.drift import Drift
+from rupaya.migrator.errors import (
+    DatabaseUnreachable,
+    EnvironmentUnfit,
+    FailedBefore,
+    HistoryRefused,
+    MigrationFailed,
+    MigratorError,
+    TableLocked,
+    Terminated,
+    driver_text,
+    is_lost,
+    sqlstate,
+)
 from rupaya.migrator.executor import (
     RETRYABLE_SQLSTATES,
     UNFIT_SQLSTATES,
@@ -39,22 +56,6 @@ from rupaya.migrator.output import Output
 from rupaya.migrator.plan import Plan, history_explained, read_plan, refuse_conflicts
 from rupaya.migrator.stop import Stop
 from rupaya.migrator.watch import Watch
-
-from rupaya.migrator import conf as configuration
-from rupaya.migrator import database
-from rupaya.migrator.errors import (
-    DatabaseUnreachable,
-    EnvironmentUnfit,
-    FailedBefore,
-    HistoryRefused,
-    MigrationFailed,
-    MigratorError,
-    TableLocked,
-    Terminated,
-    driver_text,
-    is_lost,
-    sqlstate,
-)
 
 # data exception, integrity constraint violation, syntax error or access rule violation: trying again mends nothing.
 DETERMINISTIC_SQLSTATE_CLASSES = ("22", "23", "42")
@@ -318,7 +319,10 @@ class Runner:
             for item in self.accepted:
                 session.ledger.accept(item.applied, *migration_hashes(plan.disk[item.applied.key]))
                 self.output.say(f"✓ {item} recorded as it is now", success=True)
-            self._apply(executor, plan)
+            drift = Drift(self.connection, session.ledger, session.conf.lock_timeout_ms)
+            drift.look(self.output)
+            drift.say_or_refuse(self.output, session.conf.on_drift)
+            self._apply(executor, plan, drift)
 
     @contextmanager
     def _recorded(self, ledger: Ledger) -> Iterator[None]:
@@ -383,7 +387,7 @@ class Runner:
                 + (f" One new attempt is made {conf.failed_hold_s:g} s after the last." * may_run_again(migration)),
             )
 
-    def _apply(self, executor: Executor, plan: Plan) -> None:
+    def _apply(self, executor: Executor, plan: Plan, drift: Drift) -> None:
         session = executor.session
         assert session is not None  # noqa: S101
         # What an earlier crash could leave unsettled must be settled anew by whoever changes anything.
@@ -408,8 +412,18 @@ class Runner:
                 batch=session.batch,
                 migrations=count,
             )
-        state = self._migrate(executor, plan, state)
+        try:
+            with drift.watching():
+                state = self._migrate(executor, plan, state)
+        except BaseException:
+            # What is committed already is ours, and the next run must not take it for somebody's handiwork.
+            if not session.one_transaction:
+                with suppress(psycopg2.Error, DjangoDatabaseError):
+                    drift.keep(executor.applied_models())
+            raise
         self._emit_post_migrate(executor, plan, state)
+        if not drift.keep(state.apps.get_models(include_auto_created=True)):
+            self.output.say("The schema's snapshot was not taken, for a table is locked", warning=True)
         if plan.is_complete and plan.digest:
             session.ledger.settle(plan.digest)
         self._say_held(plan)
