@@ -52,13 +52,15 @@ _VARCHAR_AS_TEXT = re.compile(rf"({_LITERAL})::character varying::text\b")
 
 
 def _named(column: str) -> str:
-    return f"CASE WHEN n.nspname = coalesce(current_schema(), 'public') THEN {column} ELSE n.nspname || '.' || {column} END"
+    here = "n.nspname = coalesce(current_schema(), 'public')"
+    return f"CASE WHEN {here} THEN {column} ELSE n.nspname || '.' || {column} END"
 
 
 def _foreign(catalog: str, owner: str) -> str:
     """What is neither the server's nor an extension's; and, if asked, made by this very role."""
     return (
-        f"n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' AND (NOT %(own)s OR {owner} = current_user::regrole)"
+        "n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'"
+        f" AND (NOT %(own)s OR {owner} = current_user::regrole)"
         f" AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = '{catalog}'::regclass AND e.objid = x.oid"
         " AND e.deptype = 'e')"
     )
@@ -72,7 +74,7 @@ def _grants(acl: str, kind: str, owner: str) -> str:
                    array_agg(a.privilege_type || CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
                              ORDER BY a.privilege_type) AS privileges
             FROM aclexplode(coalesce({acl}, acldefault('{kind}', {owner}))) a
-            WHERE a.grantee <> {owner} GROUP BY 1) granted)"""
+            WHERE a.grantee <> {owner} GROUP BY 1) granted)"""  # noqa: S608 - constants
 
 
 _RELATION_NAMES = f"""
@@ -150,7 +152,8 @@ _COLUMNS = f"""
     SELECT a.attrelid, a.attname, rank() OVER (PARTITION BY a.attrelid ORDER BY a.attnum),
            format_type(a.atttypid, a.atttypmod), NOT a.attnotnull, pg_get_expr(d.adbin, d.adrelid, true),
            a.attidentity, a.attgenerated,
-           CASE WHEN a.attcollation <> t.typcollation THEN (SELECT collname FROM pg_collation WHERE oid = a.attcollation) END,
+           CASE WHEN a.attcollation <> t.typcollation
+                THEN (SELECT l.collname FROM pg_collation l WHERE l.oid = a.attcollation) END,
            CASE WHEN a.attacl IS NULL THEN '{{}}' ELSE {_grants("a.attacl", "c", "c.relowner")} END,
            col_description(a.attrelid, a.attnum)
     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_type t ON t.oid = a.atttypid
@@ -208,14 +211,18 @@ _TYPES = f"""
     SELECT t.oid, t.typtype, pg_get_userbyid(t.typowner), {_grants("t.typacl", "T", "t.typowner")},
            (SELECT array_agg(e.enumlabel::text ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = t.oid),
            CASE t.typtype
-           WHEN 'd' THEN concat_ws(' ', format_type(t.typbasetype, t.typtypmod), CASE WHEN t.typnotnull THEN 'NOT NULL' END,
+           WHEN 'd' THEN concat_ws(' ',
+               format_type(t.typbasetype, t.typtypmod),
+               CASE WHEN t.typnotnull THEN 'NOT NULL' END,
                'DEFAULT ' || t.typdefault,
-               (SELECT string_agg('CONSTRAINT ' || quote_ident(c.conname) || ' ' || pg_get_constraintdef(c.oid, true), ' '
-                                  ORDER BY c.conname)
+               (SELECT string_agg(
+                    concat_ws(' ', 'CONSTRAINT', quote_ident(c.conname), pg_get_constraintdef(c.oid, true)),
+                    ' ' ORDER BY c.conname)
                 FROM pg_constraint c WHERE c.contypid = t.oid AND c.contype = 'c'))
-           WHEN 'c' THEN (SELECT '(' || string_agg(quote_ident(a.attname) || ' ' || format_type(a.atttypid, a.atttypmod),
-                                                   ', ' ORDER BY a.attnum) || ')'
-                          FROM pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped)
+           WHEN 'c' THEN (
+               SELECT '(' || string_agg(concat_ws(' ', quote_ident(a.attname), format_type(a.atttypid, a.atttypmod)),
+                                        ', ' ORDER BY a.attnum) || ')'
+               FROM pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped)
            WHEN 'r' THEN (SELECT format_type(r.rngsubtype, NULL) FROM pg_range r WHERE r.rngtypid = t.oid)
            END
     FROM pg_type t WHERE t.oid = ANY(%(oids)s::oid[])
@@ -290,8 +297,8 @@ def read(cursor: Any, wanted: Names | None = None) -> Catalog:
             "relations": _describe_relations(cursor, chosen["relations"], named["relations"]),
         }
     return {
-        category: {name: facts for name, facts in sorted((named[category][oid], facts) for oid, facts in found)}
-        for category, found in ((category, list(described[category].items())) for category in CATEGORIES)
+        category: dict(sorted((named[category][oid], facts) for oid, facts in described[category].items()))
+        for category in CATEGORIES
     }
 
 

@@ -11,6 +11,7 @@ CHOICES = {
     "batch": ("auto", "each", "all"),
     "phase": ("expand", "all"),
     "on_edited": ("error", "warn"),
+    "on_drift": ("error", "warn"),
 }
 
 
@@ -38,6 +39,8 @@ class Conf:
     """``expand``: hold back migrations that break the release still running, until ``migrate --contract``."""
     on_edited: str = "warn"
     """What to do about an applied migration whose code has changed since: ``error`` or ``warn``."""
+    on_drift: str = "warn"
+    """What to do where somebody changed the schema by hand since the last run: ``error`` or ``warn``."""
 
 
 NAMES = tuple(f"MIGRATE_{field.name.upper()}" for field in fields(Conf))

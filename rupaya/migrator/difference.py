@@ -10,7 +10,7 @@ from rupaya.migrator.catalog import CATEGORIES, Catalog
 
 # Words of a long text that are shown around the place where two versions of it part.
 CONTEXT_WORDS = 3
-EXCERPT_MAX_CHARACTERS = 240
+EXCERPT_MAX_CHARACTERS = 160
 # Who owns an object and who may use it is each environment's own affair: no migration of a portable kind says it.
 _OF_THE_ENVIRONMENT = ("owner", "grants")
 _SINGULAR = {"constraints": "constraint", "indexes": "index", "triggers": "trigger", "policies": "policy"}
@@ -61,8 +61,9 @@ def differences(old: Catalog, new: Catalog, *, portable: bool = False) -> list[D
         for name in sorted(old.get(category, {}).keys() | new.get(category, {}).keys()):
             before, after = old.get(category, {}).get(name), new.get(category, {}).get(name)
             if before is None or after is None:
-                facts = before or after
-                if not _goes_with_its_table(facts, old if after is None else new, new if after is None else old):
+                there, elsewhere = (new, old) if before is None else (old, new)
+                facts = there[category][name]
+                if not _goes_with_its_table(facts, there, elsewhere):
                     found.append(_missing(_kind(category, facts), name, "", before, after))
             elif category == "relations":
                 found += _of_relation(name, before, after, portable=portable)
@@ -150,7 +151,7 @@ def _say(fact: str, value: Any) -> str:
         case "nullable":
             return "nullable" if value else "not null"
         case "default":
-            return "no default" if value is None else f"default {value}"
+            return "no default" if value is None else short_type(f"default {value}")
         case "valid":
             return "valid" if value else "INVALID"
         case "enforced":

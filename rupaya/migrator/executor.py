@@ -15,6 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
 from django.db.migrations.state import ProjectState
+from django.db.models import Model
 from django_pg_migration_tools import operations as safer
 
 from rupaya.migrator.conf import Conf
@@ -124,6 +125,11 @@ class Executor(MigrationExecutor):
         """The project state that the applied migrations amount to."""
         state: ProjectState = self._create_project_state(with_applied_migrations=True)  # type: ignore[attr-defined]
         return state
+
+    def applied_models(self) -> list[type[Model]]:
+        """The models that the migrations applied by now amount to, tables of many-to-many fields included."""
+        self.loader.build_graph()
+        return self.applied_state().apps.get_models(include_auto_created=True)
 
     def apply_migration(
         self, state: ProjectState, migration: Migration, fake: bool = False, fake_initial: bool = False

@@ -26,6 +26,7 @@ from psycopg2.extensions import connection as PgConnection  # noqa: N812
 from rupaya.migrator import conf as configuration
 from rupaya.migrator import database
 from rupaya.migrator.conf import Conf
+from rupaya.migrator.drift import Drift
 from rupaya.migrator.errors import (
     DatabaseUnreachable,
     EnvironmentUnfit,
@@ -110,9 +111,10 @@ class Runner:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """For what only reads: the database awaited, its loss explained, no lock."""
+        """For what only reads: the database awaited, its loss explained, no lock; a signal interrupts it anywhere."""
         conf = require_configuration()
-        with self.stop.listening(), self._working_session(conf), self._errors_explained():
+        self.stop.cancel = self._cancel
+        with self.stop.listening(), self._working_session(conf), self._errors_explained(), self.stop.interrupting():
             yield
 
     @contextmanager
@@ -318,7 +320,10 @@ class Runner:
             for item in self.accepted:
                 session.ledger.accept(item.applied, *migration_hashes(plan.disk[item.applied.key]))
                 self.output.say(f"✓ {item} recorded as it is now", success=True)
-            self._apply(executor, plan)
+            drift = Drift(self.connection, session.ledger, session.conf.lock_timeout_ms)
+            drift.look(self.output)
+            drift.say_or_refuse(self.output, session.conf.on_drift)
+            self._apply(executor, plan, drift)
 
     @contextmanager
     def _recorded(self, ledger: Ledger) -> Iterator[None]:
@@ -383,7 +388,7 @@ class Runner:
                 + (f" One new attempt is made {conf.failed_hold_s:g} s after the last." * may_run_again(migration)),
             )
 
-    def _apply(self, executor: Executor, plan: Plan) -> None:
+    def _apply(self, executor: Executor, plan: Plan, drift: Drift) -> None:
         session = executor.session
         assert session is not None  # noqa: S101
         # What an earlier crash could leave unsettled must be settled anew by whoever changes anything.
@@ -408,8 +413,18 @@ class Runner:
                 batch=session.batch,
                 migrations=count,
             )
-        state = self._migrate(executor, plan, state)
+        try:
+            with drift.watching():
+                state = self._migrate(executor, plan, state)
+        except BaseException:
+            # What is committed already is ours, and the next run must not take it for somebody's handiwork.
+            if not session.one_transaction:
+                with suppress(psycopg2.Error, DjangoDatabaseError):
+                    drift.keep(executor.applied_models())
+            raise
         self._emit_post_migrate(executor, plan, state)
+        if not drift.keep(state.apps.get_models(include_auto_created=True)):
+            self.output.say("The schema's snapshot was not taken, for a table is locked", warning=True)
         if plan.is_complete and plan.digest:
             session.ledger.settle(plan.digest)
         self._say_held(plan)

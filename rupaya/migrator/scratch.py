@@ -85,7 +85,7 @@ def build(connection: BaseDatabaseWrapper, history: set[tuple[str, str]] | None 
         ]
         if partly:  # in the middle of what a squashed migration stands for, only what it replaces can be applied
             left_out = set(loader.replacements)
-            loader.replace_migrations = False
+            loader.replace_migrations = False  # type: ignore[attr-defined]
             loader.build_graph()
     plan = [
         (migration, backwards)
@@ -125,9 +125,7 @@ def _create(keeper: PgConnection, name: str) -> None:
 
 def _sweep(keeper: PgConnection, prefix: str) -> None:
     """Drop what dead processes have left: ours by name, their creator's lock free, and no session in it."""
-    found = _run(
-        keeper, "SELECT datname FROM pg_database WHERE datname ~ %s", ["^" + _regex(prefix) + "[0-9a-f]{8}$"]
-    )
+    found = _run(keeper, "SELECT datname FROM pg_database WHERE datname ~ %s", ["^" + _regex(prefix) + "[0-9a-f]{8}$"])
     for (name,) in found:
         if not _run(keeper, "SELECT pg_try_advisory_lock(%s)", [_key(name)])[0][0]:
             continue

@@ -1,0 +1,85 @@
+"""The live schema, compared with what the last run left and with what this code's migrations build."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
+
+from rupaya.migrator import catalog, scratch
+from rupaya.migrator.catalog import Catalog
+from rupaya.migrator.difference import Difference, differences
+from rupaya.migrator.snapshots import Snapshot, last_snapshot
+
+LIVE_SIDE = "in the database"
+CODE_SIDE = "in the code"
+SNAPSHOT_SIDE = "in the last snapshot"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What differs between one side, called `side`, and the database."""
+
+    side: str
+    differences: tuple[Difference, ...]
+    notes: tuple[str, ...] = ()
+    """What a reader must know to judge them."""
+
+    @property
+    def lines(self) -> list[str]:
+        """A line a difference."""
+        return [difference.said(self.side, LIVE_SIDE) for difference in self.differences]
+
+
+def with_snapshot(connection: BaseDatabaseWrapper, snapshot: Snapshot) -> Comparison:
+    """The live schema against a snapshot."""
+    with connection.cursor() as cursor:
+        live = catalog.read(cursor, catalog.listed(snapshot.catalog))
+    notes = [f"The last snapshot is of {snapshot}."]
+    if snapshot.is_superseded:
+        notes.append("Migrations ran since without leaving a snapshot: what they did is among the differences.")
+    if snapshot.server_major != connection.connection.server_version // 10000:
+        notes.append(
+            f"It was taken on PostgreSQL {snapshot.server_major}; another version may print the same in other words."
+        )
+    return Comparison(SNAPSHOT_SIDE, tuple(differences(snapshot.catalog, live)), tuple(notes))
+
+
+def with_code(connection: BaseDatabaseWrapper, *, pending_too: bool) -> Comparison:
+    """The live schema against what this code builds in a scratch database: the applied migrations, or all of them.
+
+    Raises:
+        EnvironmentUnfit: if no scratch database can be had.
+    """
+    loader = MigrationLoader(connection)
+    applied = set(loader.applied_migrations or {})
+    known = set(loader.disk_migrations or {}) | set(loader.replacements)
+    replaced = {key for migration in loader.replacements.values() for key in migration.replaces}
+    notes = []
+    if unknown := sorted(applied - known - replaced):
+        names = ", ".join(f"{app}.{name}" for app, name in unknown)
+        notes.append(f"The database has migrations that this code does not: {names}. What they did is told as well.")
+    built = built_by_code(connection, None if pending_too else applied)
+    snapshot = last_snapshot(connection.connection)
+    # What earlier releases made and this code does not is ours still; what others made is not.
+    wanted = catalog.united(catalog.listed(built), catalog.listed(snapshot.catalog if snapshot else None))
+    with connection.cursor() as cursor:
+        live = catalog.read(cursor, wanted)
+    return Comparison(CODE_SIDE, tuple(differences(built, live, portable=True)), tuple(notes))
+
+
+def built_by_code(connection: BaseDatabaseWrapper, history: set[tuple[str, str]] | None = None) -> Catalog:
+    """The catalog of a scratch database to which this code's migrations were applied; all, or those of a history."""
+    with scratch.database_like(connection):
+        scratch.build(connection, history)
+        with connection.cursor() as cursor:
+            built = catalog.read(cursor)
+    connection.ensure_connection()
+    return built
+
+
+def has_history(connection: BaseDatabaseWrapper) -> bool:
+    """Whether anything was ever applied here."""
+    return bool(MigrationRecorder(connection).applied_migrations())

@@ -1,0 +1,89 @@
+"""What the schema was after each run, kept in the ledger: so what people do by hand is told from what migrations do.
+
+The difference between two snapshots that follow each other is what a batch did.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg2.errors import UndefinedTable
+from psycopg2.extensions import connection as PgConnection  # noqa: N812
+
+from rupaya.migrator.catalog import Catalog, digest
+from rupaya.migrator.difference import Difference, differences
+
+# A later run ended without a snapshot, and it changed the schema or may have: SIGKILL, or an older release.
+_CHANGED_SINCE = """
+    EXISTS (SELECT FROM migrator_attempts a WHERE a.finished_at > s.taken_at AND NOT a.faked
+            AND (a.outcome = 'succeeded' OR a.outcome IN ('failed', 'interrupted') AND NOT a.atomic))
+"""
+_COLUMNS = f"""
+    SELECT s.snapshot_id, s.run_id, r.release, s.taken_at, s.server_version_num, s.catalog::text, {_CHANGED_SINCE}
+    FROM migrator_snapshots s JOIN migrator_runs r USING (run_id)
+"""  # noqa: S608 - constants
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The schema that our migrations build, as it was at the end of a run."""
+
+    snapshot_id: int
+    run_id: int
+    release: str
+    taken_at: datetime
+    server_version_num: int
+    catalog: Catalog
+    is_superseded: bool
+    """Whether migrations ran since without leaving a snapshot, so that it tells nothing of what people did."""
+
+    @property
+    def server_major(self) -> int:
+        """The server's major version then; another one may print the same schema in other words."""
+        return self.server_version_num // 10000
+
+    def __str__(self) -> str:
+        return f"run {self.run_id} (release {self.release}, {self.taken_at:%Y-%m-%d %H:%M} UTC)"
+
+
+def last_snapshot(connection: PgConnection) -> Snapshot | None:
+    """The newest one; None before the first, and on a ledger older than snapshots."""
+    return _one(connection, _COLUMNS + "ORDER BY s.snapshot_id DESC LIMIT 1", [])
+
+
+def add_snapshot(connection: PgConnection, run_id: int, catalog: Catalog, drift: Sequence[str]) -> None:
+    """Keep what a run has left, and the lines about what had been changed by hand before it."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO migrator_snapshots (run_id, server_version_num, hash, catalog, drift) "
+            "VALUES (%s, current_setting('server_version_num')::integer, %s, %s, %s)",
+            [run_id, digest(catalog), json.dumps(catalog), json.dumps(list(drift))],
+        )
+
+
+def what_a_run_did(connection: PgConnection, run_id: int) -> list[Difference] | None:
+    """How the schema after a run differs from the one after the run before; None if either is not known.
+
+    Changes by hand between the two are in it; the snapshot's column `drift` tells them.
+    """
+    after = _one(connection, _COLUMNS + "WHERE s.run_id = %s", [run_id])
+    before = _one(connection, _COLUMNS + "WHERE s.run_id < %s ORDER BY s.run_id DESC LIMIT 1", [run_id])
+    if after is None or before is None or before.server_major != after.server_major:
+        return None
+    return differences(before.catalog, after.catalog)
+
+
+def _one(connection: PgConnection, sql: str, parameters: list[object]) -> Snapshot | None:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            row = cursor.fetchone()
+    except UndefinedTable:
+        return None
+    if row is None:
+        return None
+    snapshot_id, run_id, release, taken_at, server_version_num, catalog, is_superseded = row
+    return Snapshot(snapshot_id, run_id, release, taken_at, server_version_num, json.loads(catalog), is_superseded)
