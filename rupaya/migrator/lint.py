@@ -21,11 +21,13 @@ from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
+from django.db.migrations.state import ProjectState
 from django_linear_migrations.apps import check_max_migration_files
 from django_migration_linter.migration_linter import MigrationLinter
 from django_migration_linter.sql_analyser.analyser import analyse_sql_statements
 
 from rupaya.migrator.executor import may_run_again
+from rupaya.migrator.phases import CONTRACT, EXPAND, PHASES, declared_phase, must_declare, phase_of, unready_removals
 
 EXCLUDED_SQUAWK_RULES = {
     "require-lock-timeout": "migrate sets lock_timeout for every statement",
@@ -82,12 +84,55 @@ class Finding:
 
 
 def waived_rules(migration: Migration) -> frozenset[str]:
-    """The rules that a migration may break because it is declared to be a contract migration.
+    """The rules that a migration may break because it says ``phase = "contract"``.
 
-    None yet: `migrate` does not hold contract migrations back until the rollout is over. Once it does, this is the
-    place that lets `CONTRACT_RULES`, and nothing else, pass for those that declare it.
+    `migrate` then holds it back until no older release is running. What is only inferred is not enough: whoever writes
+    such a migration must have meant to.
     """
-    return frozenset()
+    return CONTRACT_RULES if declared_phase(migration) == CONTRACT else frozenset()
+
+
+def check_phases(loader: MigrationLoader, migrations: Sequence[Migration]) -> list[Finding]:
+    """Migrations that do not say what nobody can infer, and removals that new code cannot wait for."""
+    findings = []
+    for migration in migrations:
+        declared = declared_phase(migration)
+        if declared not in (None, *PHASES):
+            message = f"phase = {declared!r} is neither {' nor '.join(map(repr, PHASES))}."
+            findings.append(Finding(str(migration), "phase", message))
+        if must_declare(migration):
+            message = (
+                "It has SQL or Python of its own, and nobody but you knows whether old code survives it: "
+                f"say phase = {EXPAND!r} or phase = {CONTRACT!r} in the migration."
+            )
+            findings.append(Finding(str(migration), "undeclared-phase", message))
+        for column in unready_removals(migration, _state_before(loader, migration)):
+            message = (
+                f"{column} is NOT NULL without a database default, so code that no longer knows it cannot insert "
+                "while the removal waits. Make it nullable, or give it a db_default, in an earlier release."
+            )
+            findings.append(Finding(str(migration), "unready-removal", message))
+    return findings
+
+
+def check_held(loader: MigrationLoader, migrations: Sequence[Migration]) -> list[Finding]:
+    """Migrations that cannot be applied at the start of a container, for they depend on one that is held back."""
+    phases = {
+        (migration.app_label, migration.name): phase_of(migration, _state_before(loader, migration))
+        for migration in migrations
+    }
+    held = {key for key, phase in phases.items() if phase == CONTRACT}
+    return [
+        Finding(
+            str(migration),
+            "depends-on-held",
+            f"It depends on {', '.join(f'{app}.{name}' for app, name in waited_for)}, a contract migration that is "
+            "held back until this release's rollout is over: the release could not start. Release it after that one.",
+        )
+        for migration in migrations
+        if phases[migration.app_label, migration.name] != CONTRACT
+        and (waited_for := [key for key in migration.dependencies if key in held])
+    ]
 
 
 def project_apps(root: Path) -> list[AppConfig]:
@@ -165,6 +210,12 @@ def check_sql(
     findings += _squawk(sql_files)
     waived = {str(migration): waived_rules(migration) for migration in migrations}
     return [finding for finding in findings if finding.rule not in waived[finding.migration]]
+
+
+def _state_before(loader: MigrationLoader, migration: Migration) -> ProjectState:
+    """The project state that a migration's own dependencies amount to; branches beside it do not count."""
+    state: ProjectState = loader.project_state((migration.app_label, migration.name), at_end=False)
+    return state
 
 
 def _squawk(sql_files: dict[str, str]) -> list[Finding]:

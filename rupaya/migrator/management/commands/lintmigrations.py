@@ -77,6 +77,7 @@ class Command(BaseCommand):
             subject = f"no migrations since {base} ({commit[:12] if commit else ''})"
         else:
             subject = f"{len(new)} migrations since {base} ({commit[:12] if commit else ''})"
+            findings += lint.check_phases(loader, new) + lint.check_held(loader, new)
             findings += lint.check_sql(connection, loader, new)
         if findings:
             for finding in findings:
