@@ -21,10 +21,10 @@ def main() -> None:
 
         JsonLines(env.release, env.task).take_uncaught_exceptions()
 
-    from rupaya.early_exit import nothing_to_migrate
+    from rupaya.early_exit import leave, nothing_to_migrate
 
     if nothing_to_migrate(env, sys.argv[1:]):
-        return
+        leave()
 
     from django.core.management import execute_from_command_line
     from django.db import OperationalError

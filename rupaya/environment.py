@@ -1,18 +1,21 @@
 """The only reader of the process environment: what this process was told, checked before anything starts.
 
-No Django and no slow imports here: settings, gunicorn and the early exit of `migrate` all read it first.
+No Django and no slow imports here: settings, gunicorn and the early exit of `migrate` all read it first. `pathlib`,
+`typing` and `urllib` alone would be a tenth of what that early exit costs; they are imported where they are needed.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qsl, unquote
 
-BASE_DIR = Path(__file__).resolve().parent.parent
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+    from typing import Any
+
+BASE_DIR = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 EXIT_CODE_ENVIRONMENT_REFUSED = 16
 
 ENVIRONMENTS = ("development", "test", "production")
@@ -127,6 +130,7 @@ class Environment:
         self.git_sha = self._text("GIT_SHA") or "unknown"
         self.task = task_name(environ)
         self.trusted_proxies = self._list("TRUSTED_PROXIES") or list(LOCAL_PROXIES)
+        self.metrics_token = self._text("METRICS_TOKEN")
         self.admin_require_otp = self._boolean("ADMIN_REQUIRE_OTP", default=self.is_production)
 
         self.uses_local_database = not (self._text("DATABASE_URL") or self._text("DB_HOST"))
@@ -254,17 +258,17 @@ class Environment:
                 item_host, _, item_port = item.partition(":")
             if item_port and not (item_port.isdigit() and 0 < int(item_port) < 65536):
                 self._problem(f"{variable}: the port is not a whole number from 1 to 65535.")
-            host_list.append(unquote(item_host))
+            host_list.append(_unquote(item_host))
             port_list.append(item_port or "5432")
-        options = dict(parse_qsl(query, keep_blank_values=True))
+        options = _query_parameters(query)
         host = options.pop("host", "") or ",".join(host_list)
         port = options.pop("port", "") or ",".join(port_list)
         database = Database(
             host=host,
             port=port,
-            name=options.pop("dbname", "") or unquote(name),
-            user=options.pop("user", "") or unquote(user),
-            password=options.pop("password", "") or unquote(password),
+            name=options.pop("dbname", "") or _unquote(name),
+            user=options.pop("user", "") or _unquote(user),
+            password=options.pop("password", "") or _unquote(password),
             options=options,
         )
         if not database.name:
@@ -277,7 +281,7 @@ class Environment:
 
     def _apply_ssl(self, database: Database) -> None:
         root_certificate = self._text("DB_SSL_ROOT_CERT")
-        if root_certificate and not Path(root_certificate).is_file():
+        if root_certificate and not os.path.isfile(root_certificate):
             self._problem(f"DB_SSL_ROOT_CERT={root_certificate!r} is not a file that can be read.")
         wanted = self._boolean("DB_SSL", default=self.is_production or not is_local_host(database.host))
         if "sslmode" in database.options:
@@ -340,6 +344,22 @@ def logs_json(environ: Mapping[str, str]) -> bool:
     return chosen == "json" or (not chosen and environ.get("RUPAYA_ENV", "").strip().lower() == "production")
 
 
+def _unquote(text: str) -> str:
+    if "%" not in text:
+        return text
+    from urllib.parse import unquote
+
+    return unquote(text)
+
+
+def _query_parameters(query: str) -> dict[str, str]:
+    if not query:
+        return {}
+    from urllib.parse import parse_qsl
+
+    return dict(parse_qsl(query, keep_blank_values=True))
+
+
 def is_local_host(host: str) -> bool:
     """Whether every one of the (comma-separated) hosts is this machine or a Unix socket."""
     return all(
@@ -349,17 +369,22 @@ def is_local_host(host: str) -> bool:
 
 def local_data_dir() -> Path:
     """Where `make run` keeps its embedded PostgreSQL."""
-    return BASE_DIR / ".data" / "postgres"
+    from pathlib import Path
+
+    return Path(BASE_DIR, ".data", "postgres")
 
 
 def local_socket_dir() -> Path:
     """The directory of the embedded PostgreSQL's socket: beside its data, or in /tmp where that path is too long."""
-    beside = BASE_DIR / ".data" / "socket"
+    from pathlib import Path
+
+    beside = Path(BASE_DIR, ".data", "socket")
     if len(os.fsencode(beside)) <= SOCKET_DIR_MAX_BYTES:
         return beside
     import hashlib
 
-    return Path("/tmp") / f"rupaya-{hashlib.sha256(os.fsencode(beside)).hexdigest()[:16]}"  # noqa: S108 - made 0700 by its owner
+    name = f"rupaya-{hashlib.sha256(os.fsencode(beside)).hexdigest()[:16]}"
+    return Path("/tmp", name)  # noqa: S108 - made 0700 by its owner
 
 
 def local_database() -> Database:

@@ -64,6 +64,7 @@ _VERSIONS = (
     CREATE TABLE migrator_settled (
         digest text PRIMARY KEY,
         run_id bigint NOT NULL REFERENCES migrator_runs,
+        held text[] NOT NULL,
         settled_at timestamptz NOT NULL DEFAULT clock_timestamp()
     );
     COMMENT ON TABLE migrator_settled IS
@@ -201,11 +202,11 @@ class Ledger:
         except UndefinedTable:
             return False
 
-    def settle(self, digest: str) -> None:
-        """Record that this set of migrations was applied to its end."""
+    def settle(self, digest: str, held: list[str]) -> None:
+        """Record that this set of migrations was applied to its end, but for those that are held back."""
         self._fetch(
-            "INSERT INTO migrator_settled (digest, run_id) VALUES (%s, %s) ON CONFLICT DO NOTHING",
-            [digest, self.run_id],
+            "INSERT INTO migrator_settled (digest, run_id, held) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+            [digest, self.run_id, held],
         )
 
     def unsettle(self) -> None:

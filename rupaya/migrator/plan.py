@@ -47,7 +47,7 @@ class Plan:
     """All that a squashed migration replaces is applied, and the squashed one not yet recorded."""
     history_is_empty: bool
     is_complete: bool
-    """Whether carrying it out leaves nothing of this code unapplied."""
+    """Whether carrying it out leaves nothing of this code unapplied but what is held."""
     disk: Mapping[tuple[str, str], Migration]
     """Every migration of this code."""
     tables: Mapping[tuple[str, str], str]
@@ -141,7 +141,7 @@ def read_plan(
             for key, migration in loader.replacements.items()
         ),
         history_is_empty=not applied,
-        is_complete=wanted <= will_be_applied,
+        is_complete=wanted - {(migration.app_label, migration.name) for migration in held} <= will_be_applied,
         disk=loader.disk_migrations or {},
         tables=_tables(loader) if steps else {},
         digest=_code_digest(known),
