@@ -187,6 +187,11 @@ class Runner:
     def _plan(self) -> Plan:
         return self._read_plan(self._executor())
 
+    def plan_and_history(self) -> tuple[Plan, set[tuple[str, str]]]:
+        """What this run would do, and what was done before: for a rehearsal of it."""
+        executor = self._executor()
+        return self._read_plan(executor), set(executor.loader.applied_migrations or {})
+
     def _read_plan(self, executor: Executor) -> Plan:
         request = self.request
         return read_plan(

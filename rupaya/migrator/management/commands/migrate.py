@@ -38,6 +38,18 @@ class Command(migrate.Command):
             help="Apply the contract migrations too, which would break an older release that is still running.",
         )
         parser.add_argument(
+            "--rehearse",
+            action="store_true",
+            help="Try the pending migrations in a scratch database on the same server, statement by statement, and "
+            "report locks, rewrites and scans; then reverse and apply them again. Changes nothing.",
+        )
+        parser.add_argument(
+            "--format",
+            choices=("text", "json", "markdown"),
+            default="text",
+            help="How --rehearse reports: a table, JSON, or a summary for a pull request.",
+        )
+        parser.add_argument(
             "--accept-edited",
             action="store_true",
             help="Record that applied migrations which were edited since are in the database as they are now.",
@@ -82,8 +94,22 @@ class Command(migrate.Command):
         if options["plan"] or options["check_unapplied"]:
             with runner.reading():
                 super().handle(*args, **options)
+        elif options["rehearse"]:
+            self._rehearse(runner, options["format"])
         elif options["prune"]:
             with runner.writing():
                 super().handle(*args, **options)
         else:
             runner.run()
+
+    def _rehearse(self, runner: Runner, style: str) -> None:
+        from rupaya.migrator import report
+        from rupaya.migrator.rehearsal import rehearse
+
+        with runner.reading():
+            plan, history = runner.plan_and_history()
+            rehearsal = rehearse(runner.connection, plan, history)
+        write = {"text": report.as_text, "json": report.as_json, "markdown": report.as_markdown}[style]
+        self.stdout.write(write(rehearsal))
+        if rehearsal.failure:
+            raise rehearsal.failure
