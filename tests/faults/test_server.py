@@ -489,15 +489,3 @@ def test_a_role_that_does_not_own_the_table_is_16(own_url: str, limited: str) ->
     )
     assert applied(own_url) == ["division.0001_initial"]
     query(own_url, "DROP OWNED BY limited")
-
-
-# Too slow
-
-
-def test_a_statement_beyond_its_timeout_is_13_and_frees_its_locks(own_url: str) -> None:
-    assert migrate(own_url, "migrate", "slow", "0001", apps="slow").process.returncode == 0
-    status, output = deploy(own_url, apps="slow", MIGRATE_STATEMENT_TIMEOUT_MS="1200")
-
-    assert status == 13, output
-    assert_explained(output, "MigrationFailed", r"slow\.0002_slow failed: .*statement timeout", "rolled back", "Mend")
-    assert query(own_url, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
