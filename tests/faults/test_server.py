@@ -229,6 +229,20 @@ def test_a_terminated_lock_session_is_10_before_the_next_migration(own_url: str,
     assert_complete(own_url)
 
 
+def test_a_migration_that_closes_its_connection_leaves_the_next_one_both_locks(own_url: str, tmp_path: Path) -> None:
+    with gate("after_closing", tmp_path) as reached:
+        migrator = Migrator(own_url, apps="closing", gates=tmp_path)
+        wait_for(reached.exists, "the migration after")
+        assert query(
+            own_url,
+            "SELECT count(DISTINCT pid), count(*) FROM pg_locks WHERE locktype = 'advisory' AND database ="
+            " (SELECT oid FROM pg_database WHERE datname = current_database())",
+        ) == [(2, 2)]
+    status, output = ended(migrator)
+
+    assert status == 0, output
+
+
 # Refused, absent, late
 
 
