@@ -102,3 +102,23 @@ def test_the_digest_follows_the_content_alone(tmp_path: Path) -> None:
     assert manifest.digest({("app", "0001"): str(one)}) == manifest.digest({("app", "0001"): str(other)})
     other.write_text("operations = [1]")
     assert manifest.digest({("app", "0001"): str(one)}) != manifest.digest({("app", "0001"): str(other)})
+
+
+def test_containers_that_start_together_take_turns(database_url: str) -> None:
+    """One imports Django and migrates; the others wait before they import it, and leave when it is done."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-X", "importtime", "manage.py", "migrate", "--noinput"],
+            cwd=PROJECT,
+            env=release_environment(PROJECT / "no coverage here", DATABASE_URL=database_url),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(6)
+    ]
+    ended = [process.communicate(timeout=120) for process in started]
+
+    assert [process.returncode for process in started] == [0] * 6
+    assert sum("django.db" in stderr for _stdout, stderr in ended) == 1
+    assert sum("Batch 1 run" in stdout for stdout, _stderr in ended) == 1
