@@ -1,0 +1,416 @@
+# What exists once an account: the images, GitHub's way in, and the limits of every role that environments make. An
+# administrator applies it by hand; no workflow may, for a workflow must not widen its own rights.
+
+terraform {
+  required_version = ">= 1.11"
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = "~> 5.100"
+    }
+  }
+
+  # terraform init -backend-config=account.s3.tfbackend
+  backend "s3" {
+    encrypt      = true
+    use_lockfile = true
+  }
+}
+
+provider "aws" {
+  region              = var.region
+  allowed_account_ids = [var.account_id]
+
+  default_tags {
+    tags = {
+      Project   = "rupaya"
+      ManagedBy = "terraform"
+    }
+  }
+}
+
+variable "account_id" {
+  description = "The AWS account; any other is refused."
+  type        = string
+  default     = "590184132516"
+}
+
+variable "region" {
+  description = "The AWS region."
+  type        = string
+  default     = "us-east-1"
+}
+
+variable "github_repository" {
+  description = "OWNER/NAME of the repository whose workflows may build, plan and apply."
+  type        = string
+  default     = "rupaya/rupaya"
+}
+
+variable "state_bucket" {
+  description = "The S3 bucket that holds Terraform's states."
+  type        = string
+  default     = "rupaya-terraform-state-590184132516"
+}
+
+# Images
+
+resource "aws_ecr_repository" "this" {
+  # checkov:skip=CKV_AWS_51: The tags latest, staging and production move; deployments go by digest, which cannot.
+  name                 = "rupaya-backend"
+  image_tag_mutability = "MUTABLE"
+
+  image_scanning_configuration {
+    scan_on_push = true
+  }
+
+  encryption_configuration {
+    encryption_type = "KMS"
+    kms_key         = aws_kms_key.images.arn
+  }
+}
+
+resource "aws_kms_key" "images" {
+  description             = "rupaya images"
+  enable_key_rotation     = true
+  deletion_window_in_days = 30
+  policy                  = data.aws_iam_policy_document.images_key.json
+}
+
+data "aws_iam_policy_document" "images_key" {
+  # checkov:skip=CKV_AWS_109: A key policy's "*" is the key itself, and the account's administrators must be able to manage it.
+  # checkov:skip=CKV_AWS_111: As above.
+  # checkov:skip=CKV_AWS_356: As above.
+  statement {
+    actions   = ["kms:*"]
+    resources = ["*"]
+    principals {
+      type        = "AWS"
+      identifiers = ["arn:aws:iam::${var.account_id}:root"]
+    }
+  }
+}
+
+resource "aws_ecr_lifecycle_policy" "this" {
+  repository = aws_ecr_repository.this.name
+  policy = jsonencode({
+    rules = [
+      {
+        rulePriority = 1
+        description  = "What lost its last tag is of no use after a week"
+        selection    = { tagStatus = "untagged", countType = "sinceImagePushed", countUnit = "days", countNumber = 7 }
+        action       = { type = "expire" }
+      },
+      {
+        # An image with several tags is matched by its first rule only, so these two keep what runs.
+        rulePriority = 2
+        description  = "What runs now, and what ran before it"
+        selection = {
+          tagStatus     = "tagged"
+          tagPrefixList = ["staging", "production", "latest"]
+          countType     = "imageCountMoreThan"
+          countNumber   = 10
+        }
+        action = { type = "expire" }
+      },
+      {
+        rulePriority = 3
+        description  = "A hundred releases to go back to"
+        selection    = { tagStatus = "tagged", tagPrefixList = ["v"], countType = "imageCountMoreThan", countNumber = 100 }
+        action       = { type = "expire" }
+      },
+    ]
+  })
+}
+
+# GitHub's way in: tokens that live for minutes; there is no key to lose.
+
+resource "aws_iam_openid_connect_provider" "github" {
+  url            = "https://token.actions.githubusercontent.com"
+  client_id_list = ["sts.amazonaws.com"]
+}
+
+locals {
+  # Each role, and the one kind of workflow run that may assume it.
+  subjects = {
+    build            = "repo:${var.github_repository}:ref:refs/heads/main"
+    plan             = "repo:${var.github_repository}:pull_request"
+    apply-staging    = "repo:${var.github_repository}:environment:infrastructure-staging"
+    apply-production = "repo:${var.github_repository}:environment:infrastructure-production"
+  }
+  environments = toset(["staging", "production"])
+}
+
+data "aws_iam_policy_document" "assume" {
+  for_each = local.subjects
+  statement {
+    actions = ["sts:AssumeRoleWithWebIdentity"]
+    principals {
+      type        = "Federated"
+      identifiers = [aws_iam_openid_connect_provider.github.arn]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "token.actions.githubusercontent.com:aud"
+      values   = ["sts.amazonaws.com"]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "token.actions.githubusercontent.com:sub"
+      values   = [each.value]
+    }
+  }
+}
+
+resource "aws_iam_role" "github" {
+  for_each           = local.subjects
+  name               = "rupaya-github-${each.key}"
+  assume_role_policy = data.aws_iam_policy_document.assume[each.key].json
+}
+
+# Build: push images, and nothing else
+
+resource "aws_iam_role_policy" "build" {
+  name   = "push"
+  role   = aws_iam_role.github["build"].id
+  policy = data.aws_iam_policy_document.build.json
+}
+
+data "aws_iam_policy_document" "build" {
+  # checkov:skip=CKV_AWS_356: ecr:GetAuthorizationToken knows no resource.
+  statement {
+    actions   = ["ecr:GetAuthorizationToken"]
+    resources = ["*"]
+  }
+  statement {
+    actions = [
+      "ecr:BatchCheckLayerAvailability",
+      "ecr:BatchGetImage",
+      "ecr:CompleteLayerUpload",
+      "ecr:DescribeImages",
+      "ecr:GetDownloadUrlForLayer",
+      "ecr:InitiateLayerUpload",
+      "ecr:PutImage",
+      "ecr:UploadLayerPart",
+    ]
+    resources = [aws_ecr_repository.this.arn]
+  }
+}
+
+# Plan: see everything but secrets and data; write nothing but the lock beside the state
+
+resource "aws_iam_role_policy_attachment" "plan" {
+  # It may not read secrets' values, and no secret is in the state.
+  role       = aws_iam_role.github["plan"].name
+  policy_arn = "arn:aws:iam::aws:policy/ReadOnlyAccess"
+}
+
+resource "aws_iam_role_policy" "plan" {
+  name   = "state"
+  role   = aws_iam_role.github["plan"].id
+  policy = data.aws_iam_policy_document.plan.json
+}
+
+data "aws_iam_policy_document" "plan" {
+  # checkov:skip=CKV_AWS_356: secretsmanager:GetRandomPassword knows no resource.
+  statement {
+    sid       = "RandomPasswords"
+    actions   = ["secretsmanager:GetRandomPassword"]
+    resources = ["*"]
+  }
+  # ReadOnlyAccess reads data too, which a pull request has no business with.
+  statement {
+    sid    = "NoData"
+    effect = "Deny"
+    actions = [
+      "dynamodb:GetItem", "dynamodb:Query", "dynamodb:Scan", "logs:FilterLogEvents", "logs:GetLogEvents",
+      "logs:StartQuery", "secretsmanager:GetSecretValue", "sqs:ReceiveMessage",
+    ]
+    resources = ["*"]
+  }
+  statement {
+    sid           = "NoOtherBuckets"
+    effect        = "Deny"
+    actions       = ["s3:GetObject"]
+    not_resources = ["arn:aws:s3:::${var.state_bucket}/*"]
+  }
+}
+
+# Apply: what the root module makes, by name where AWS knows names. IAM comes last: only bounded roles of that
+# environment.
+
+resource "aws_iam_role_policy" "apply" {
+  for_each = local.environments
+  name     = "apply"
+  role     = aws_iam_role.github["apply-${each.key}"].id
+  policy   = data.aws_iam_policy_document.apply[each.key].json
+}
+
+data "aws_iam_policy_document" "apply" {
+  # checkov:skip=CKV_AWS_109: Resources with "*" are those that AWS names only when they exist; roles are bounded, below.
+  # checkov:skip=CKV_AWS_111: As above.
+  # checkov:skip=CKV_AWS_356: As above.
+  for_each = local.environments
+
+  statement {
+    sid = "Look"
+    actions = [
+      "application-autoscaling:Describe*", "application-autoscaling:List*", "cloudwatch:Describe*", "cloudwatch:List*",
+      "ec2:Describe*", "ecr:Describe*", "ecr:List*", "ecs:Describe*", "ecs:List*", "elasticloadbalancing:Describe*",
+      "events:Describe*", "events:List*", "iam:Get*", "iam:List*", "kms:Describe*", "kms:List*", "kms:Get*",
+      "logs:Describe*", "logs:List*", "rds:Describe*", "rds:List*", "scheduler:Get*", "scheduler:List*",
+      "secretsmanager:Describe*", "secretsmanager:GetRandomPassword", "secretsmanager:List*",
+      "secretsmanager:GetResourcePolicy", "sns:Get*", "sns:List*", "ssm:Describe*", "ssm:List*",
+    ]
+    resources = ["*"]
+  }
+
+  statement {
+    sid = "NamedOnlyOnceMade"
+    actions = [
+      "application-autoscaling:DeregisterScalableTarget", "application-autoscaling:DeleteScalingPolicy",
+      "application-autoscaling:PutScalingPolicy", "application-autoscaling:RegisterScalableTarget",
+      "application-autoscaling:TagResource", "application-autoscaling:UntagResource",
+      "ec2:AuthorizeSecurityGroupEgress", "ec2:AuthorizeSecurityGroupIngress", "ec2:CreateSecurityGroup",
+      "ec2:CreateTags", "ec2:DeleteSecurityGroup", "ec2:DeleteTags", "ec2:ModifySecurityGroupRules",
+      "ec2:RevokeSecurityGroupEgress", "ec2:RevokeSecurityGroupIngress",
+      "ecs:DeregisterTaskDefinition", "ecs:RegisterTaskDefinition",
+      "kms:CreateAlias", "kms:CreateGrant", "kms:CreateKey", "kms:DeleteAlias", "kms:Decrypt",
+      "kms:EnableKeyRotation", "kms:GenerateDataKey*", "kms:PutKeyPolicy", "kms:ScheduleKeyDeletion",
+      "kms:TagResource", "kms:UntagResource", "kms:UpdateKeyDescription",
+    ]
+    resources = ["*"]
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestedRegion"
+      values   = [var.region]
+    }
+  }
+
+  statement {
+    sid = "ThisEnvironment"
+    actions = [
+      "cloudwatch:*", "ecs:*", "elasticloadbalancing:*", "events:*", "logs:*", "rds:*", "scheduler:*",
+      "secretsmanager:*", "sns:*", "ssm:*",
+    ]
+    resources = concat(
+      [for service in ["cloudwatch", "ecs", "elasticloadbalancing", "events", "rds", "scheduler", "sns"] :
+      "arn:aws:${service}:${var.region}:${var.account_id}:*rupaya-${each.key}*"],
+      # The service and the database carry the plain names in production.
+      ["arn:aws:ecs:${var.region}:${var.account_id}:task-definition/${local.services[each.key]}*",
+        "arn:aws:logs:${var.region}:${var.account_id}:log-group:/ecs/${local.services[each.key]}*",
+        "arn:aws:rds:${var.region}:${var.account_id}:*:${local.databases[each.key]}",
+        "arn:aws:rds:${var.region}:${var.account_id}:*:${local.databases[each.key]}-final",
+        # A proxy's name is not in its address.
+        "arn:aws:rds:${var.region}:${var.account_id}:db-proxy:*",
+        "arn:aws:rds:${var.region}:${var.account_id}:target-group:*",
+        "arn:aws:secretsmanager:${var.region}:${var.account_id}:secret:${local.secrets[each.key]}/*",
+      "arn:aws:ssm:${var.region}:${var.account_id}:parameter/rupaya/${each.key}/*"],
+    )
+  }
+
+  statement {
+    sid = "BoundedRoles"
+    actions = [
+      "iam:AttachRolePolicy", "iam:CreateRole", "iam:DeleteRolePolicy", "iam:DetachRolePolicy", "iam:PutRolePolicy",
+      "iam:PutRolePermissionsBoundary",
+    ]
+    resources = ["arn:aws:iam::${var.account_id}:role/rupaya-${each.key}-*"]
+    condition {
+      test     = "StringEquals"
+      variable = "iam:PermissionsBoundary"
+      values   = [aws_iam_policy.boundary.arn]
+    }
+  }
+
+  statement {
+    sid = "ManageRoles"
+    actions = [
+      "iam:DeleteRole", "iam:PassRole", "iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy", "iam:UpdateRole",
+    ]
+    resources = ["arn:aws:iam::${var.account_id}:role/rupaya-${each.key}-*"]
+  }
+
+  statement {
+    sid       = "ServiceLinkedRoles"
+    actions   = ["iam:CreateServiceLinkedRole"]
+    resources = ["arn:aws:iam::${var.account_id}:role/aws-service-role/*"]
+  }
+}
+
+locals {
+  services  = { staging = "rupaya-backend-staging", production = "rupaya-backend" }
+  databases = { staging = "rupaya-postgres-staging", production = "rupaya-postgres" }
+  secrets   = { staging = "rupaya-staging", production = "rupaya" }
+}
+
+# Plan and apply share the states, each environment its own; the lock is a file beside it.
+
+data "aws_iam_policy_document" "state" {
+  for_each = {
+    plan             = ["staging", "production"]
+    apply-staging    = ["staging"]
+    apply-production = ["production"]
+  }
+  statement {
+    actions   = ["s3:ListBucket"]
+    resources = ["arn:aws:s3:::${var.state_bucket}"]
+  }
+  statement {
+    actions   = each.key == "plan" ? ["s3:GetObject"] : ["s3:GetObject", "s3:PutObject"]
+    resources = [for name in each.value : "arn:aws:s3:::${var.state_bucket}/${name}.tfstate"]
+  }
+  statement {
+    actions   = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
+    resources = [for name in each.value : "arn:aws:s3:::${var.state_bucket}/${name}.tfstate.tflock"]
+  }
+}
+
+resource "aws_iam_role_policy" "state" {
+  for_each = data.aws_iam_policy_document.state
+  name     = "terraform-state"
+  role     = aws_iam_role.github[each.key].id
+  policy   = each.value.json
+}
+
+# No role of an environment can do more than this, whatever its own policy says.
+
+resource "aws_iam_policy" "boundary" {
+  name        = "rupaya-boundary"
+  description = "The most that any role of a rupaya environment can do"
+  policy      = data.aws_iam_policy_document.boundary.json
+}
+
+data "aws_iam_policy_document" "boundary" {
+  # checkov:skip=CKV_AWS_111: A boundary grants nothing; it only takes away. Each role's own policy names its resources.
+  # checkov:skip=CKV_AWS_356: As above.
+  # checkov:skip=CKV_AWS_108: As above.
+  # checkov:skip=CKV_AWS_107: As above.
+  statement {
+    actions = [
+      "cloudwatch:PutMetricData", "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:DescribeImages",
+      "ecr:GetAuthorizationToken", "ecr:GetDownloadUrlForLayer", "ecr:PutImage", "ecs:DescribeServices",
+      "ecs:DescribeTaskDefinition", "ecs:DescribeTasks", "ecs:ListTasks", "ecs:RegisterTaskDefinition", "ecs:RunTask",
+      "ecs:TagResource", "ecs:UpdateService", "elasticloadbalancing:DescribeTargetHealth", "kms:Decrypt",
+      "logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:GetLogEvents",
+      "logs:PutLogEvents", "logs:PutRetentionPolicy", "rds:DescribeDBInstances", "secretsmanager:GetSecretValue",
+      "ssm:GetParameter",
+    ]
+    resources = ["*"]
+  }
+  statement {
+    actions   = ["iam:PassRole"]
+    resources = ["arn:aws:iam::${var.account_id}:role/rupaya-*"]
+    condition {
+      test     = "StringEquals"
+      variable = "iam:PassedToService"
+      values   = ["ecs-tasks.amazonaws.com"]
+    }
+  }
+}
+
+output "repository_url" {
+  description = "Where images are pushed."
+  value       = aws_ecr_repository.this.repository_url
+}

@@ -1,0 +1,224 @@
+# Log lines become figures, figures become alarms, and alarms become mail.
+
+locals {
+  metrics = "Rupaya/${var.environment}"
+
+  # How `migrate` ended, by exit code: what it means, and how many within how many seconds are worth waking somebody.
+  exit_codes = {
+    "10"  = { meaning = "the database was unreachable, refused the connection, or was lost", count = 1, period_s = 60 }
+    "11"  = { meaning = "another migrator held the lock too long", count = 1, period_s = 60 }
+    "12"  = { meaning = "a table stayed locked through all tries", count = 1, period_s = 60 }
+    "13"  = { meaning = "a migration failed and was rolled back", count = 1, period_s = 60 }
+    "14"  = { meaning = "the database's history and this release do not go together", count = 1, period_s = 60 }
+    "15"  = { meaning = "the same migration failed before in the same way", count = 1, period_s = 60 }
+    "16"  = { meaning = "the environment is unfit", count = 1, period_s = 60 }
+    "137" = { meaning = "migrate was killed, most likely for want of memory", count = 1, period_s = 60 }
+    # One is a task that autoscaling took away at its start; five are a grace period that is too short.
+    "143" = { meaning = "tasks are stopped again and again while they migrate", count = 5, period_s = 900 }
+  }
+}
+
+resource "aws_sns_topic" "alarms" {
+  name              = "${local.prefix}-alarms"
+  kms_master_key_id = aws_kms_key.this.id
+}
+
+resource "aws_sns_topic_policy" "alarms" {
+  arn    = aws_sns_topic.alarms.arn
+  policy = data.aws_iam_policy_document.alarms.json
+}
+
+data "aws_iam_policy_document" "alarms" {
+  statement {
+    actions   = ["sns:Publish"]
+    resources = [aws_sns_topic.alarms.arn]
+    principals {
+      type        = "Service"
+      identifiers = ["cloudwatch.amazonaws.com", "events.amazonaws.com"]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [var.account_id]
+    }
+  }
+}
+
+resource "aws_sns_topic_subscription" "email" {
+  for_each  = toset(var.alarm_emails)
+  topic_arn = aws_sns_topic.alarms.arn
+  protocol  = "email"
+  endpoint  = each.value
+}
+
+# Each exit code
+
+resource "aws_cloudwatch_log_metric_filter" "exit_code" {
+  for_each       = local.exit_codes
+  name           = "${local.prefix}-migrate-exit-${each.key}"
+  log_group_name = aws_cloudwatch_log_group.this.name
+  # With the semicolon, or 14 would be counted for each 143.
+  pattern = "\"Migrations failed with exit status ${each.key};\""
+
+  metric_transformation {
+    namespace     = local.metrics
+    name          = "MigrateExit${each.key}"
+    value         = "1"
+    default_value = "0"
+    unit          = "Count"
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "exit_code" {
+  for_each            = local.exit_codes
+  alarm_name          = "${local.prefix}-migrate-exit-${each.key}"
+  alarm_description   = "migrate ended with ${each.key}: ${each.value.meaning}. The log group ${local.log_group} says which and why."
+  namespace           = local.metrics
+  metric_name         = aws_cloudwatch_log_metric_filter.exit_code[each.key].metric_transformation[0].name
+  statistic           = "Sum"
+  period              = each.value.period_s
+  evaluation_periods  = 1
+  threshold           = each.value.count
+  comparison_operator = "GreaterThanOrEqualToThreshold"
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+}
+
+# Drift: the schema is not what the migrations made, or the history is not what the code says
+
+resource "aws_cloudwatch_log_metric_filter" "drift" {
+  name           = "${local.prefix}-drift"
+  log_group_name = aws_cloudwatch_log_group.this.name
+  pattern        = "?\"Daily check failed: manage.py schemadiff\" ?\"Daily check failed: manage.py showmigrations\""
+
+  metric_transformation {
+    namespace     = local.metrics
+    name          = "Drift"
+    value         = "1"
+    default_value = "0"
+    unit          = "Count"
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "drift" {
+  alarm_name          = "${local.prefix}-drift"
+  alarm_description   = "The database's schema or its history of migrations is not what the release in ${var.environment} says. The newest stream ecs/${local.migrate_container}/ in ${local.log_group} says what differs."
+  namespace           = local.metrics
+  metric_name         = aws_cloudwatch_log_metric_filter.drift.metric_transformation[0].name
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 1
+  threshold           = 1
+  comparison_operator = "GreaterThanOrEqualToThreshold"
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+}
+
+resource "aws_cloudwatch_log_metric_filter" "purge" {
+  name           = "${local.prefix}-purge-failed"
+  log_group_name = aws_cloudwatch_log_group.this.name
+  pattern        = "\"Daily check failed: manage.py purge_expired\""
+
+  metric_transformation {
+    namespace     = local.metrics
+    name          = "PurgeFailed"
+    value         = "1"
+    default_value = "0"
+    unit          = "Count"
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "purge" {
+  alarm_name          = "${local.prefix}-purge-failed"
+  alarm_description   = "What has expired was not deleted."
+  namespace           = local.metrics
+  metric_name         = aws_cloudwatch_log_metric_filter.purge.metric_transformation[0].name
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 1
+  threshold           = 1
+  comparison_operator = "GreaterThanOrEqualToThreshold"
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+}
+
+# An alarm that never fires because nothing looks is worse than none.
+resource "aws_cloudwatch_log_metric_filter" "daily_checks" {
+  name           = "${local.prefix}-daily-checks-ended"
+  log_group_name = aws_cloudwatch_log_group.this.name
+  pattern        = "?\"Daily checks passed\" ?\"Daily check failed\""
+
+  metric_transformation {
+    namespace = local.metrics
+    name      = "DailyChecksEnded"
+    value     = "1"
+    unit      = "Count"
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "daily_checks_missing" {
+  alarm_name          = "${local.prefix}-daily-checks-missing"
+  alarm_description   = "The daily checks said nothing in a day: drift would not be noticed."
+  namespace           = local.metrics
+  metric_name         = aws_cloudwatch_log_metric_filter.daily_checks.metric_transformation[0].name
+  statistic           = "Sum"
+  period              = 86400
+  evaluation_periods  = 1
+  threshold           = 1
+  comparison_operator = "LessThanThreshold"
+  treat_missing_data  = "breaching"
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+}
+
+# A rollout that ECS gave up, whoever started it
+
+resource "aws_cloudwatch_event_rule" "deployment_failed" {
+  name        = "${local.prefix}-deployment-failed"
+  description = "The circuit breaker ended a rollout"
+  event_pattern = jsonencode({
+    source      = ["aws.ecs"]
+    detail-type = ["ECS Deployment State Change"]
+    resources   = [aws_ecs_service.this.id]
+    detail      = { eventName = ["SERVICE_DEPLOYMENT_FAILED"] }
+  })
+}
+
+resource "aws_cloudwatch_event_target" "deployment_failed" {
+  rule = aws_cloudwatch_event_rule.deployment_failed.name
+  arn  = aws_sns_topic.alarms.arn
+}
+
+# What a person must know of at once, whatever its cause
+
+resource "aws_cloudwatch_metric_alarm" "no_healthy_target" {
+  alarm_name          = "${local.prefix}-no-healthy-target"
+  alarm_description   = "No task serves."
+  namespace           = "AWS/ApplicationELB"
+  metric_name         = "HealthyHostCount"
+  statistic           = "Minimum"
+  period              = 60
+  evaluation_periods  = 2
+  threshold           = 1
+  comparison_operator = "LessThanThreshold"
+  treat_missing_data  = "breaching"
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+  dimensions = {
+    LoadBalancer = aws_lb.this.arn_suffix
+    TargetGroup  = aws_lb_target_group.this.arn_suffix
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "database_storage" {
+  alarm_name          = "${local.prefix}-database-storage"
+  alarm_description   = "Less than 2 GiB are free; a full disk stops every write and each migration."
+  namespace           = "AWS/RDS"
+  metric_name         = "FreeStorageSpace"
+  statistic           = "Minimum"
+  period              = 300
+  evaluation_periods  = 1
+  threshold           = 2147483648
+  comparison_operator = "LessThanThreshold"
+  treat_missing_data  = "missing"
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+  dimensions          = { DBInstanceIdentifier = aws_db_instance.this.identifier }
+}

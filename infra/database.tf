@@ -1,0 +1,124 @@
+resource "aws_db_subnet_group" "this" {
+  name        = local.prefix
+  description = "rupaya ${var.environment}"
+  subnet_ids  = var.database_subnet_ids
+}
+
+resource "aws_db_parameter_group" "this" {
+  name_prefix = "${local.prefix}-"
+  description = "rupaya ${var.environment}"
+  family      = "postgres${var.postgres_version}"
+
+  dynamic "parameter" {
+    for_each = {
+      # No connection without TLS.
+      "rds.force_ssl" = "1"
+      # For whoever connects without limits of their own; migrate sets its own in each session.
+      "statement_timeout"                   = "60000"
+      "lock_timeout"                        = "10000"
+      "idle_in_transaction_session_timeout" = "60000"
+      # A peer that vanished without a word is noticed within two minutes, and its locks freed.
+      "tcp_keepalives_idle"     = "60"
+      "tcp_keepalives_interval" = "10"
+      "tcp_keepalives_count"    = "6"
+      # Who changed the schema, who waited for a lock, and what was slow.
+      "log_statement"              = "ddl"
+      "log_lock_waits"             = "1"
+      "log_min_duration_statement" = "1000"
+    }
+    content {
+      name  = parameter.key
+      value = parameter.value
+    }
+  }
+
+  lifecycle {
+    create_before_destroy = true
+  }
+}
+
+resource "aws_db_instance" "this" {
+  # checkov:skip=CKV2_AWS_69: The parameter group forces TLS, in a dynamic block, where checkov does not look; infra/tests proves it.
+  # checkov:skip=CKV_AWS_157: A variable, true by default; staging goes without a standby, for its price.
+  # checkov:skip=CKV_AWS_293: A variable, true by default; false is the first of the two steps that destroy it.
+  identifier     = "rupaya-postgres${local.suffix}"
+  engine         = "postgres"
+  engine_version = var.postgres_version
+  instance_class = var.database_instance_class
+
+  db_name             = "rupaya"
+  username            = "rupaya"
+  password_wo         = ephemeral.aws_secretsmanager_random_password.database.random_password
+  password_wo_version = var.database_password_version
+  # People may come with an IAM token in place of the password, once granted rds_iam.
+  iam_database_authentication_enabled = true
+
+  db_subnet_group_name   = aws_db_subnet_group.this.name
+  vpc_security_group_ids = [aws_security_group.database.id]
+  publicly_accessible    = false
+  multi_az               = var.database_multi_az
+  ca_cert_identifier     = "rds-ca-rsa2048-g1"
+
+  parameter_group_name       = aws_db_parameter_group.this.name
+  auto_minor_version_upgrade = true
+  maintenance_window         = "sun:06:00-sun:07:00"
+  apply_immediately          = false
+
+  storage_type          = "gp3"
+  allocated_storage     = var.database_storage_gib
+  max_allocated_storage = var.database_max_storage_gib
+  storage_encrypted     = true
+  kms_key_id            = aws_kms_key.this.arn
+
+  backup_retention_period   = var.database_backup_days
+  backup_window             = "04:00-05:00"
+  copy_tags_to_snapshot     = true
+  deletion_protection       = var.deletion_protection
+  delete_automated_backups  = false
+  skip_final_snapshot       = false
+  final_snapshot_identifier = "rupaya-postgres${local.suffix}-final"
+
+  performance_insights_enabled    = true
+  performance_insights_kms_key_id = aws_kms_key.this.arn
+  monitoring_interval             = 60
+  monitoring_role_arn             = aws_iam_role.database_monitoring.arn
+  enabled_cloudwatch_logs_exports = ["postgresql", "upgrade"]
+}
+
+# Optional: a proxy for the service's own queries. Migrations go to the database itself, for a pooler may give two
+# migrators one session, and migrate refuses it by name.
+
+resource "aws_db_proxy" "this" {
+  count                  = var.use_rds_proxy ? 1 : 0
+  name                   = "rupaya${local.suffix}"
+  engine_family          = "POSTGRESQL"
+  require_tls            = true
+  role_arn               = aws_iam_role.proxy[0].arn
+  vpc_subnet_ids         = var.database_subnet_ids
+  vpc_security_group_ids = [aws_security_group.database.id]
+
+  auth {
+    auth_scheme = "SECRETS"
+    iam_auth    = "DISABLED"
+    secret_arn  = aws_secretsmanager_secret.proxy[0].arn
+  }
+}
+
+resource "aws_db_proxy_default_target_group" "this" {
+  count         = var.use_rds_proxy ? 1 : 0
+  db_proxy_name = aws_db_proxy.this[0].name
+
+  connection_pool_config {
+    # The rest is for migrations and for people.
+    max_connections_percent      = 80
+    max_idle_connections_percent = 40
+    connection_borrow_timeout    = 5
+  }
+}
+
+resource "aws_db_proxy_target" "this" {
+  count                  = var.use_rds_proxy ? 1 : 0
+  db_proxy_name          = aws_db_proxy.this[0].name
+  target_group_name      = aws_db_proxy_default_target_group.this[0].name
+  db_instance_identifier = aws_db_instance.this.identifier
+}

@@ -1,0 +1,13 @@
+environment = "production"
+hostname    = "api.rupaya.example"
+
+# These five are of the account that this is applied to: replace them before the first apply.
+certificate_arn          = "arn:aws:acm:us-east-1:590184132516:certificate/00000000-0000-0000-0000-000000000000"
+vpc_id                   = "vpc-00000000000000000"
+load_balancer_subnet_ids = ["subnet-00000000000000001", "subnet-00000000000000002"]
+task_subnet_ids          = ["subnet-00000000000000003", "subnet-00000000000000004"]
+database_subnet_ids      = ["subnet-00000000000000003", "subnet-00000000000000004"]
+
+task_cpu                = 1024
+task_memory_mib         = 2048
+database_instance_class = "db.m7g.large"

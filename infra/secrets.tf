@@ -1,0 +1,58 @@
+# Both values are made by AWS during the first apply and written without ever being in the state or a plan; a later
+# apply writes them again only when the version is raised.
+
+ephemeral "aws_secretsmanager_random_password" "database" {
+  password_length = 40
+  # It is part of nothing that would need escaping then.
+  exclude_punctuation = true
+}
+
+ephemeral "aws_secretsmanager_random_password" "django" {
+  password_length     = 64
+  exclude_punctuation = true
+}
+
+resource "aws_secretsmanager_secret" "database_password" {
+  # checkov:skip=CKV2_AWS_57: Tasks read it at their start; a password that changes by itself would lock running ones out. Raise database_password_version instead.
+  name        = "rupaya${local.suffix}/db/password"
+  description = "The password of rupaya in PostgreSQL"
+  kms_key_id  = aws_kms_key.this.arn
+}
+
+resource "aws_secretsmanager_secret_version" "database_password" {
+  secret_id                = aws_secretsmanager_secret.database_password.id
+  secret_string_wo         = ephemeral.aws_secretsmanager_random_password.database.random_password
+  secret_string_wo_version = var.database_password_version
+}
+
+resource "aws_secretsmanager_secret" "django" {
+  # checkov:skip=CKV2_AWS_57: A new key signs everybody out; that is for a person to decide.
+  name        = "rupaya${local.suffix}/django/secret-key"
+  description = "SECRET_KEY: signs sessions and tokens"
+  kms_key_id  = aws_kms_key.this.arn
+}
+
+resource "aws_secretsmanager_secret_version" "django" {
+  secret_id                = aws_secretsmanager_secret.django.id
+  secret_string_wo         = ephemeral.aws_secretsmanager_random_password.django.random_password
+  secret_string_wo_version = 1
+}
+
+# RDS Proxy wants user and password in one JSON secret.
+resource "aws_secretsmanager_secret" "proxy" {
+  # checkov:skip=CKV2_AWS_57: It changes with the database's password, above.
+  count       = var.use_rds_proxy ? 1 : 0
+  name        = "rupaya${local.suffix}/db/proxy"
+  description = "The user and password that RDS Proxy knows"
+  kms_key_id  = aws_kms_key.this.arn
+}
+
+resource "aws_secretsmanager_secret_version" "proxy" {
+  count     = var.use_rds_proxy ? 1 : 0
+  secret_id = aws_secretsmanager_secret.proxy[0].id
+  secret_string_wo = jsonencode({
+    username = "rupaya"
+    password = ephemeral.aws_secretsmanager_random_password.database.random_password
+  })
+  secret_string_wo_version = var.database_password_version
+}

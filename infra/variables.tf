@@ -1,0 +1,241 @@
+# Where
+
+variable "account_id" {
+  description = "The AWS account; any other is refused."
+  type        = string
+  default     = "590184132516"
+
+  validation {
+    condition     = can(regex("^[0-9]{12}$", var.account_id))
+    error_message = "An AWS account id has twelve digits."
+  }
+}
+
+variable "region" {
+  description = "The AWS region."
+  type        = string
+  default     = "us-east-1"
+}
+
+variable "environment" {
+  description = "Which of the two this is."
+  type        = string
+
+  validation {
+    condition     = contains(["staging", "production"], var.environment)
+    error_message = "The environment is staging or production."
+  }
+}
+
+# The network, which other things share and which is therefore not made here
+
+variable "vpc_id" {
+  description = "The VPC; its enableDnsHostnames must be on."
+  type        = string
+}
+
+variable "load_balancer_subnet_ids" {
+  description = "Public subnets, in two availability zones or more."
+  type        = list(string)
+
+  validation {
+    condition     = length(var.load_balancer_subnet_ids) >= 2
+    error_message = "A load balancer needs subnets in two availability zones or more."
+  }
+}
+
+variable "task_subnet_ids" {
+  description = "Private subnets for the tasks, with a way (NAT or VPC endpoints) to ECR, S3, CloudWatch Logs and Secrets Manager."
+  type        = list(string)
+
+  validation {
+    condition     = length(var.task_subnet_ids) >= 2
+    error_message = "Tasks need subnets in two availability zones or more, or one zone's failure ends the service."
+  }
+}
+
+variable "database_subnet_ids" {
+  description = "Private subnets for the database, in two availability zones or more."
+  type        = list(string)
+
+  validation {
+    condition     = length(var.database_subnet_ids) >= 2
+    error_message = "RDS needs subnets in two availability zones or more."
+  }
+}
+
+variable "client_cidrs" {
+  description = "Who may reach the load balancer."
+  type        = list(string)
+  default     = ["0.0.0.0/0"]
+}
+
+# The name
+
+variable "hostname" {
+  description = "The name that people and the deployment reach the service by; its record points at the output load_balancer_dns_name."
+  type        = string
+}
+
+variable "certificate_arn" {
+  description = "The ACM certificate of that name."
+  type        = string
+}
+
+variable "load_balancer_log_bucket" {
+  description = "An S3 bucket for the load balancer's access logs, with a policy that lets it write there; empty for none."
+  type        = string
+  default     = ""
+}
+
+# The service
+
+variable "cpu_architecture" {
+  description = "What the image is built for."
+  type        = string
+  default     = "X86_64"
+
+  validation {
+    condition     = contains(["X86_64", "ARM64"], var.cpu_architecture)
+    error_message = "Fargate runs X86_64 or ARM64."
+  }
+}
+
+variable "task_cpu" {
+  description = "CPU units of a task; 1024 are one core."
+  type        = number
+  default     = 512
+}
+
+variable "task_memory_mib" {
+  description = "Memory of a task."
+  type        = number
+  default     = 1024
+}
+
+variable "web_concurrency" {
+  description = "gunicorn's worker processes in a task."
+  type        = number
+  default     = 2
+}
+
+variable "minimum_tasks" {
+  description = "Autoscaling never goes below this."
+  type        = number
+  default     = 2
+
+  validation {
+    condition     = var.minimum_tasks >= 2
+    error_message = "One task is an outage whenever it is replaced: 2 or more."
+  }
+}
+
+variable "maximum_tasks" {
+  description = "Autoscaling never goes above this. A rollout runs twice as many for a while: mind the database's connections."
+  type        = number
+  default     = 10
+}
+
+variable "migrate_db_wait_s" {
+  description = "MIGRATE_DB_WAIT_S: how long a task waits for the database at its start."
+  type        = number
+  default     = 60
+}
+
+variable "migrate_lock_wait_s" {
+  description = "MIGRATE_LOCK_WAIT_S: how long a task waits for another one that migrates."
+  type        = number
+  default     = 1860
+}
+
+variable "migrate_deadline_s" {
+  description = "MIGRATE_DEADLINE_S: how long a migration that meets a locked table is tried again."
+  type        = number
+  default     = 1800
+}
+
+variable "log_retention_days" {
+  description = "How long logs are kept. They tell what was migrated, when and by whom."
+  type        = number
+  default     = 400
+}
+
+# The database
+
+variable "postgres_version" {
+  description = "The major version; minor ones come by themselves in the maintenance window."
+  type        = string
+  default     = "17"
+}
+
+variable "database_instance_class" {
+  description = "The RDS instance class."
+  type        = string
+  default     = "db.t4g.small"
+}
+
+variable "database_storage_gib" {
+  description = "The storage to begin with."
+  type        = number
+  default     = 20
+}
+
+variable "database_max_storage_gib" {
+  description = "The storage that RDS may grow to by itself."
+  type        = number
+  default     = 200
+}
+
+variable "database_multi_az" {
+  description = "Whether a standby in another zone takes over when the database fails."
+  type        = bool
+  default     = true
+}
+
+variable "database_backup_days" {
+  description = "How far back the database can be restored to any second."
+  type        = number
+  default     = 14
+
+  validation {
+    condition     = var.database_backup_days >= 1 && var.database_backup_days <= 35
+    error_message = "From 1 to 35 days. With 0 there would be nothing to restore after a bad migration."
+  }
+}
+
+variable "database_password_version" {
+  description = "Raise it by one for a new password, and deploy at once afterwards: running tasks keep the old one."
+  type        = number
+  default     = 1
+}
+
+variable "deletion_protection" {
+  description = "Whether the database and the load balancer refuse to be destroyed."
+  type        = bool
+  default     = true
+}
+
+variable "use_rds_proxy" {
+  description = "Whether the service reaches the database through RDS Proxy; migrations never do."
+  type        = bool
+  default     = false
+}
+
+# Who is told, and who deploys
+
+variable "alarm_emails" {
+  description = "Addresses that alarms are sent to."
+  type        = list(string)
+  default     = []
+}
+
+variable "github_repository" {
+  description = "OWNER/NAME of the repository whose workflows may deploy."
+  type        = string
+  default     = "rupaya/rupaya"
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$", var.github_repository))
+    error_message = "Write OWNER/NAME."
+  }
+}
