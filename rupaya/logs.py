@@ -38,6 +38,7 @@ def logging_config(env: Environment) -> dict[str, Any]:
         "loggers": {
             "django": {"handlers": [], "level": env.log_level, "propagate": True},
             "django.server": {"handlers": [], "level": env.log_level, "propagate": True},
+            "axes": {"handlers": [], "level": "WARNING", "propagate": True},
             "gunicorn.error": {"handlers": [], "level": env.log_level, "propagate": True},
             "gunicorn.access": {"handlers": [], "level": "INFO", "propagate": True},
         },

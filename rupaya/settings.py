@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from rupaya import environment, logs
@@ -9,7 +11,7 @@ from rupaya.installed_apps import INSTALLED_APPS  # noqa: F401 - a setting like 
 
 env = environment.load()
 
-BASE_DIR = environment.BASE_DIR
+BASE_DIR = Path(environment.BASE_DIR)
 DEBUG = env.debug
 SECRET_KEY = env.secret_key
 ALLOWED_HOSTS = env.allowed_hosts
@@ -25,6 +27,8 @@ MIDDLEWARE = [
     "rupaya.health.middleware.ProbeMiddleware",
     "rupaya.middleware.RequestMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django_permissions_policy.PermissionsPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -32,6 +36,9 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    *(("django_otp.middleware.OTPMiddleware",) if env.admin_require_otp else ()),
+    "rupaya.security.middleware.SecondFactorMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "rupaya.urls"
@@ -39,6 +46,7 @@ WSGI_APPLICATION = "rupaya.wsgi.application"
 TEMPLATES: list[dict[str, Any]] = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "rupaya" / "health" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -71,7 +79,7 @@ globals().update(env.migrate)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"
-AUTHENTICATION_BACKENDS = ["accounts.backends.BcryptBackend"]
+AUTHENTICATION_BACKENDS = ["rupaya.security.throttle.ThrottlingBackend", "accounts.backends.BcryptBackend"]
 # bcrypt alone, in its plain form: other backends read and write `users.password_hash` with their own bcrypt.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.BCryptPasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
@@ -86,6 +94,22 @@ SILENCED_SYSTEM_CHECKS = [
     "auth.E003",
     "auth.W004",
 ]
+
+# Sign-in, throttled: five failures at one account from one address; `rupaya.security.throttle` has the other limits.
+AXES_HANDLER = "rupaya.security.throttle.ThrottlingHandler"
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"], ["ip_address"], ["username"]]
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+# Else an attacker who goes on would keep the account locked for its owner.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_RESET_ON_SUCCESS = True
+AXES_USERNAME_CALLABLE = "rupaya.security.throttle.account_name"
+AXES_CLIENT_IP_CALLABLE = "rupaya.security.throttle.throttled_address"
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
+METRICS_TOKEN = env.metrics_token
+ADMIN_REQUIRE_OTP = env.admin_require_otp
+OTP_TOTP_ISSUER = "Rupaya"
 
 PHONENUMBER_DB_FORMAT = "E164"
 PHONENUMBER_DEFAULT_FORMAT = "E164"
@@ -109,6 +133,32 @@ STORAGES = {
 }
 # Outside production nobody has collected the static files: serve them from where the apps keep them.
 WHITENOISE_USE_FINDERS = not env.is_production
+
+# The admin site loads its own files and nothing else; no script and no style stands in a page.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
+PERMISSIONS_POLICY: dict[str, list[str]] = {
+    feature: []
+    for feature in (
+        "accelerometer autoplay bluetooth browsing-topics camera display-capture encrypted-media fullscreen "
+        "geolocation gyroscope hid idle-detection local-fonts magnetometer microphone midi payment picture-in-picture "
+        "publickey-credentials-get screen-wake-lock serial storage-access usb web-share window-management "
+        "xr-spatial-tracking"
+    ).split(" ")
+}
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_AGE = 12 * 3600  # the only sessions are those of staff
 
 if env.is_production:
     SECURE_SSL_REDIRECT = True

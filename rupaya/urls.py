@@ -1,13 +1,23 @@
 """Where each address goes; probes are answered before this, by `rupaya.health.middleware`."""
 
 from django.contrib import admin
+from django.http import HttpRequest, HttpResponseBase
 from django.urls import path
 from django.views.generic import RedirectView
 
-from rupaya.health.views import StatusView
+from rupaya.security.views import SecondFactorView
+
+
+def status(request: HttpRequest) -> HttpResponseBase:
+    """The status page, whose library is loaded when it is first looked at: it brings asyncio and a DNS resolver."""
+    from rupaya.health.views import status_page
+
+    return status_page(request)
+
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/admin/")),
+    path("admin/second-factor/", SecondFactorView.as_view(), name="second-factor"),
     path("admin/", admin.site.urls),
-    path("health/", StatusView.as_view(), name="status"),
+    path("health/", status, name="status"),
 ]

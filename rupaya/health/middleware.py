@@ -14,11 +14,12 @@ from rupaya.health import probes
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
-PROBES: dict[str, Callable[[], HttpResponse]] = {
+PROBES: dict[str, Callable[[HttpRequest], HttpResponse | None]] = {
     "/health/live": probes.live,
     "/health/live/": probes.live,
     "/health/ready": probes.ready,
     "/health/ready/": probes.ready,
+    "/metrics": probes.metrics,
 }
 
 
@@ -34,4 +35,4 @@ class ProbeMiddleware:
             return self.get_response(request)
         if request.method not in ("GET", "HEAD"):
             return HttpResponse(status=405, headers={"Allow": "GET, HEAD"})
-        return probe()
+        return probe(request) or self.get_response(request)

@@ -26,7 +26,7 @@ class Response:
     """An HTTP response, read whole."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: http.client.HTTPMessage
     body: bytes
 
     def json(self) -> Any:
@@ -54,12 +54,13 @@ def release_environment(tree: Path, **variables: str) -> dict[str, str]:
     return env | {"RUPAYA_ENV": "test", "PYTHONUNBUFFERED": "1", "WEB_CONCURRENCY": "1"} | variables
 
 
-def manage(tree: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def manage(tree: Path, *arguments: str, stdin: str | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run `manage.py` of a release."""
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=tree,
         env=release_environment(tree, **variables),
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=120,
@@ -109,10 +110,17 @@ class Service:
         """Signal the whole group, as dumb-init does."""
         os.killpg(self.process.pid, number)
 
-    def request(self, path: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> Response:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+    def request(
+        self,
+        path: str,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        source: str = "127.0.0.1",
+    ) -> Response:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10, source_address=(source, 0))
         try:
-            connection.request(method, path, headers=dict(headers or {}))
+            connection.request(method, path, body or None, dict(headers or {}))
             response = connection.getresponse()
             return Response(response.status, response.headers, response.read())
         finally:

@@ -110,7 +110,42 @@ def test_the_status_page_is_for_staff(migrated_url: str) -> None:
         report = service.request("/health/?format=json", headers={"Cookie": cookie})
         assert page.status == 200
         assert report.status == 200
-        assert set(report.json().values()) == {"OK"}
+        assert report.json()["checks"] == dict.fromkeys(("Database", "Migrations", "LastRun", "Disk", "Release"), "OK")
+        assert report.json()["migrations"]["pending"] == 0
+        assert report.json()["last_run"]["outcome"] == "succeeded"
+        assert report.json()["disk"]["free_bytes"] > 0
+        assert b"succeeded" in page.body
+        metrics = service.request("/health/?format=openmetrics", headers={"Cookie": cookie}).body.decode()
+        assert 'django_health_check_status{check="Migrations"} 1' in metrics
+        assert 'rupaya_migration_last_run{rupaya_migration_last_run="succeeded"} 1' in metrics
+        assert metrics.endswith("# EOF\n")
+        assert metrics.count("# EOF") == 1
+        assert service.request("/health/", headers={"Cookie": cookie, "Accept": "nonsense"}).status == 400
+        assert (
+            "text/plain" in service.request("/health/?format=text", headers={"Cookie": cookie}).headers["Content-Type"]
+        )
+
+
+def test_a_scraper_with_the_token_reads_figures_and_nobody_else_does(migrated_url: str) -> None:
+    with Service(DATABASE_URL=migrated_url, METRICS_TOKEN="scrape me", RELEASE='v7 "x"') as service:
+        service.wait_until_ready()
+
+        scraped = service.request("/metrics", headers={"Host": "10.0.3.17", "Authorization": "Bearer scrape me"})
+        assert scraped.status == 200
+        figures = dict(line.rsplit(" ", 1) for line in scraped.body.decode().splitlines() if not line.startswith("#"))
+        assert int(figures['rupaya_migrations{state="applied"}']) > 20
+        assert figures['rupaya_migrations{state="pending"}'] == "0"
+        assert figures["rupaya_database_up"] == "1"
+        assert figures['rupaya_migration_last_run{rupaya_migration_last_run="succeeded"}'] == "1"
+        assert float(figures["rupaya_migration_last_run_duration_seconds"]) > 0
+        assert figures['rupaya_release_info{release="v7 \\"x\\"",git_sha="unknown"}'] == "1"
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer "}):
+            assert service.request("/metrics", headers=headers).status == 404
+
+
+def test_without_a_token_set_there_are_no_metrics(production: Service) -> None:
+    headers = {"Host": "api.example.com", "X-Forwarded-Proto": "https", "Authorization": "Bearer "}
+    assert production.request("/metrics", headers=headers).status == 404
 
 
 def session_cookie(migrated_url: str) -> str:
