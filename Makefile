@@ -44,6 +44,14 @@ image-test: $(VENV)/.test  ## Build the production image and test it from outsid
 bench: $(VENV)/.test  ## Measure migrate beside stock Django and Knex; BENCH="noop stall" to choose, BENCH_RUNS=3 to shorten
 	$(BIN)/python -m bench $(BENCH)
 
+.PHONY: migrate-test
+migrate-test: $(VENV)/.test  ## Migrate from nothing, back to nothing and forward again; show how long each takes
+	@DJANGO_SETTINGS_MODULE=rupaya.settings RUPAYA_ENV=test $(BIN)/python -m rupaya.scratchdb $(BIN)/python -m tests.roundtrip
+
+.PHONY: schema
+schema: $(VENV)/.test  ## Rewrite schema.sql, the picture of what the migrations build, after a change of migrations
+	@RUPAYA_ENV=test $(BIN)/python -m rupaya.scratchdb $(BIN)/python manage.py schemasql --write schema.sql
+
 .PHONY: lint
 lint: $(VENV)/.dev  ## Check style, types, imports, shell, Dockerfile and migrations
 	$(BIN)/ruff check .

@@ -138,7 +138,7 @@ _ATTACHED_EXTENSIONS = """
 _RELATIONS = f"""
     SELECT c.oid, c.relkind, pg_get_userbyid(c.relowner),
            {_grants("c.relacl", "r", "c.relowner")},
-           obj_description(c.oid, 'pg_class'), c.relpersistence = 'u',
+           obj_description(c.oid, 'pg_class'), c.relpersistence = 'u' AND c.relkind <> 'S',
            CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid, true) END,
            CASE WHEN c.relkind = 'v' THEN c.reloptions END,
            CASE WHEN c.relrowsecurity THEN CASE WHEN c.relforcerowsecurity THEN 'forced' ELSE 'enabled' END END,

@@ -167,8 +167,7 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.fixture
-def taken(person: None) -> None:
+def insert_taken() -> None:
     """Rows that have what is to be unique."""
     insert(
         "users",
@@ -179,6 +178,12 @@ def taken(person: None) -> None:
     )
     insert("devices", device_fingerprint="taken")
     insert("accounts", is_default=True)
+
+
+@pytest.fixture
+def taken(person: None) -> None:
+    """The same, for a test."""
+    insert_taken()
 
 
 @pytest.mark.parametrize("table", REQUIRED)
