@@ -30,7 +30,7 @@ APPLICATION_NAME_MAX_BYTES = 63
 _FINAL = re.compile(
     r"password authentication failed|role \".*\" does not exist|database \".*\" does not exist"
     r"|no pg_hba\.conf entry|role \".*\" is not permitted to log in|no password supplied"
-    r"|certificate verify failed|server does not support SSL|invalid sslmode|invalid connection option"
+    r"|certificate verify failed|root certificate file|server does not support SSL|invalid connection option"
 )
 
 

@@ -187,7 +187,8 @@ def test_a_run_says_which_release_ran_it_and_how_it_ended(database_url: str, v1:
 
     assert query(
         database_url,
-        "SELECT command, release, git_sha, environment, outcome, exit_code, finished_at >= started_at FROM migrator_runs",
+        "SELECT command, release, git_sha, environment, outcome, exit_code, finished_at >= started_at "
+        "FROM migrator_runs",
     ) == [("migrate", "v1", "abc1234", "test", "succeeded", 0, True)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Any
 
@@ -38,6 +39,12 @@ class Command(migrate.Command):
             help="Apply the contract migrations too, which would break an older release that is still running.",
         )
         parser.add_argument(
+            "--dry-run",
+            action="store_true",
+            help="Show what would be done: phases, SQL where it can be known, and the tables with their size and the "
+            "transactions open on them now. Changes nothing.",
+        )
+        parser.add_argument(
             "--rehearse",
             action="store_true",
             help="Try the pending migrations in a scratch database on the same server, statement by statement, and "
@@ -47,7 +54,7 @@ class Command(migrate.Command):
             "--format",
             choices=("text", "json", "markdown"),
             default="text",
-            help="How --rehearse reports: a table, JSON, or a summary for a pull request.",
+            help="How --dry-run and --rehearse report: for a terminal, a machine, or a pull request.",
         )
         parser.add_argument(
             "--accept-edited",
@@ -94,6 +101,8 @@ class Command(migrate.Command):
         if options["plan"] or options["check_unapplied"]:
             with runner.reading():
                 super().handle(*args, **options)
+        elif options["dry_run"]:
+            self._preview(runner, options["format"])
         elif options["rehearse"]:
             self._rehearse(runner, options["format"])
         elif options["prune"]:
@@ -101,6 +110,16 @@ class Command(migrate.Command):
                 super().handle(*args, **options)
         else:
             runner.run()
+
+    def _preview(self, runner: Runner, style: str) -> None:
+        from rupaya.migrator.preview import as_text, preview
+
+        with runner.reading():
+            plan, _history = runner.plan_and_history()
+            found = preview(runner.connection, plan)
+        self.stdout.write(
+            json.dumps(found.as_dict(), indent=2) if style == "json" else as_text(found, markdown=style == "markdown")
+        )
 
     def _rehearse(self, runner: Runner, style: str) -> None:
         from rupaya.migrator import report
