@@ -431,7 +431,7 @@ class Runner:
         if not drift.keep(state.apps.get_models(include_auto_created=True)):
             self.output.say("The schema's snapshot was not taken, for a table is locked", warning=True)
         if plan.is_complete and plan.digest:
-            session.ledger.settle(plan.digest)
+            session.ledger.settle(plan.digest, [str(migration) for migration in plan.held])
         self._say_held(plan)
         if not plan.steps and not self.accepted:
             self.output.say("Finished what an interrupted run had left to do: the post_migrate signal", success=True)
