@@ -49,6 +49,7 @@ _PRINTING = {
 _LITERAL = r"'(?:[^']|'')*'"
 _LIST_OF_VARCHARS = re.compile(rf"ARRAY\[((?:{_LITERAL}::character varying(?:, )?)+)\]::text\[\]")
 _VARCHAR_AS_TEXT = re.compile(rf"({_LITERAL})::character varying::text\b")
+_ONE_TABLE = re.compile(r'\n +FROM (?P<table>[\w."]+)(?: (?P<alias>[\w"]+))?(?:\n|$)')
 
 
 def _named(column: str) -> str:
@@ -358,7 +359,7 @@ def _describe_relations(cursor: Any, oids: set[int], relation_names: Mapping[int
             grants=grants,
             comment=comment,
             unlogged=unlogged or None,
-            definition=_as_restored(view.strip().rstrip(";")) if view else None,
+            definition=_as_restored(_unqualified(view.strip().rstrip(";"))) if view else None,
             options=sorted(options) if options else None,
             row_security=security,
             partition_key=key,
@@ -427,6 +428,15 @@ def _as_restored(expression: str) -> str:
         lambda match: f"ARRAY[{match[1].replace('::character varying', '::text')}]", expression
     )
     return _VARCHAR_AS_TEXT.sub(r"\1::text", expression)
+
+
+def _unqualified(view: str) -> str:
+    """A view of one table without the table's name before each column, as PostgreSQL 16 and newer print it."""
+    source = _ONE_TABLE.search(view)
+    if source is None or len(re.findall(r"\b(?:SELECT|JOIN)\b", view)) != 1:
+        return view
+    name = source["alias"] or source["table"].rpartition(".")[2]
+    return re.sub(rf"(?<![\w.\"']){re.escape(name)}\.(?=[\w\"])", "", view)
 
 
 def _known(**facts: Any) -> dict[str, Any]:

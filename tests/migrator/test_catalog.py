@@ -181,8 +181,7 @@ CHANGES: dict[str, tuple[str, list[str]]] = {
     "somebody else's schema": ("CREATE SCHEMA alien CREATE TABLE parent (id integer)", []),
     "the migrator's own": ("ALTER TABLE migrator_runs ADD x integer; CREATE TABLE migrator_more ()", []),
     "nothing but rows": ("INSERT INTO parent (code) VALUES ('x'); SELECT nextval('ticket')", []),
-    "nothing but a name for the same order": ('ALTER TABLE "Child" RENAME note TO n; ALTER TABLE "Child" RENAME n TO note',
-        []),
+    "there and back": ('ALTER TABLE "Child" RENAME note TO n; ALTER TABLE "Child" RENAME n TO note', []),
 }  # fmt: skip
 
 
