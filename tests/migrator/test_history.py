@@ -155,6 +155,16 @@ def test_the_audits_exit_status_tells_an_edit_and_a_failure(database_url: str, v
     assert (checked.returncode, "shop.0003_fails is failed" in checked.stderr) == (1, True)
 
 
+def test_the_audits_exit_status_tells_a_change_by_hand(database_url: str, v2: Release) -> None:
+    assert v2.run(database_url).returncode == 0
+    query(database_url, "ALTER TABLE shop_item ALTER COLUMN name TYPE text")
+
+    checked = v2.run(database_url, "showmigrations", "--audit", "--check")
+
+    assert checked.returncode == 1
+    assert "column shop_item.name: varchar(50) in the last snapshot, text in the database" in checked.stderr
+
+
 def test_without_the_flag_the_output_is_djangos(database_url: str, v2: Release) -> None:
     assert v2.run(database_url).returncode == 0
 

@@ -11,10 +11,13 @@ from django.conf import settings
 from django.core.management.base import CommandParser
 from django.core.management.commands import showmigrations
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
 from rupaya.migrator.audit import BAD_STATES, COLUMNS, Entry, as_rows, audit, is_clean
+from rupaya.migrator.comparison import with_snapshot
 from rupaya.migrator.ledger import Ledger
+from rupaya.migrator.snapshots import last_snapshot
 
 SHOWN = ("migration", "phase", "state", "applied at", "batch", "release", "by", "duration", "tries")
 
@@ -67,10 +70,21 @@ class Command(showmigrations.Command):
                 writer.writerows(as_rows(entries))
             case _:
                 self._write_table(entries)
-        if options["check"] and not is_clean(entries):
+        if options["check"] and not self._check(entries, connection):
+            sys.exit(1)
+
+    def _check(self, entries: list[Entry], connection: BaseDatabaseWrapper) -> bool:
+        """Say what needs attention in the history and in the schema; whether nothing does."""
+        if not is_clean(entries):
             bad = ", ".join(f"{entry.app}.{entry.migration} is {entry.state}" for entry in entries if _is_bad(entry))
             self.stderr.write(f"The history needs attention: {bad}.")
-            sys.exit(1)
+        snapshot = last_snapshot(connection.connection)
+        drift = with_snapshot(connection, snapshot).lines if snapshot else []
+        if drift:
+            self.stderr.write(f"The schema was changed by hand since {snapshot}:")
+            for line in drift:
+                self.stderr.write(f"  {line}")
+        return is_clean(entries) and not drift
 
     def _write_table(self, entries: list[Entry]) -> None:
         rows = [_cells(entry) for entry in entries]
