@@ -52,6 +52,20 @@ migrate-test: $(VENV)/.test  ## Migrate from nothing, back to nothing and forwar
 schema: $(VENV)/.test  ## Rewrite schema.sql, the picture of what the migrations build, after a change of migrations
 	@RUPAYA_ENV=test $(BIN)/python -m rupaya.scratchdb $(BIN)/python manage.py schemasql --write schema.sql
 
+# An environment of its own: these tools pin versions that would hold back the others.
+$(VENV)/infra/.done: requirements/infra.txt | $(BIN)/python
+	$(BIN)/python -m venv $(VENV)/infra
+	$(VENV)/infra/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+.PHONY: infra-test
+infra-test: $(VENV)/infra/.done  ## Test Terraform, workflows and the deployment, against AWS on loopback
+	PATH="$(CURDIR)/$(VENV)/infra/bin:$$PATH" $(VENV)/infra/bin/python -m pytest --no-cov -m infra tests/infra $(ARGS)
+
+.PHONY: rollout-rehearsal
+rollout-rehearsal: $(VENV)/.test  ## Roll releases out behind haproxy under load, with docker or podman, and report
+	$(BIN)/python -m pytest --no-cov -s -m rollout tests/rollout $(ARGS)
+
 .PHONY: lint
 lint: $(VENV)/.dev  ## Check style, types, imports, shell, Dockerfile and migrations
 	$(BIN)/ruff check .
@@ -72,7 +86,7 @@ format: $(VENV)/.dev  ## Format the code
 
 .PHONY: lock
 lock: $(VENV)/.dev  ## Compile requirements/*.in into hashed .txt files (UPGRADE=1 for newer releases)
-	@for name in base production test dev; do \
+	@for name in base production test dev infra deploy; do \
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 			--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) -o requirements/$$name.txt requirements/$$name.in \
 			|| exit 1; \
