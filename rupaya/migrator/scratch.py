@@ -113,7 +113,7 @@ def _create(keeper: PgConnection, name: str) -> None:
             "Without one nothing can be tried out; nothing was changed.",
             f"Let a superuser run: ALTER ROLE {role} CREATEDB. Or name a server and role of a development machine in "
             "DATABASE_URL; what needs no scratch database are 'manage.py schemadiff --against snapshot' and "
-            "'manage.py migrate --plan'.",
+            "'manage.py migrate --dry-run'.",
         ) from None
     except psycopg2.Error as error:
         raise EnvironmentUnfit(
