@@ -89,7 +89,8 @@ STOPSIGNAL SIGTERM
 ENTRYPOINT ["dumb-init", "--", "./entrypoint.sh"]
 CMD ["gunicorn", "rupaya.wsgi"]
 # Whether the process answers, not whether it is ready: restarting the service mends no database. Nothing listens while
-# migrations run; where they may take longer than the grace here, whoever watches must allow for it.
+# migrations run; it then passes for as long as migrate's heartbeat is fresh. (ECS reads only its task definition, which
+# must name the same command.)
 HEALTHCHECK --start-period=10s --interval=5s --timeout=3s --retries=3 CMD ["python", "-m", "rupaya.health.command"]
 # Last, for they differ in every build: everything above comes from the cache.
 ARG GIT_SHA=unknown

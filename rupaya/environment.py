@@ -26,6 +26,7 @@ DEVELOPMENT_SECRET_KEY = "development-only-and-therefore-not-a-secret"  # noqa: 
 SECRET_KEY_MIN_LENGTH = 50  # as Django's security.W009
 DEFAULT_CONNECT_TIMEOUT_S = 5
 LOCAL_PROXIES = ("127.0.0.1", "::1")
+HEARTBEAT_FILE = "/tmp/migrate.heartbeat"  # noqa: S108 - opened without following links, and holds nothing
 
 # What libpq takes in a connection URL and what makes sense for this service to be told.
 LIBPQ_PARAMETERS = frozenset(
@@ -136,6 +137,8 @@ class Environment:
         self.uses_local_database = not (self._text("DATABASE_URL") or self._text("DB_HOST"))
         self.database = self._database()
         self.migration_database = self._migration_database()
+        # The container's health check looks at it; /tmp is all that a container may write to.
+        self.heartbeat_file = self._text("MIGRATE_HEARTBEAT_FILE") or (HEARTBEAT_FILE if self.is_production else "")
         self.migrate = {key: value for key, value in environ.items() if key.startswith("MIGRATE_")}
 
         if self.is_production:

@@ -73,6 +73,9 @@ MIGRATION_DATABASE = env.migration_database.django_settings() if env.migration_d
 # The old release still serves while the new one migrates; and what was applied there is history.
 MIGRATE_PHASE = "expand" if env.is_production else "all"
 MIGRATE_ON_EDITED = "error" if env.is_production else "warn"
+# What `migrate` must not do on a database that another system made.
+MIGRATOR_HISTORY_CHECKS = ["rupaya.adoption.original.refuse_unadopted"]
+MIGRATE_HEARTBEAT_FILE = env.heartbeat_file
 # MIGRATE_LOCK_WAIT_S and its like, as the environment has them; `rupaya.migrator.conf` knows their meaning.
 globals().update(env.migrate)
 

@@ -1,18 +1,22 @@
 """The container's own health check, ``python -m rupaya.health.command``: the image has no curl, and needs none.
 
-It asks for liveness, not readiness, and imports no Django: it starts every few seconds, on the service's own CPU.
+While `migrate` works nothing listens, so it looks at the file that `migrate` touches; afterwards it asks for liveness,
+not readiness. It imports no Django: it starts every few seconds, on the service's own CPU.
 """
 
 from __future__ import annotations
 
 import http.client
 import sys
+import time
+from pathlib import Path
 
 from rupaya import environment
 
 PATH = "/health/live"
 # Shorter than the three seconds after which the container runtime kills the check, and with it the reason.
 TIMEOUT_S = 2.5
+HEARTBEAT_FRESH_S = 30.0  # as `rupaya.migrator.heartbeat` has it, which would import the database driver
 
 
 def unhealthy_reason(port: int) -> str:
@@ -30,13 +34,25 @@ def unhealthy_reason(port: int) -> str:
     return "" if status == 200 else f"it answered {status}"
 
 
+def heartbeat_age_s(path: str) -> float:
+    """Seconds since `migrate` last beat; infinity if it never did."""
+    try:
+        return time.time() - Path(path).stat().st_mtime
+    except OSError:
+        return float("inf")
+
+
 def main() -> int:
     """Print the verdict, for the container's health log; 0 is healthy, 1 is not."""
     try:
-        port = environment.load().port
+        env = environment.load()
+        port = env.port
     except environment.EnvironmentRefused as refused:
         print(refused)
         return 1
+    if env.heartbeat_file and heartbeat_age_s(env.heartbeat_file) < HEARTBEAT_FRESH_S:
+        print("migrating: the heartbeat is fresh")
+        return 0
     reason = unhealthy_reason(port)
     print(f"http://127.0.0.1:{port}{PATH}: {reason or 'alive'}")
     return 1 if reason else 0

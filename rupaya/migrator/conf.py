@@ -41,6 +41,8 @@ class Conf:
     """What to do about an applied migration whose code has changed since: ``error`` or ``warn``."""
     on_drift: str = "warn"
     """What to do where somebody changed the schema by hand since the last run: ``error`` or ``warn``."""
+    heartbeat_file: str = ""
+    """A file to touch while `migrate` works or waits, for the container's health check; empty: none."""
 
 
 NAMES = tuple(f"MIGRATE_{field.name.upper()}" for field in fields(Conf))
@@ -83,6 +85,9 @@ def read() -> tuple[Conf, list[Problem]]:
         name = f"MIGRATE_{field.name.upper()}"
         given = getattr(settings, name, None)
         if given is None or given == "":
+            continue
+        if field.name == "heartbeat_file":
+            values[field.name] = str(given)
             continue
         if choices := CHOICES.get(field.name):
             if given in choices:

@@ -49,7 +49,15 @@ from rupaya.migrator.executor import (
     may_run_again,
 )
 from rupaya.migrator.fingerprint import migration_hashes
-from rupaya.migrator.history import Edited, edited_migrations, refuse_breaking, refuse_edited, refuse_existing
+from rupaya.migrator.heartbeat import Heartbeat
+from rupaya.migrator.history import (
+    Edited,
+    edited_migrations,
+    refuse_breaking,
+    refuse_by_project,
+    refuse_edited,
+    refuse_existing,
+)
 from rupaya.migrator.ledger import Failure, Ledger
 from rupaya.migrator.lock import MigrationLock
 from rupaya.migrator.output import Output
@@ -89,6 +97,7 @@ class Runner:
         self.stop = Stop()
         self.began = time.monotonic()
         self.conf = require_configuration()
+        self.heartbeat = Heartbeat(self.conf.heartbeat_file)
         self.accepted: list[Edited] = []
 
     def run(self) -> None:
@@ -100,7 +109,12 @@ class Runner:
         """
         conf = self.conf
         self.output.say(f"Using environment: {getattr(settings, 'RUPAYA_ENV', 'unknown')}")
-        with self.stop.listening(), self._working_session(conf), self._errors_explained():
+        with (
+            self.stop.listening(),
+            self.heartbeat.beating(),
+            self._working_session(conf),
+            self._errors_explained(),
+        ):
             plan = self._plan()
             self._refuse_histories(plan)
             if not self._has_work(plan):
@@ -177,7 +191,8 @@ class Runner:
         connection = database.connect_when_reachable(parameters, conf, self.stop, self.output)
         try:
             database.prepare_session(connection)
-            yield connection
+            with self.heartbeat.following(connection):
+                yield connection
         finally:
             with suppress(psycopg2.Error):
                 connection.close()
@@ -293,6 +308,7 @@ class Runner:
             plan = self._read_plan(executor)
             if not self._has_work(plan):
                 self._say_nothing_to_do(plan)
+        self.heartbeat.stop_after(conf.deadline_s)
                 return
             executor.session = Session(
                 conf=conf,

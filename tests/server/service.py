@@ -79,6 +79,7 @@ class Service:
     ) -> None:
         self.port = free_port()
         self.tree = tree
+        self.variables = variables
         self._output_path = Path(os.environ.get("TMPDIR", "/tmp")) / f"rupaya-service-{os.getpid()}-{self.port}.log"
         self._output = self._output_path.open("wb")
         self.process = subprocess.Popen(
@@ -155,6 +156,18 @@ class Service:
             assert not self.port_is_open(), f"the port was opened:\n{self.output}"
             time.sleep(0.02)
         return self.process.returncode
+
+    def health(self) -> subprocess.CompletedProcess[str]:
+        """Run the container's own health check."""
+        return subprocess.run(
+            [sys.executable, "-m", "rupaya.health.command"],
+            cwd=self.tree,
+            env=release_environment(self.tree, PORT=str(self.port), **self.variables),
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
 
     def port_is_open(self) -> bool:
         with socket.socket() as client:
