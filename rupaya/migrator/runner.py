@@ -50,14 +50,7 @@ from rupaya.migrator.executor import (
 )
 from rupaya.migrator.fingerprint import migration_hashes
 from rupaya.migrator.heartbeat import Heartbeat
-from rupaya.migrator.history import (
-    Edited,
-    edited_migrations,
-    refuse_breaking,
-    refuse_by_project,
-    refuse_edited,
-    refuse_existing,
-)
+from rupaya.migrator.history import Edited, edited_migrations, refuse_breaking, refuse_edited, refuse_existing
 from rupaya.migrator.ledger import Failure, Ledger
 from rupaya.migrator.lock import MigrationLock
 from rupaya.migrator.output import Output
@@ -303,12 +296,12 @@ class Runner:
         ):
             self._say_nothing_to_do(self._plan())
             return
+        self.heartbeat.stop_after(conf.deadline_s)
         try:
             executor = self._executor()
             plan = self._read_plan(executor)
             if not self._has_work(plan):
                 self._say_nothing_to_do(plan)
-        self.heartbeat.stop_after(conf.deadline_s)
                 return
             executor.session = Session(
                 conf=conf,
