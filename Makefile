@@ -34,7 +34,7 @@ run: $(VENV)/.test  ## Migrate and serve on PORT (8000), with an embedded Postgr
 
 .PHONY: test
 test: $(VENV)/.test  ## Run the whole test suite; ARGS="-k name" to choose
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 .PHONY: image-test
 image-test: $(VENV)/.test  ## Build the production image and test it from outside, with docker or podman

@@ -63,7 +63,7 @@ class Repository:
             "PYTHONPATH": str(self.path),
         }
         return subprocess.run(
-            [sys.executable, BASE_DIR / "manage.py", "lintmigrations", *arguments],
+            [sys.executable, f"{BASE_DIR}/manage.py", "lintmigrations", *arguments],
             cwd=self.path,
             env=environ,
             capture_output=True,

@@ -21,7 +21,7 @@ from rupaya.environment import BASE_DIR
 from tests.conftest import with_server
 
 MIGRATIONS = Path(__file__).parent / "fixtures" / "recipes" / "migrations"
-DOCUMENT = BASE_DIR / "docs" / "writing-migrations.md"
+DOCUMENT = Path(BASE_DIR) / "docs" / "writing-migrations.md"
 
 ROWS = 200_000
 CLIENTS = 3
