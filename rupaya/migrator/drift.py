@@ -21,7 +21,8 @@ from rupaya.migrator.output import Output
 from rupaya.migrator.snapshots import Snapshot, add_snapshot, last_snapshot
 
 MAX_LINES = 30
-PAUSES_S = (0.5, 1.0, 1.5)
+# Before each try of the snapshot.
+PAUSES_S = (0.0, 0.5, 1.0)
 LOCK_NOT_AVAILABLE = "55P03"
 
 
@@ -107,6 +108,7 @@ class Drift:
         for model in models:
             (managed if model._meta.managed and not model._meta.proxy else unmanaged).add(model._meta.db_table)
         for pause_s in PAUSES_S:
+            time.sleep(pause_s)
             try:
                 # A view has no other model than an unmanaged one; a table of an unmanaged model is somebody else's.
                 described = self._read(catalog.relation_names(unmanaged - managed))["relations"]
@@ -117,7 +119,6 @@ class Drift:
             except OperationalError as error:
                 if sqlstate(error) != LOCK_NOT_AVAILABLE:
                     raise
-                time.sleep(pause_s)
             else:
                 return True
         return False

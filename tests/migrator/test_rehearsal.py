@@ -6,9 +6,13 @@ import json
 import signal
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import psycopg2
 import pytest
 
+from rupaya.migrator.lock import advisory_key
+from rupaya.migrator.scratch import name_prefix
 from tests.faults.migrator import Migrator, applied, migrate, query, wait_for
 
 APP = "rehearsed"
@@ -171,6 +175,21 @@ def test_what_a_killed_rehearsal_leaves_is_swept_by_the_next_and_a_living_ones_i
     assert scratch_databases(live) == [left]
     assert rehearse(live, APP, "0002").process.returncode == 0
     assert scratch_databases(live) == []
+
+
+def test_a_scratch_database_that_its_creator_has_not_entered_yet_is_not_swept(live: str) -> None:
+    name = name_prefix(urlsplit(live).path.strip("/")) + "00c0ffee"
+    keeper = psycopg2.connect(live)
+    keeper.autocommit = True
+    with keeper.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [advisory_key(f"scratch database: {name}")])
+        cursor.execute(f"CREATE DATABASE {name}")
+
+    assert rehearse(live, APP, "0002").process.returncode == 0
+    assert scratch_databases(live) == [name]
+
+    keeper.close()
+    wait_for(lambda: rehearse(live, APP, "0002") and scratch_databases(live) == [], "the sweep")
 
 
 def test_a_rehearsal_that_is_terminated_drops_its_database_itself(live: str, tmp_path: Path) -> None:
