@@ -13,6 +13,7 @@ INSTALLED_APPS = [
     "django_otp.plugins.otp_totp",
     "rupaya.security",
     "rupaya.migrator",
+    "rupaya.adoption",
     "accounts",
     "transactions",
 ]

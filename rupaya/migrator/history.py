@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import operations as ops
 from django.db.migrations.migration import Migration
+from django.utils.module_loading import import_string
 
 from rupaya.migrator.errors import HistoryRefused
 from rupaya.migrator.fingerprint import migration_hashes, source_path
 from rupaya.migrator.ledger import Applied, versions
 from rupaya.migrator.phases import CONTRACT, flat_operations
+from rupaya.migrator.plan import Plan
 
 Key = tuple[str, str]
 
@@ -83,6 +86,18 @@ def breaking_migrations(unknown: Iterable[Key], in_force: Iterable[Applied]) -> 
     """Of the migrations that a release does not know, those that its code may not survive."""
     unknown = set(unknown)
     return [applied for applied in in_force if applied.key in unknown and applied.phase == CONTRACT]
+
+
+def refuse_by_project(connection: BaseDatabaseWrapper, plan: Plan) -> None:
+    """Ask the project whether a plan may be carried out on this database.
+
+    The setting `MIGRATOR_HISTORY_CHECKS` names functions that take the connection and the plan, and raise.
+
+    Raises:
+        HistoryRefused: as one of them says.
+    """
+    for path in getattr(settings, "MIGRATOR_HISTORY_CHECKS", ()) if plan.steps else ():
+        import_string(path)(connection, plan)
 
 
 def refuse_existing(

@@ -50,7 +50,14 @@ from rupaya.migrator.executor import (
 )
 from rupaya.migrator.fingerprint import migration_hashes
 from rupaya.migrator.heartbeat import Heartbeat
-from rupaya.migrator.history import Edited, edited_migrations, refuse_breaking, refuse_edited, refuse_existing
+from rupaya.migrator.history import (
+    Edited,
+    edited_migrations,
+    refuse_breaking,
+    refuse_by_project,
+    refuse_edited,
+    refuse_existing,
+)
 from rupaya.migrator.ledger import Failure, Ledger
 from rupaya.migrator.lock import MigrationLock
 from rupaya.migrator.output import Output
@@ -109,6 +116,7 @@ class Runner:
             self._errors_explained(),
         ):
             plan = self._plan()
+            self._ask_project(plan)
             self._refuse_histories(plan)
             if not self._has_work(plan):
                 self._say_nothing_to_do(plan)
@@ -220,6 +228,10 @@ class Runner:
     def _has_work(self, plan: Plan) -> bool:
         """Whether to take the lock at all; forty tasks of an unchanged release must not queue for it."""
         return plan.has_work or bool(self.accepted) or self._wants_syncdb() or self._owes_post_migrate(plan)
+
+    def _ask_project(self, plan: Plan) -> None:
+        """Histories that only the project can judge."""
+        refuse_by_project(self.connection, plan)
 
     def _refuse_histories(self, plan: Plan) -> None:
         """Edited, newer and breaking, or missing although the tables are there: this code must not go on."""

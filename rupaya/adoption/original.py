@@ -1,0 +1,153 @@
+"""The original system's database, as its own deployment (Knex) left it: how to know it, and what is in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from rupaya.migrator.errors import HistoryRefused
+from rupaya.migrator.plan import Plan
+
+Key = tuple[str, str]
+
+TABLES = ("users", "devices", "accounts", "categories", "transactions", "revoked_tokens")
+"""The tables that become ours, each after those it refers to."""
+KNEX_TABLES = ("knex_migrations", "knex_migrations_lock")
+ADOPTED: tuple[Key, ...] = (
+    ("accounts", "0001_initial"),
+    ("accounts", "0002_add_phone_number_to_users"),
+    ("accounts", "0003_complete_api_schema"),
+    ("accounts", "0004_auth_token_revocation"),
+    ("transactions", "0001_initial"),
+    ("transactions", "0002_complete_api_schema"),
+    ("transactions", "0003_system_categories"),
+    ("transactions", "0004_complete_transactions_table"),
+    ("transactions", "0005_summary_views"),
+)
+"""The migrations that an adopted database has without their having run there. Later ones run as everywhere."""
+KNOWN_KNEX_MIGRATIONS = (
+    "001_init.js",
+    "002_add_phone_number_to_users.js",
+    "20240115_001_create_feature_flags.js",
+    "20260228_001_create_revoked_tokens.js",
+    "20260301_001_fix_transactions_schema.js",
+    "20260304_001_fix_categories_schema.js",
+)
+
+# Counting a table of millions takes seconds, and its statistics say it well enough.
+_COUNTED_UP_TO_ROWS = 100_000
+_SIZES = """
+    SELECT c.relname, c.reltuples::bigint, pg_total_relation_size(c.oid)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = coalesce(current_schema(), 'public') AND c.relkind IN ('r', 'p') ORDER BY c.relname
+"""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the original's, and how big it is."""
+
+    name: str
+    rows: int
+    is_estimate: bool
+    size_bytes: int
+
+    def __str__(self) -> str:
+        return f"{self.name} ({'about ' if self.is_estimate else ''}{self.rows:,} rows)"
+
+
+@dataclass(frozen=True)
+class Original:
+    """What was found of the original system."""
+
+    tables: tuple[Table, ...]
+    """Those of `TABLES` that exist."""
+    others: tuple[str, ...]
+    """Tables that are neither the original's nor ours: another service's."""
+    batch: int
+    knex_migrations: tuple[str, ...]
+    is_locked: bool
+    """Whether Knex's lock is set: somebody is migrating with it, or died doing so."""
+
+    @property
+    def said(self) -> str:
+        """In one line."""
+        tables = ", ".join(map(str, self.tables)) or "none of its tables"
+        last = self.knex_migrations[-1] if self.knex_migrations else "none"
+        return (
+            f"tables {tables}; Knex's last batch is {self.batch} ({last}), "
+            f"its lock is {'SET' if self.is_locked else 'not set'}"
+        )
+
+    @property
+    def missing_migrations(self) -> tuple[str, ...]:
+        """Knex migrations that its last release has and this database does not."""
+        return tuple(name for name in KNOWN_KNEX_MIGRATIONS if name not in self.knex_migrations)
+
+    @property
+    def unknown_migrations(self) -> tuple[str, ...]:
+        """Knex migrations that nobody here has heard of."""
+        return tuple(name for name in self.knex_migrations if name not in KNOWN_KNEX_MIGRATIONS)
+
+
+def find(connection: BaseDatabaseWrapper) -> Original | None:
+    """What there is of the original system; None where Knex never was."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('knex_migrations') IS NOT NULL, to_regclass('knex_migrations_lock') IS NULL")
+        is_there, has_no_lock = cursor.fetchone()
+        if not is_there:
+            return None
+        cursor.execute("SELECT name, batch FROM knex_migrations ORDER BY id")
+        done = cursor.fetchall()
+        is_locked = False
+        if not has_no_lock:
+            cursor.execute("SELECT coalesce(bool_or(is_locked = 1), false) FROM knex_migrations_lock")
+            (is_locked,) = cursor.fetchone()
+        cursor.execute(_SIZES)
+        sizes = {name: (rows, size) for name, rows, size in cursor.fetchall()}
+        tables = tuple(_table(cursor, name, *sizes[name]) for name in TABLES if name in sizes)
+    return Original(
+        tables=tables,
+        others=tuple(name for name in sizes if name not in TABLES + KNEX_TABLES),
+        batch=max((batch for _name, batch in done), default=0),
+        knex_migrations=tuple(name for name, _batch in done),
+        is_locked=is_locked,
+    )
+
+
+def _table(cursor: Any, name: str, estimate: int, size_bytes: int) -> Table:
+    if estimate > _COUNTED_UP_TO_ROWS:
+        return Table(name, estimate, True, size_bytes)
+    cursor.execute(f"SELECT count(*) FROM (SELECT FROM {name} LIMIT {_COUNTED_UP_TO_ROWS + 1}) counted")  # noqa: S608
+    rows = cursor.fetchone()[0]
+    return Table(name, rows, rows > _COUNTED_UP_TO_ROWS, size_bytes)
+
+
+def refuse_unadopted(connection: BaseDatabaseWrapper, plan: Plan) -> None:
+    """What `migrate` and `rollback` ask before they touch anything: is this database the original's?
+
+    Raises:
+        HistoryRefused: if it is and was not adopted yet, or if adopted tables would be dropped by unapplying what
+            never made them.
+    """
+    wanted = {(migration.app_label, migration.name): backwards for migration, backwards in plan.steps}
+    concerned = [key for key in ADOPTED if key in wanted]
+    if not concerned or (original := find(connection)) is None:
+        return
+    if any(wanted[key] for key in concerned):
+        raise HistoryRefused(
+            f"This database was taken over from the original system; {'.'.join(concerned[-1])} did not make its "
+            "tables, and undoing it would drop them with everybody's rows.",
+            "They are older than this service; nothing was changed.",
+            "Nothing needs to be undone to go back to the original: docs/adopting.md has each step's way back.",
+        )
+    begun = " An adoption has begun, and is not through." if plan.applied else ""
+    raise HistoryRefused(
+        f"This is the original system's database, and it has not been taken over: {original.said}.{begun}",
+        "Its tables are there and hold its rows, so they must be adopted, not created; nothing was changed. An "
+        "ordinary deployment never does that by itself.",
+        "Look first, which changes nothing: 'manage.py adopt --plan'. Then 'manage.py adopt', in the order that "
+        "docs/adopting.md gives.",
+    )

@@ -1,0 +1,60 @@
+"""`migrate` meets the original's database, and neither touches it nor leaves anybody puzzled."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.adoption.original import TABLES, UNTOUCHED, schema
+from tests.faults.migrator import migrate, query
+
+ARGUMENTS = (
+    ("migrate", "--noinput"),
+    ("migrate", "--noinput", "--fake"),
+    ("migrate", "--noinput", "--fake-initial"),
+    ("migrate", "accounts", "0001"),
+)
+
+
+@pytest.mark.parametrize("arguments", ARGUMENTS, ids=" ".join)
+def test_migrate_stops_with_14_names_what_it_found_and_changes_nothing(
+    irregular_url: str, arguments: tuple[str, ...]
+) -> None:
+    query(irregular_url, "UPDATE knex_migrations_lock SET is_locked = 1")
+    before = schema(irregular_url)
+
+    migrator = migrate(irregular_url, *arguments)
+
+    assert migrator.process.returncode == 14, migrator.output
+    for told in (
+        "users (9 rows)",
+        "transactions (8 rows)",
+        "Knex's last batch is 4 (20260304_001_fix_categories_schema.js)",
+        "its lock is SET",
+        "manage.py adopt --plan",
+        "nothing was changed",
+    ):
+        assert told in migrator.output
+    assert "Traceback" not in migrator.output
+    assert schema(irregular_url) == before
+
+
+def test_migrate_stops_where_knex_was_and_no_row_and_no_table_is(database_url: str) -> None:
+    query(database_url, "CREATE TABLE knex_migrations (id serial, name text, batch integer)")
+
+    migrator = migrate(database_url)
+
+    assert migrator.process.returncode == 14, migrator.output
+    assert "none of its tables" in migrator.output
+    assert query(database_url, "SELECT to_regclass('django_migrations')") == [(None,)]
+
+
+def test_migrate_goes_on_as_ever_beside_tables_that_are_nobodys_history(database_url: str) -> None:
+    query(database_url, "CREATE TABLE feature_flags (id serial PRIMARY KEY)")
+
+    assert migrate(database_url).process.returncode == 0
+
+
+def test_the_builder_makes_every_table_that_the_original_leaves(empty_url: str) -> None:
+    found = query(empty_url, "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'")
+
+    assert {name for (name,) in found} == {*TABLES, *UNTOUCHED}
