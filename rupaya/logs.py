@@ -32,11 +32,14 @@ def logging_config(env: Environment) -> dict[str, Any]:
             "json": {"()": "rupaya.logformat.LineFormatter", "release": env.release, "task": env.task},
         },
         "handlers": {
-            "stderr": {"class": "logging.StreamHandler", "formatter": env.log_format, "stream": "ext://sys.stderr"}
+            "stderr": {"class": "logging.StreamHandler", "formatter": env.log_format, "stream": "ext://sys.stderr"},
+            "nowhere": {"class": "logging.NullHandler"},
         },
         "root": {"handlers": ["stderr"], "level": env.log_level},
         "loggers": {
             "django": {"handlers": [], "level": env.log_level, "propagate": True},
+            # A scanner's nonsense is no error of ours, and needs no traceback: the access log has its 400.
+            "django.security.DisallowedHost": {"handlers": ["nowhere"], "propagate": False},
             "django.server": {"handlers": [], "level": env.log_level, "propagate": True},
             "axes": {"handlers": [], "level": "WARNING", "propagate": True},
             "gunicorn.error": {"handlers": [], "level": env.log_level, "propagate": True},
