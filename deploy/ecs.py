@@ -379,6 +379,7 @@ class Environment:
                 imageManifest=found["imageManifest"],
                 imageManifestMediaType=found.get("imageManifestMediaType") or MANIFEST_TYPES[0],
                 imageTag=tag,
+                imageDigest=digest,
             )
         except self.ecr.exceptions.ImageAlreadyExistsException:
             return

@@ -50,6 +50,7 @@ locals {
   container_definition = {
     image     = local.image
     essential = true
+    memory    = var.task_memory_mib
     user      = "10001:10001"
     # The image needs no /tmp either: gunicorn's heartbeats live in /dev/shm, which is memory.
     readonlyRootFilesystem = true

@@ -1,0 +1,212 @@
+"""AWS on loopback: a moto server in this process, with what moto lacks.
+
+In this process, so that rollouts, which moto does not simulate, can go the way that a test wants.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from unittest import mock
+
+ACCOUNT_ID = "590184132516"
+REGION = "us-east-1"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a container ends: its exit code, None if it was never started, and what it wrote before."""
+
+    exit_code: int | None
+    log: Sequence[str] = ()
+    reason: str = ""
+
+
+@dataclass
+class Aws:
+    """The server's address, and what is to happen in it next."""
+
+    url: str
+    rollout: str = "completes"
+    """What the next rollout does: completes, fails (and goes back, if it can), or is replaced by another."""
+    endings: list[Ending] = field(default_factory=list)
+    """How the next tasks end, in order: those of a failing rollout, or one-off ones."""
+    calls: list[str] = field(default_factory=list)
+    """The calls that changed ECS."""
+    on_complete: Callable[[str], None] = lambda _image: None
+    """Called with the image of a rollout that completes."""
+
+    @property
+    def ecs(self) -> Any:
+        """moto's own model of ECS."""
+        from moto.ecs.models import ecs_backends
+
+        return ecs_backends[ACCOUNT_ID][REGION]
+
+
+def _supply_what_moto_lacks(stack: Any) -> None:
+    from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse
+    from moto.core.responses import ActionResult, EmptyResult
+    from moto.rds.models import DBInstance
+
+    stack.enter_context(
+        mock.patch.object(DBInstance, "latest_restorable_time", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), create=True)
+    )
+    # The provider lists and sets tags of scalable targets.
+    for name, answer in (
+        ("list_tags_for_resource", lambda self: ActionResult({"Tags": {}})),
+        ("tag_resource", lambda self: EmptyResult()),
+        ("untag_resource", lambda self: EmptyResult()),
+    ):
+        stack.enter_context(mock.patch.object(ApplicationAutoScalingResponse, name, answer, create=True))
+
+
+class _Rollouts:
+    """What ECS does with a service after UpdateService, one step for each time that somebody looks."""
+
+    def __init__(self, aws: Aws) -> None:
+        self.aws = aws
+        self._steps: Iterator[None] = iter(())
+        self._ids = itertools.count(1)
+
+    def started(self, service: Any) -> None:
+        """A new primary deployment; the one before is still active."""
+        before = service.deployments[0]
+        before["status"] = "ACTIVE"
+        deployment = before | {
+            "id": f"ecs-svc/{next(self._ids):019d}",
+            "status": "PRIMARY",
+            "taskDefinition": service.task_definition,
+            "desiredCount": service.desired_count,
+            "runningCount": 0,
+            "failedTasks": 0,
+            "rolloutState": "IN_PROGRESS",
+        }
+        service.deployments = [deployment, before]
+        steps = {"completes": self._complete, "fails": self._fail, "is replaced": self._replace}
+        self._steps = steps[self.aws.rollout](service, deployment, before)
+
+    def look(self) -> None:
+        next(self._steps, None)
+
+    def _complete(self, service: Any, ours: dict[str, Any], before: dict[str, Any]) -> Iterator[None]:
+        ours["runningCount"] = 1
+        yield
+        ours |= {"runningCount": ours["desiredCount"], "rolloutState": "COMPLETED"}
+        service.deployments = [ours]
+        definition = self.aws.ecs.describe_task_definition(ours["taskDefinition"])
+        self.aws.on_complete(definition.container_definitions[0]["image"])
+        yield
+
+    def _fail(self, service: Any, ours: dict[str, Any], before: dict[str, Any]) -> Iterator[None]:
+        for ending in self.aws.endings:
+            end_task(self.aws, service.cluster_name, ours["taskDefinition"], ending)
+            ours["failedTasks"] += 1
+            yield
+        ours["rolloutState"] = "FAILED"
+        if before["taskDefinition"] != ours["taskDefinition"] and before["runningCount"]:
+            # What the circuit breaker does: a new deployment of the old task definition is primary now.
+            ours["status"] = "ACTIVE"
+            back = before | {"id": f"ecs-svc/{next(self._ids):019d}", "status": "PRIMARY", "rolloutState": "COMPLETED"}
+            service.task_definition = before["taskDefinition"]
+            service.deployments = [back, ours]
+        yield
+
+    def _replace(self, service: Any, ours: dict[str, Any], before: dict[str, Any]) -> Iterator[None]:
+        yield
+        other = ours | {"id": "ecs-svc/other", "taskDefinition": ours["taskDefinition"][:-1] + "99"}
+        service.deployments = [other]
+        yield
+
+
+def end_task(aws: Aws, cluster: str, definition: str, ending: Ending) -> None:
+    """A task of a task definition that has already ended, with its log."""
+    service = next(iter(aws.ecs.services.values()))
+    network = {"awsvpcConfiguration": service.network_configuration["awsvpcConfiguration"]}
+    task = _plain_run_task(aws.ecs, cluster, 1, definition, None, None, "", None, "FARGATE", network)[0]
+    _stop(task, definition, ending)
+
+
+def _stop(task: Any, definition: str, ending: Ending) -> None:
+    from moto.logs.models import logs_backends
+
+    task.desired_status = "STOPPED"
+    task._status = "STOPPED"
+    task.last_status = "STOPPED"
+    task.advance = lambda: None
+    container = task.containers[0]
+    container.exitCode = ending.exit_code
+    if ending.reason:
+        container.reason = ending.reason
+    if ending.log:
+        logs = logs_backends[ACCOUNT_ID][REGION]
+        options = task._backend.describe_task_definition(definition).container_definitions[0]["logConfiguration"]
+        group = options["options"]["awslogs-group"]
+        stream = f"ecs/{container.name}/{task.id}"
+        logs.create_log_stream(group, stream)
+        now_ms = int(datetime.now(UTC).timestamp() * 1000)
+        logs.put_log_events(group, stream, [{"timestamp": now_ms, "message": line} for line in ending.log])
+
+
+_plain_run_task: Any = None
+
+
+@contextmanager
+def running() -> Iterator[Aws]:
+    """A server on a port of its own, empty; rollouts go as `Aws.rollout` says."""
+    from contextlib import ExitStack
+
+    os.environ["MOTO_ACCOUNT_ID"] = ACCOUNT_ID
+    os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
+    from moto.ecs.models import EC2ContainerServiceBackend
+    from moto.moto_api._internal.models import moto_api_backend
+    from moto.server import ThreadedMotoServer
+
+    global _plain_run_task  # noqa: PLW0603 - a patched method has no better place for what it was
+    plain_update, plain_describe = (
+        EC2ContainerServiceBackend.update_service,
+        EC2ContainerServiceBackend.describe_services,
+    )
+    _plain_run_task = _plain_run_task or EC2ContainerServiceBackend.run_task
+    plain_run = _plain_run_task
+
+    with ExitStack() as stack:
+        _supply_what_moto_lacks(stack)
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        moto_api_backend.reset()
+        server.start()
+        stack.callback(server.stop)
+        host, port = server.get_host_and_port()
+        aws = Aws(f"http://{host}:{port}")
+        rollouts = _Rollouts(aws)
+
+        def update_service(self: Any, properties: dict[str, Any]) -> Any:
+            is_rollout = bool(properties.get("task_definition"))
+            service = plain_update(self, properties)
+            aws.calls.append("UpdateService")
+            if is_rollout:
+                rollouts.started(service)
+            return service
+
+        def describe_services(self: Any, *arguments: Any) -> Any:
+            rollouts.look()
+            return plain_describe(self, *arguments)
+
+        def run_task(self: Any, *arguments: Any, **named: Any) -> Any:
+            tasks = plain_run(self, *arguments, **named)
+            aws.calls.append("RunTask")
+            _stop(tasks[0], tasks[0].task_definition_arn, aws.endings.pop(0) if aws.endings else Ending(0))
+            return tasks
+
+        for name, function in (
+            ("update_service", update_service),
+            ("describe_services", describe_services),
+            ("run_task", run_task),
+        ):
+            stack.enter_context(mock.patch.object(EC2ContainerServiceBackend, name, function))
+        yield aws

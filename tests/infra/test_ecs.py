@@ -1,0 +1,484 @@
+"""deploy/ecs.py from outside, against AWS on loopback: what it changes, what it believes, and what it tells people."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.infra.conftest import PROJECT
+from tests.infra.moto_server import Aws, Ending, end_task
+
+pytestmark = [pytest.mark.infra, pytest.mark.timeout(120), pytest.mark.filterwarnings("default")]
+
+SHAS = {"v1-aaaaaaa": "a" * 40, "v2-bbbbbbb": "b" * 40, "v3-ccccccc": "c" * 40}
+
+
+@dataclass
+class Staging:
+    """An environment as Terraform leaves it, and the site behind its load balancer."""
+
+    aws: Aws
+    clients: Any
+    url: str
+    digests: dict[str, str]
+    target_group: str
+    tmp_path: Path
+    serving: dict[str, str] = field(default_factory=dict)
+
+    def ecs(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the script as the workflows do."""
+        for name in ("summary", "outputs"):
+            (self.tmp_path / name).unlink(missing_ok=True)
+        verb, *rest = arguments
+        fast = ["--environment=staging", "--poll-s=0.01", "--proof-timeout-s=1"]
+        return subprocess.run(
+            [sys.executable, PROJECT / "deploy" / "ecs.py", verb, *fast, *rest],
+            env=os.environ
+            | {"GITHUB_STEP_SUMMARY": str(self.tmp_path / "summary"), "GITHUB_OUTPUT": str(self.tmp_path / "outputs")},
+            text=True,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+
+    @property
+    def summary(self) -> str:
+        return (self.tmp_path / "summary").read_text()
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        return dict(line.split("=", 1) for line in (self.tmp_path / "outputs").read_text().splitlines())
+
+    def image_of(self, definition: str) -> str:
+        found = self.clients("ecs").describe_task_definition(taskDefinition=definition)["taskDefinition"]
+        return str(found["containerDefinitions"][0]["image"])
+
+    @property
+    def service_image(self) -> str:
+        found = self.clients("ecs").describe_services(cluster="rupaya-staging", services=["rupaya-backend-staging"])
+        return self.image_of(found["services"][0]["taskDefinition"])
+
+    def tags(self, version: str) -> set[str]:
+        found = self.clients("ecr").describe_images(
+            repositoryName="rupaya-backend", imageIds=[{"imageDigest": self.digests[version]}]
+        )
+        return set(found["imageDetails"][0]["imageTags"])
+
+    def serve(self, image: str) -> None:
+        """From now on the site answers as the release in this image."""
+        version = next(version for version, digest in self.digests.items() if image.endswith(digest))
+        self.serving |= {"release": version, "git_sha": SHAS[version]}
+
+    def set_targets(self, *addresses: str) -> None:
+        self.clients("elbv2").register_targets(
+            TargetGroupArn=self.target_group, Targets=[{"Id": address, "Port": 8000} for address in addresses]
+        )
+
+
+@pytest.fixture
+def site() -> Iterator[tuple[str, dict[str, str]]]:
+    """What the load balancer's name leads to: its readiness answers with a dictionary that a test may change."""
+    answer: dict[str, str] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps(answer).encode()
+            self.send_response(200 if self.path == "/health/ready" and answer else 503)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_arguments: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", answer
+    server.shutdown()
+    server.server_close()
+
+
+def definition(family: str, container: str, command: Sequence[str] = ()) -> dict[str, Any]:
+    return {
+        "family": family,
+        "networkMode": "awsvpc",
+        "requiresCompatibilities": ["FARGATE"],
+        "cpu": "512",
+        "memory": "1024",
+        "tags": [{"key": "Project", "value": "rupaya"}],
+        "containerDefinitions": [
+            {
+                "name": container,
+                "image": "590184132516.dkr.ecr.us-east-1.amazonaws.com/rupaya-backend:staging",
+                "memory": 1024,
+                "readonlyRootFilesystem": True,
+                "environment": [{"name": "RUPAYA_ENV", "value": "production"}],
+                "command": list(command),
+                "logConfiguration": {
+                    "logDriver": "awslogs",
+                    "options": {"awslogs-group": "/ecs/rupaya-backend-staging", "awslogs-stream-prefix": "ecs"},
+                },
+            }
+        ],
+    }
+
+
+@pytest.fixture
+def staging(aws: Aws, site: tuple[str, dict[str, str]], tmp_path: Path) -> Staging:
+    boto3 = pytest.importorskip("boto3")
+    clients = boto3.client
+    ec2, ecs, ecr, elb = clients("ec2"), clients("ecs"), clients("ecr"), clients("elbv2")
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": True})
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.0.0/24")["Subnet"]["SubnetId"]
+    group = ec2.create_security_group(VpcId=vpc, GroupName="task", Description="task")["GroupId"]
+    target_group = elb.create_target_group(Name="t", Protocol="HTTP", Port=8000, VpcId=vpc, TargetType="ip")
+    target_group_arn = target_group["TargetGroups"][0]["TargetGroupArn"]
+    clients("logs").create_log_group(logGroupName="/ecs/rupaya-backend-staging")
+    clients("rds").create_db_instance(
+        DBInstanceIdentifier="rupaya-postgres-staging",
+        Engine="postgres",
+        DBInstanceClass="db.t4g.small",
+        AllocatedStorage=20,
+        MasterUsername="rupaya",
+        MasterUserPassword="only-for-tests",
+    )
+    ecr.create_repository(repositoryName="rupaya-backend")
+    digests = {}
+    for number, version in enumerate(SHAS):
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+            "config": {
+                "mediaType": "application/vnd.docker.container.image.v1+json",
+                "size": 7,
+                "digest": f"sha256:{number:064x}",
+            },
+            "layers": [],
+        }
+        text = json.dumps(manifest)
+        digests[version] = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+        ecr.put_image(
+            repositoryName="rupaya-backend", imageManifest=text, imageTag=version, imageDigest=digests[version]
+        )
+    ecs.create_cluster(clusterName="rupaya-staging")
+    ecs.register_task_definition(**definition("rupaya-backend-staging", "rupaya-backend"))
+    ecs.register_task_definition(**definition("rupaya-backend-staging-migrate", "rupaya-migrate"))
+    ecs.create_service(
+        cluster="rupaya-staging",
+        serviceName="rupaya-backend-staging",
+        taskDefinition="rupaya-backend-staging",
+        desiredCount=0,
+        launchType="FARGATE",
+        networkConfiguration={"awsvpcConfiguration": {"subnets": [subnet], "securityGroups": [group]}},
+    )
+    url, serving = site
+    clients("ssm").put_parameter(
+        Name="/rupaya/staging/deployment",
+        Type="String",
+        Value=json.dumps(
+            {
+                "cluster": "rupaya-staging",
+                "service": "rupaya-backend-staging",
+                "container": "rupaya-backend",
+                "migrate_family": "rupaya-backend-staging-migrate",
+                "migrate_container": "rupaya-migrate",
+                "migrate_command": ["sh", "-euc", "…", "manage.py"],
+                "repository": "rupaya-backend",
+                "log_group": "/ecs/rupaya-backend-staging",
+                "target_group_arn": target_group_arn,
+                "database": "rupaya-postgres-staging",
+                "url": url,
+                "minimum_tasks": 2,
+                "grace_period_s": 1980,
+            }
+        ),
+    )
+    staging = Staging(aws, clients, url, digests, target_group_arn, tmp_path, serving)
+    aws.on_complete = staging.serve
+    staging.set_targets("10.0.0.11", "10.0.0.12")
+    return staging
+
+
+@pytest.fixture
+def deployed(staging: Staging) -> Staging:
+    """Staging with v1 in it."""
+    result = staging.ecs("deploy", "--image=v1-aaaaaaa")
+    assert result.returncode == 0, result.stdout + result.stderr
+    staging.aws.calls.clear()
+    return staging
+
+
+# What works
+
+
+def test_the_first_deployment_starts_the_service_and_proves_it(staging: Staging) -> None:
+    result = staging.ecs("deploy", "--image=v1-aaaaaaa")
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    service = staging.clients("ecs").describe_services(cluster="rupaya-staging", services=["rupaya-backend-staging"])
+    assert service["services"][0]["desiredCount"] == 2
+    assert staging.service_image.endswith(f"@{staging.digests['v1-aaaaaaa']}")
+    assert staging.aws.calls == ["UpdateService", "RunTask"]
+    assert "staging" in staging.tags("v1-aaaaaaa")
+
+
+def test_the_summary_and_the_outputs_say_what_serves_and_what_to_restore(staging: Staging) -> None:
+    staging.ecs("deploy", "--image=v1-aaaaaaa")
+
+    assert "## Deployment to staging" in staging.summary
+    assert "**Done.**" in staging.summary
+    assert re.search(
+        r"Restore point before it \| rupaya-postgres-staging at 20\d\d-\S+ \(backups reach", staging.summary
+    )
+    assert "`manage.py migrate --contract --noinput` | done" in staging.summary
+    assert staging.outputs["git_sha"] == "a" * 40
+    assert staging.outputs["release"] == "v1-aaaaaaa"
+    assert staging.outputs["digest"] == staging.digests["v1-aaaaaaa"]
+
+
+def test_an_update_keeps_terraforms_newest_settings_and_changes_the_image_alone(deployed: Staging) -> None:
+    newer = definition("rupaya-backend-staging", "rupaya-backend")
+    newer["containerDefinitions"][0]["environment"].append({"name": "WEB_CONCURRENCY", "value": "4"})
+    deployed.clients("ecs").register_task_definition(**newer)
+
+    assert deployed.ecs("deploy", "--image=v2-bbbbbbb").returncode == 0
+
+    answer = deployed.clients("ecs").describe_task_definition(taskDefinition="rupaya-backend-staging", include=["TAGS"])
+    container = answer["taskDefinition"]["containerDefinitions"][0]
+    assert container["image"].endswith(f"rupaya-backend@{deployed.digests['v2-bbbbbbb']}")
+    assert {"name": "WEB_CONCURRENCY", "value": "4"} in container["environment"]
+    assert container["readonlyRootFilesystem"] is True
+    assert answer["tags"] == [{"key": "Project", "value": "rupaya"}]
+
+
+def test_an_update_keeps_the_number_of_tasks_that_autoscaling_chose(deployed: Staging) -> None:
+    deployed.clients("ecs").update_service(cluster="rupaya-staging", service="rupaya-backend-staging", desiredCount=5)
+    deployed.set_targets("10.0.0.13", "10.0.0.14", "10.0.0.15")
+
+    assert deployed.ecs("deploy", "--image=v2-bbbbbbb").returncode == 0
+
+    found = deployed.clients("ecs").describe_services(cluster="rupaya-staging", services=["rupaya-backend-staging"])
+    assert found["services"][0]["desiredCount"] == 5
+
+
+def test_what_a_moving_tag_names_is_deployed_by_digest(deployed: Staging) -> None:
+    ecr = deployed.clients("ecr")
+    image = ecr.batch_get_image(repositoryName="rupaya-backend", imageIds=[{"imageTag": "v2-bbbbbbb"}])["images"][0]
+    ecr.put_image(
+        repositoryName="rupaya-backend",
+        imageManifest=image["imageManifest"],
+        imageTag="latest",
+        imageDigest=image["imageId"]["imageDigest"],
+    )
+
+    assert deployed.ecs("deploy", "--image=latest").returncode == 0
+
+    assert deployed.service_image.endswith(f"@{deployed.digests['v2-bbbbbbb']}")
+
+
+def test_the_contract_migrations_are_run_by_the_new_image_after_the_rollout(deployed: Staging) -> None:
+    assert deployed.ecs("deploy", "--image=v2-bbbbbbb").returncode == 0
+
+    assert deployed.aws.calls == ["UpdateService", "RunTask"]
+    task = list(next(iter(deployed.aws.ecs.tasks.values())).values())[-1]
+    assert deployed.image_of(task.task_definition_arn).endswith(deployed.digests["v2-bbbbbbb"])
+    assert task.overrides["containerOverrides"][0]["command"][-3:] == ["migrate", "--contract", "--noinput"]
+
+
+def test_contract_migrations_can_be_left_for_later(deployed: Staging) -> None:
+    assert deployed.ecs("deploy", "--image=v2-bbbbbbb", "--no-contract").returncode == 0
+    assert deployed.aws.calls == ["UpdateService"]
+
+
+def test_a_rollback_brings_back_what_served_before_and_runs_no_migration(deployed: Staging) -> None:
+    assert deployed.ecs("deploy", "--image=v2-bbbbbbb").returncode == 0
+    deployed.aws.calls.clear()
+
+    result = deployed.ecs("rollback")
+
+    assert result.returncode == 0, result.stdout
+    assert deployed.service_image.endswith(deployed.digests["v1-aaaaaaa"])
+    assert deployed.aws.calls == ["UpdateService"]
+    assert "## Rollback of staging" in deployed.summary
+    assert {"staging"} <= deployed.tags("v1-aaaaaaa")
+    assert {"staging-previous"} <= deployed.tags("v2-bbbbbbb")
+
+
+def test_a_rollback_can_name_its_image(deployed: Staging) -> None:
+    for version in ("v2-bbbbbbb", "v3-ccccccc"):
+        assert deployed.ecs("deploy", f"--image={version}").returncode == 0
+
+    assert deployed.ecs("rollback", f"--image={deployed.digests['v1-aaaaaaa']}").returncode == 0
+
+    assert deployed.service_image.endswith(deployed.digests["v1-aaaaaaa"])
+
+
+def test_a_person_may_run_any_command_with_the_release_that_serves(deployed: Staging) -> None:
+    result = deployed.ecs("run", "--", "migrate", "--dry-run")
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    task = list(next(iter(deployed.aws.ecs.tasks.values())).values())[-1]
+    assert task.overrides["containerOverrides"][0]["command"][-2:] == ["migrate", "--dry-run"]
+    assert deployed.image_of(task.task_definition_arn).endswith(deployed.digests["v1-aaaaaaa"])
+
+
+@pytest.mark.parametrize("arguments", [["deploy", "--image=v2-bbbbbbb"], ["run", "--", "migrate"]])
+def test_a_dry_run_changes_nothing_and_says_what_it_would_do(deployed: Staging, arguments: list[str]) -> None:
+    revisions = len(deployed.clients("ecs").list_task_definitions()["taskDefinitionArns"])
+
+    verb, *rest = arguments
+    result = deployed.ecs(verb, "--dry-run", *rest)
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "would" in result.stdout
+    assert "Nothing was changed" in deployed.summary
+    assert deployed.aws.calls == []
+    assert len(deployed.clients("ecs").list_task_definitions()["taskDefinitionArns"]) == revisions
+    assert "staging" in deployed.tags("v1-aaaaaaa")
+
+
+# What does not
+
+
+MIGRATION_FAILED = Ending(
+    13,
+    [
+        json.dumps({"level": "INFO", "message": "Running database migrations..."}),
+        json.dumps({"level": "ERROR", "message": "accounts.0100 failed: no_such_table\n  What to do: mend it"}),
+        json.dumps({"level": "ERROR", "message": "Migrations failed with exit status 13; no server was started."}),
+    ],
+)
+
+
+def test_a_failed_migration_fails_the_deployment_in_plain_words(deployed: Staging) -> None:
+    deployed.aws.rollout = "fails"
+    deployed.aws.endings = [MIGRATION_FAILED, Ending(15, ["accounts.0100 failed before in the same way"])]
+
+    result = deployed.ecs("deploy", "--image=v2-bbbbbbb")
+
+    assert result.returncode == 1
+    assert "Exit code 13. A migration failed and was rolled back" in deployed.summary
+    assert "Exit code 15. The same migration failed before" in deployed.summary
+    assert "accounts.0100 failed: no_such_table\n  What to do: mend it" in deployed.summary
+    assert "Running database migrations" not in deployed.summary
+    assert "ECS went back to rupaya-backend-staging:2, which served all along." in deployed.summary
+
+
+def test_a_failed_rollout_moves_no_tag_and_runs_no_contract_migration(deployed: Staging) -> None:
+    deployed.aws.rollout = "fails"
+    deployed.aws.endings = [MIGRATION_FAILED]
+
+    deployed.ecs("deploy", "--image=v2-bbbbbbb")
+
+    assert "staging" in deployed.tags("v1-aaaaaaa")
+    assert deployed.tags("v2-bbbbbbb") == {"v2-bbbbbbb"}
+    assert deployed.aws.calls == ["UpdateService"]
+    assert "git_sha" not in deployed.outputs
+
+
+def test_a_failed_first_deployment_says_that_nothing_serves(staging: Staging) -> None:
+    staging.aws.rollout = "fails"
+    staging.aws.endings = [MIGRATION_FAILED]
+
+    assert staging.ecs("deploy", "--image=v1-aaaaaaa").returncode == 1
+
+    assert "nothing serves" in staging.summary
+
+
+@pytest.mark.parametrize("code", [10, 11, 12, 13, 14, 15, 16, 137, 143])
+def test_every_exit_code_has_its_sentence(deployed: Staging, code: int) -> None:
+    deployed.aws.rollout = "fails"
+    deployed.aws.endings = [Ending(code)]
+
+    deployed.ecs("deploy", "--image=v2-bbbbbbb")
+
+    assert re.search(rf"Exit code {code}\. [A-Z][^.]{{20,}}", deployed.summary)
+    assert "none of migrate's" not in deployed.summary
+
+
+def test_a_container_that_never_started_is_told_with_ecs_own_reason(deployed: Staging) -> None:
+    deployed.aws.rollout = "fails"
+    deployed.aws.endings = [Ending(None, reason="CannotPullContainerError: not found")]
+
+    deployed.ecs("deploy", "--image=v2-bbbbbbb")
+
+    assert "It was never started. CannotPullContainerError: not found" in deployed.summary
+
+
+def test_tasks_of_other_releases_are_not_blamed(deployed: Staging) -> None:
+    end_task(deployed.aws, "rupaya-staging", "rupaya-backend-staging:2", Ending(10, ["an old story"]))
+    deployed.aws.rollout = "fails"
+    deployed.aws.endings = [MIGRATION_FAILED]
+
+    deployed.ecs("deploy", "--image=v2-bbbbbbb")
+
+    assert "an old story" not in deployed.summary
+
+
+def test_a_deployment_that_another_replaced_has_not_succeeded(deployed: Staging) -> None:
+    deployed.aws.rollout = "is replaced"
+
+    assert deployed.ecs("deploy", "--image=v2-bbbbbbb").returncode == 1
+
+    assert "has taken its place" in deployed.summary
+
+
+def test_a_completed_rollout_that_nobody_sees_has_not_succeeded(deployed: Staging) -> None:
+    deployed.aws.on_complete = lambda _image: None
+
+    result = deployed.ecs("deploy", "--image=v2-bbbbbbb")
+
+    assert result.returncode == 1
+    assert "should be answered by v2-bbbbbbb, but the answer is: v1-aaaaaaa" in deployed.summary
+    assert "RunTask" not in deployed.aws.calls
+
+
+def test_a_completed_rollout_with_too_few_targets_has_not_succeeded(deployed: Staging) -> None:
+    deployed.clients("elbv2").deregister_targets(
+        TargetGroupArn=deployed.target_group, Targets=[{"Id": "10.0.0.12", "Port": 8000}]
+    )
+
+    assert deployed.ecs("deploy", "--image=v2-bbbbbbb").returncode == 1
+
+    assert "does not find 2 targets healthy" in deployed.summary
+
+
+def test_a_failed_contract_migration_says_that_the_release_serves_all_the_same(deployed: Staging) -> None:
+    deployed.aws.endings = [Ending(12, ["Migrations failed with exit status 12; this was manage.py migrate"])]
+
+    result = deployed.ecs("deploy", "--image=v2-bbbbbbb")
+
+    assert result.returncode == 1
+    assert "v2-bbbbbbb serves, but its contract migrations were not applied" in deployed.summary
+    assert "Exit code 12. A table stayed locked" in deployed.summary
+    assert deployed.outputs["git_sha"] == "b" * 40
+
+
+def test_an_image_that_is_not_there_is_named(deployed: Staging) -> None:
+    assert deployed.ecs("deploy", "--image=v9-fffffff").returncode == 1
+    assert "There is no image v9-fffffff in rupaya-backend." in deployed.summary
+    assert deployed.aws.calls == []
+
+
+def test_log_lines_can_neither_leave_their_frame_nor_command_the_workflow(deployed: Staging) -> None:
+    deployed.aws.rollout = "fails"
+    deployed.aws.endings = [Ending(13, ["::add-mask::x Error", "```\n# not a headline Error"])]
+
+    result = deployed.ecs("deploy", "--image=v2-bbbbbbb")
+
+    assert not [line for line in result.stdout.splitlines() if line.startswith("::")]
+    assert "'''" in deployed.summary
+    assert deployed.summary.count("```") == 2
