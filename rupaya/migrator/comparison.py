@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
-from django.db.migrations.recorder import MigrationRecorder
 
 from rupaya.migrator import catalog, scratch
 from rupaya.migrator.catalog import Catalog
@@ -78,8 +77,3 @@ def built_by_code(connection: BaseDatabaseWrapper, history: set[tuple[str, str]]
             built = catalog.read(cursor)
     connection.ensure_connection()
     return built
-
-
-def has_history(connection: BaseDatabaseWrapper) -> bool:
-    """Whether anything was ever applied here."""
-    return bool(MigrationRecorder(connection).applied_migrations())
