@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -140,7 +141,7 @@ class Service:
             assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.output}"
             try:
                 response = self.request(path)
-            except OSError:
+            except (OSError, http.client.HTTPException):
                 pass
             else:
                 if accept(response):
@@ -175,7 +176,16 @@ class Service:
 
 
 def free_port() -> int:
-    """A TCP port that nothing listens on."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])
+    """A TCP port that nothing listens on.
+
+    Below the range that the kernel gives to clients: one that polls a closed port may otherwise be given that very
+    port, and connect to itself.
+    """
+    while True:
+        port = random.randint(20_000, 32_000)
+        with socket.socket() as server:
+            try:
+                server.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
