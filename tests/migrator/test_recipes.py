@@ -121,7 +121,7 @@ class Traffic:
         session.close()
 
     def _statements(self) -> list[str]:
-        some_id = random.randint(1, ROWS)  # noqa: S311 - any row
+        some_id = random.randint(1, ROWS)
         values = {
             "description": "'SHOP'",
             "amount": "1",
