@@ -36,6 +36,10 @@ run: $(VENV)/.test  ## Migrate and serve on PORT (8000), with an embedded Postgr
 test: $(VENV)/.test  ## Run the whole test suite; ARGS="-k name" to choose
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
+.PHONY: boring
+boring: $(VENV)/.test  ## Start twenty migrators at once, again and again (ROUNDS=10), until it is boring
+	RUPAYA_FAULT_ROUNDS=$(or $(ROUNDS),10) $(BIN)/python -m pytest --no-cov tests/faults/test_simultaneous.py $(ARGS)
+
 .PHONY: image-test
 image-test: $(VENV)/.test  ## Build the production image and test it from outside, with docker or podman
 	$(BIN)/python -m pytest --no-cov -m image tests/image $(ARGS)

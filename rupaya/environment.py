@@ -356,8 +356,9 @@ def _unquote(text: str) -> str:
 
 
 def _query_parameters(query: str) -> dict[str, str]:
-    if not query:
-        return {}
+    if "%" not in query and "+" not in query:
+        pairs = (item.partition("=") for item in query.split("&") if item)
+        return {key: value for key, _separator, value in pairs}
     from urllib.parse import parse_qsl
 
     return dict(parse_qsl(query, keep_blank_values=True))
