@@ -48,7 +48,7 @@ resource "aws_db_instance" "this" {
 
   db_name             = "rupaya"
   username            = "rupaya"
-  password_wo         = ephemeral.aws_secretsmanager_random_password.database.random_password
+  password_wo         = local.database_password
   password_wo_version = var.database_password_version
   # People may come with an IAM token in place of the password, once granted rds_iam.
   iam_database_authentication_enabled = true

@@ -1,15 +1,24 @@
-# Both values are made by AWS during the first apply and written without ever being in the state or a plan; a later
-# apply writes them again only when the version is raised.
+# Both values are made by AWS during the first apply, or given, and written without ever being in the state or a plan; a
+# later apply writes them again only when their version is raised.
 
 ephemeral "aws_secretsmanager_random_password" "database" {
+  provider        = aws.secrets
+  count           = var.random_secrets ? 1 : 0
   password_length = 40
   # It is part of nothing that would need escaping then.
   exclude_punctuation = true
 }
 
 ephemeral "aws_secretsmanager_random_password" "django" {
+  provider            = aws.secrets
+  count               = var.random_secrets ? 1 : 0
   password_length     = 64
   exclude_punctuation = true
+}
+
+locals {
+  database_password = var.random_secrets ? ephemeral.aws_secretsmanager_random_password.database[0].random_password : var.database_password
+  django_secret_key = var.random_secrets ? ephemeral.aws_secretsmanager_random_password.django[0].random_password : var.django_secret_key
 }
 
 resource "aws_secretsmanager_secret" "database_password" {
@@ -21,7 +30,7 @@ resource "aws_secretsmanager_secret" "database_password" {
 
 resource "aws_secretsmanager_secret_version" "database_password" {
   secret_id                = aws_secretsmanager_secret.database_password.id
-  secret_string_wo         = ephemeral.aws_secretsmanager_random_password.database.random_password
+  secret_string_wo         = local.database_password
   secret_string_wo_version = var.database_password_version
 }
 
@@ -34,7 +43,7 @@ resource "aws_secretsmanager_secret" "django" {
 
 resource "aws_secretsmanager_secret_version" "django" {
   secret_id                = aws_secretsmanager_secret.django.id
-  secret_string_wo         = ephemeral.aws_secretsmanager_random_password.django.random_password
+  secret_string_wo         = local.django_secret_key
   secret_string_wo_version = 1
 }
 
@@ -52,7 +61,7 @@ resource "aws_secretsmanager_secret_version" "proxy" {
   secret_id = aws_secretsmanager_secret.proxy[0].id
   secret_string_wo = jsonencode({
     username = "rupaya"
-    password = ephemeral.aws_secretsmanager_random_password.database.random_password
+    password = local.database_password
   })
   secret_string_wo_version = var.database_password_version
 }

@@ -209,6 +209,26 @@ variable "database_password_version" {
   default     = 1
 }
 
+variable "random_secrets" {
+  description = "Whether AWS makes the database's password and Django's key. With false, give both: for a service that already has them."
+  type        = bool
+  default     = true
+}
+
+variable "database_password" {
+  description = "With random_secrets = false: the password, by TF_VAR_database_password."
+  type        = string
+  default     = ""
+  ephemeral   = true
+}
+
+variable "django_secret_key" {
+  description = "With random_secrets = false: SECRET_KEY, by TF_VAR_django_secret_key."
+  type        = string
+  default     = ""
+  ephemeral   = true
+}
+
 variable "deletion_protection" {
   description = "Whether the database and the load balancer refuse to be destroyed."
   type        = bool

@@ -28,3 +28,10 @@ provider "aws" {
     }
   }
 }
+
+# The same again, for ephemeral resources alone: Terraform's mocks do not know them, so tests must not mock this one.
+provider "aws" {
+  alias               = "secrets"
+  region              = var.region
+  allowed_account_ids = [var.account_id]
+}

@@ -1,0 +1,255 @@
+# What must hold of the plan, whatever else changes. Needs no account: `terraform init -backend=false && terraform test`.
+
+mock_provider "aws" {
+  # Values that the provider checks the form of.
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}" }
+  }
+  mock_data "aws_vpc" {
+    defaults = { cidr_block = "10.0.0.0/16" }
+  }
+  mock_data "aws_ecr_repository" {
+    defaults = {
+      arn            = "arn:aws:ecr:us-east-1:590184132516:repository/rupaya-backend"
+      repository_url = "590184132516.dkr.ecr.us-east-1.amazonaws.com/rupaya-backend"
+    }
+  }
+  mock_resource "aws_iam_role" {
+    defaults = { arn = "arn:aws:iam::590184132516:role/mock" }
+  }
+  mock_resource "aws_kms_key" {
+    defaults = { arn = "arn:aws:kms:us-east-1:590184132516:key/00000000-0000-0000-0000-000000000000" }
+  }
+  mock_resource "aws_secretsmanager_secret" {
+    defaults = { arn = "arn:aws:secretsmanager:us-east-1:590184132516:secret:mock" }
+  }
+  mock_resource "aws_sns_topic" {
+    defaults = { arn = "arn:aws:sns:us-east-1:590184132516:mock" }
+  }
+  mock_resource "aws_lb" {
+    defaults = { arn = "arn:aws:elasticloadbalancing:us-east-1:590184132516:loadbalancer/app/mock/1" }
+  }
+  mock_resource "aws_lb_target_group" {
+    defaults = { arn = "arn:aws:elasticloadbalancing:us-east-1:590184132516:targetgroup/mock/1" }
+  }
+  mock_resource "aws_ecs_cluster" {
+    defaults = { arn = "arn:aws:ecs:us-east-1:590184132516:cluster/mock" }
+  }
+  mock_resource "aws_ecs_task_definition" {
+    defaults = {
+      arn                  = "arn:aws:ecs:us-east-1:590184132516:task-definition/mock:1"
+      arn_without_revision = "arn:aws:ecs:us-east-1:590184132516:task-definition/mock"
+    }
+  }
+}
+
+# Not a mock, for mocks know no ephemeral resources; with random_secrets = false it is never asked anything.
+provider "aws" {
+  alias                       = "secrets"
+  region                      = "us-east-1"
+  access_key                  = "test"
+  secret_key                  = "test"
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+  skip_region_validation      = true
+  skip_requesting_account_id  = true
+}
+
+variables {
+  # That the random ones work is shown by applying all this to a stand-in for AWS.
+  random_secrets           = false
+  database_password        = "only-for-tests"
+  django_secret_key        = "only-for-tests"
+  environment              = "production"
+  hostname                 = "api.example.com"
+  certificate_arn          = "arn:aws:acm:us-east-1:590184132516:certificate/00000000-0000-0000-0000-000000000000"
+  vpc_id                   = "vpc-1"
+  load_balancer_subnet_ids = ["subnet-1", "subnet-2"]
+  task_subnet_ids          = ["subnet-3", "subnet-4"]
+  database_subnet_ids      = ["subnet-5", "subnet-6"]
+}
+
+run "deploys_without_downtime" {
+  assert {
+    condition     = aws_ecs_service.this.deployment_minimum_healthy_percent == 100 && aws_ecs_service.this.deployment_maximum_percent == 200
+    error_message = "Old tasks must all serve until new ones do."
+  }
+  assert {
+    condition     = aws_ecs_service.this.deployment_circuit_breaker[0].enable && aws_ecs_service.this.deployment_circuit_breaker[0].rollback
+    error_message = "A failing release must be taken back by itself."
+  }
+  assert {
+    condition     = aws_ecs_service.this.health_check_grace_period_seconds > max(var.migrate_deadline_s, var.migrate_lock_wait_s, var.migrate_db_wait_s)
+    error_message = "The grace period must outlast the migrator's deadline."
+  }
+  assert {
+    condition     = aws_appautoscaling_target.this.min_capacity >= 2
+    error_message = "Fewer than two tasks are an outage at each replacement."
+  }
+  assert {
+    condition     = aws_lb_target_group.this.health_check[0].path == "/health/ready" && aws_lb_target_group.this.target_type == "ip"
+    error_message = "Traffic must wait for readiness."
+  }
+  assert {
+    condition     = tonumber(aws_lb_target_group.this.deregistration_delay) > 0 && aws_lb.this.idle_timeout < 75
+    error_message = "Requests under way must end, and gunicorn (75 s) must be the one that keeps idle connections longer."
+  }
+}
+
+run "the_grace_period_follows_the_migrators_settings" {
+  variables {
+    migrate_deadline_s  = 7200
+    migrate_lock_wait_s = 7260
+  }
+  assert {
+    condition     = aws_ecs_service.this.health_check_grace_period_seconds > 7260
+    error_message = "The grace period must outlast the migrator's deadline."
+  }
+  assert {
+    condition = alltrue([
+      for definition in [aws_ecs_task_definition.service, aws_ecs_task_definition.migrate] :
+      contains(jsondecode(definition.container_definitions)[0].environment, { name = "MIGRATE_DEADLINE_S", value = "7200" })
+    ])
+    error_message = "The containers must be told the deadline that the grace period was made for."
+  }
+}
+
+run "containers_can_do_no_more_than_they_must" {
+  assert {
+    condition = alltrue([
+      for container in concat(jsondecode(aws_ecs_task_definition.service.container_definitions), jsondecode(aws_ecs_task_definition.migrate.container_definitions)) :
+      container.readonlyRootFilesystem && container.user == "10001:10001" && container.stopTimeout >= 30
+      && contains(container.linuxParameters.capabilities.drop, "ALL")
+    ])
+    error_message = "Read-only, not root, no capabilities, and time to end."
+  }
+  assert {
+    condition     = jsondecode(aws_ecs_task_definition.service.container_definitions)[0].healthCheck.command == ["CMD", "python", "-m", "rupaya.health.command"]
+    error_message = "ECS must ask what the image itself asks."
+  }
+  assert {
+    condition = alltrue([
+      for variable in jsondecode(aws_ecs_task_definition.service.container_definitions)[0].environment :
+      !contains(["SECRET_KEY", "DB_PASSWORD", "PGPASSWORD", "DATABASE_URL"], variable.name)
+    ])
+    error_message = "Secrets come from Secrets Manager."
+  }
+  assert {
+    condition = toset([
+      for secret in jsondecode(aws_ecs_task_definition.service.container_definitions)[0].secrets : secret.name
+    ]) == toset(["SECRET_KEY", "DB_PASSWORD"])
+    error_message = "Two secrets, and no other."
+  }
+  assert {
+    condition     = !aws_ecs_service.this.network_configuration[0].assign_public_ip && !aws_ecs_service.this.enable_execute_command
+    error_message = "No public address, no shell."
+  }
+}
+
+run "logs_are_where_the_guide_says" {
+  assert {
+    condition     = aws_cloudwatch_log_group.this.name == "/ecs/rupaya-backend"
+    error_message = "The log group's name is known to people."
+  }
+  assert {
+    condition = alltrue([
+      for definition in [aws_ecs_task_definition.service, aws_ecs_task_definition.migrate] :
+      jsondecode(definition.container_definitions)[0].logConfiguration.options["awslogs-stream-prefix"] == "ecs"
+    ])
+    error_message = "Streams are ecs/CONTAINER/TASK."
+  }
+  assert {
+    condition     = jsondecode(aws_ecs_task_definition.service.container_definitions)[0].name == "rupaya-backend"
+    error_message = "Streams are ecs/rupaya-backend/TASK."
+  }
+}
+
+run "every_exit_code_and_drift_raise_an_alarm" {
+  assert {
+    condition     = length(setsubtract(["10", "11", "12", "13", "14", "15", "16", "143"], keys(aws_cloudwatch_metric_alarm.exit_code))) == 0
+    error_message = "An exit code has no alarm."
+  }
+  assert {
+    condition = alltrue([
+      for code, filter in aws_cloudwatch_log_metric_filter.exit_code :
+      strcontains(filter.pattern, "Migrations failed with exit status ${code};")
+    ])
+    error_message = "entrypoint.sh says it in these words; with the semicolon 14 is not 143."
+  }
+  assert {
+    condition = alltrue([
+      for command in ["showmigrations --audit --check", "schemadiff", "purge_expired"] :
+      strcontains(aws_scheduler_schedule.daily.target[0].input, command)
+    ])
+    error_message = "The drift alarm would never fire."
+  }
+  assert {
+    condition     = strcontains(aws_scheduler_schedule.daily.target[0].input, "Daily check failed: manage.py") && strcontains(aws_cloudwatch_log_metric_filter.drift.pattern, "Daily check failed: manage.py schemadiff")
+    error_message = "The checks must say what the alarm waits for."
+  }
+}
+
+run "the_database_is_safe" {
+  assert {
+    condition     = aws_db_instance.this.storage_encrypted && aws_db_instance.this.deletion_protection && !aws_db_instance.this.publicly_accessible && !aws_db_instance.this.skip_final_snapshot
+    error_message = "Encrypted, protected, private, and never gone without a snapshot."
+  }
+  assert {
+    condition     = aws_db_instance.this.multi_az && aws_db_instance.this.backup_retention_period >= 7
+    error_message = "Production has a standby, and can be restored to any second of a week or more."
+  }
+  assert {
+    condition = contains([
+      for parameter in aws_db_parameter_group.this.parameter : "${parameter.name}=${parameter.value}"
+    ], "rds.force_ssl=1")
+    error_message = "TLS is forced."
+  }
+  assert {
+    condition     = aws_db_instance.this.password == null
+    error_message = "A password in the state is a password that leaks."
+  }
+}
+
+run "staging_shares_the_account_but_no_name" {
+  variables {
+    environment = "staging"
+  }
+  assert {
+    condition     = aws_cloudwatch_log_group.this.name == "/ecs/rupaya-backend-staging" && aws_ecs_service.this.name == "rupaya-backend-staging" && aws_db_instance.this.identifier == "rupaya-postgres-staging"
+    error_message = "Two environments in one account must not share a name."
+  }
+}
+
+run "migrations_pass_by_the_proxy" {
+  variables {
+    use_rds_proxy = true
+  }
+  assert {
+    condition = alltrue([
+      for definition in [aws_ecs_task_definition.service, aws_ecs_task_definition.migrate] : alltrue([
+        contains(jsondecode(definition.container_definitions)[0].environment, { name = "DB_HOST", value = aws_db_proxy.this[0].endpoint }),
+        contains(jsondecode(definition.container_definitions)[0].environment, {
+          name  = "MIGRATION_DATABASE_URL"
+          value = "postgresql://rupaya@${aws_db_instance.this.address}:5432/rupaya?sslmode=require"
+        }),
+      ])
+    ])
+    error_message = "The service goes through the proxy, migrate to the database itself."
+  }
+}
+
+run "one_task_is_refused" {
+  command = plan
+  variables {
+    minimum_tasks = 1
+  }
+  expect_failures = [var.minimum_tasks]
+}
+
+run "a_third_environment_is_refused" {
+  command = plan
+  variables {
+    environment = "demo"
+  }
+  expect_failures = [var.environment]
+}
