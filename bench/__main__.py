@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, datetime
 from types import ModuleType
 
-from bench import first_deploy, machine, noop, recovery, report, serving, simultaneous, stall
+from bench import first_deploy, machine, noop, probes, recovery, report, serving, simultaneous, stall
 from bench.contestants import PROJECT, Lineup
 from bench.measure import BenchFailed
 from bench.server import Server
@@ -17,6 +17,7 @@ MEASUREMENTS: dict[str, ModuleType] = {
     "noop": noop,
     "first-deploy": first_deploy,
     "serving": serving,
+    "probes": probes,
     "simultaneous": simultaneous,
     "stall": stall,
     "recovery": recovery,

@@ -64,7 +64,7 @@ def seconds_until_ready(contestant: Contestant, database: Database) -> float:
     Raises:
         BenchFailed: if it ends, or is not ready in time.
     """
-    port = _free_port()
+    port = free_port()
     began = time.perf_counter()
     process = subprocess.Popen(
         contestant.command,
@@ -79,7 +79,7 @@ def seconds_until_ready(contestant: Contestant, database: Database) -> float:
         while time.perf_counter() - began < READY_TIMEOUT_S:
             if process.poll() is not None:
                 raise BenchFailed(f"{contestant.name} ended with {process.returncode} instead of serving")
-            if _is_ready(port):
+            if is_ready(port):
                 return time.perf_counter() - began
             time.sleep(POLL_S)
         raise BenchFailed(f"{contestant.name} was not ready after {READY_TIMEOUT_S:g} s")
@@ -88,7 +88,8 @@ def seconds_until_ready(contestant: Contestant, database: Database) -> float:
         process.wait()
 
 
-def _is_ready(port: int) -> bool:
+def is_ready(port: int) -> bool:
+    """Whether readiness is answered with 200."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/health/ready")
@@ -99,7 +100,8 @@ def _is_ready(port: int) -> bool:
         connection.close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port that nothing listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
