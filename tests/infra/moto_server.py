@@ -128,7 +128,7 @@ def end_task(aws: Aws, cluster: str, definition: str, ending: Ending) -> None:
     """A task of a task definition that has already ended, with its log."""
     service = next(iter(aws.ecs.services.values()))
     network = {"awsvpcConfiguration": service.network_configuration["awsvpcConfiguration"]}
-    task = _plain_run_task(aws.ecs, cluster, 1, definition, None, None, "", None, "FARGATE", network)[0]
+    task = _plain_run_task(aws.ecs, cluster, definition, 1, None, "", None, "FARGATE", network)[0]
     _stop(task, definition, ending)
 
 
