@@ -36,6 +36,9 @@ KNOWN_KNEX_MIGRATIONS = (
     "20260304_001_fix_categories_schema.js",
 )
 
+# Of what an adoption made: it is listed nowhere as somebody else's.
+_OURS = ("adoption_", "auth_", "axes_", "budgets", "django_", "migrator_", "otp_", "phone_otps", "recurring_", "users_")
+
 # Counting a table of millions takes seconds, and its statistics say it well enough.
 _COUNTED_UP_TO_ROWS = 100_000
 _SIZES = """
@@ -82,6 +85,11 @@ class Original:
         )
 
     @property
+    def others_than_ours(self) -> tuple[str, ...]:
+        """Knex's own tables and another service's, without what Django's migrations and the migrator made."""
+        return tuple(name for name in (*KNEX_TABLES, *self.others) if not name.startswith(_OURS))
+
+    @property
     def missing_migrations(self) -> tuple[str, ...]:
         """Knex migrations that its last release has and this database does not."""
         return tuple(name for name in KNOWN_KNEX_MIGRATIONS if name not in self.knex_migrations)
@@ -120,7 +128,7 @@ def find(connection: BaseDatabaseWrapper) -> Original | None:
 def _table(cursor: Any, name: str, estimate: int, size_bytes: int) -> Table:
     if estimate > _COUNTED_UP_TO_ROWS:
         return Table(name, estimate, True, size_bytes)
-    cursor.execute(f"SELECT count(*) FROM (SELECT FROM {name} LIMIT {_COUNTED_UP_TO_ROWS + 1}) counted")  # noqa: S608
+    cursor.execute(f"SELECT count(*) FROM (SELECT FROM {name} LIMIT {_COUNTED_UP_TO_ROWS + 1}) counted")
     rows = cursor.fetchone()[0]
     return Table(name, rows, rows > _COUNTED_UP_TO_ROWS, size_bytes)
 

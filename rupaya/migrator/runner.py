@@ -89,6 +89,8 @@ class Request:
 class Runner:
     """Composes a run; `run` is the whole of it, and the other methods are its steps in order."""
 
+    executor_class = Executor
+
     def __init__(self, request: Request, output: Output, sync_apps: Callable[[BaseDatabaseWrapper, list[str]], None]):
         self.request = request
         self.output = output
@@ -220,7 +222,7 @@ class Runner:
 
     def _executor(self) -> Executor:
         with history_explained():
-            executor = Executor(self.connection)
+            executor = self.executor_class(self.connection)
             executor.loader.check_consistent_history(self.connection)
         refuse_conflicts(executor.loader)
         return executor
@@ -234,7 +236,7 @@ class Runner:
         refuse_by_project(self.connection, plan)
 
     def _refuse_histories(self, plan: Plan) -> None:
-        """Edited, newer and breaking, or missing although the tables are there: this code must not go on."""
+        """Edited, or newer and breaking: this code must not go on."""
         in_force = Ledger(self.connection.connection).in_force()
         refuse_breaking(plan.unknown, in_force)
         edited = edited_migrations(plan.disk, in_force)
@@ -249,6 +251,9 @@ class Runner:
                 )
         if certain and self.conf.on_edited == "error" and not self.request.accept_edited:
             refuse_edited(certain)
+
+    def _refuse_existing(self, plan: Plan) -> None:
+        """Tables without a history; asked under the lock, for another migrator may be making just these tables."""
         if not (self.request.fake or self.request.fake_initial or self.request.run_syncdb):
             forwards = [migration for migration, backwards in plan.steps if not backwards]
             refuse_existing(self.connection, forwards, plan.tables, applied=plan.applied)
@@ -312,9 +317,11 @@ class Runner:
         try:
             executor = self._executor()
             plan = self._read_plan(executor)
+            self._refuse_histories(plan)
             if not self._has_work(plan):
                 self._say_nothing_to_do(plan)
                 return
+            self._refuse_existing(plan)
             executor.session = Session(
                 conf=conf,
                 connection=self.connection,

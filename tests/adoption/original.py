@@ -173,6 +173,7 @@ VALUES
     ('{uid("user", 8)}', 'nulls@example.com', 'nulls', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
 INSERT INTO users (user_id, email, name, oauth_provider, oauth_provider_id)
 VALUES ('{uid("user", 9)}', 'oauth@example.com', 'signs in elsewhere', 'google', 'g-1');
+UPDATE users SET email_verified = true WHERE name = 'by case 1';
 INSERT INTO devices (device_id, user_id, device_fingerprint, is_active, created_at) VALUES
     ('{uid("device", 1)}', '{uid("user", 1)}', 'f-1', true, '2025-01-01'),
     ('{uid("device", 2)}', '{uid("user", 3)}', 'f-2', NULL, NULL);
@@ -213,7 +214,7 @@ INSERT INTO revoked_tokens (token_id, user_id, token_type, expires_at, created_a
 DECISIONS = (
     "--normalise-phones",
     "--unreadable-phones=clear",
-    "--merge-email-case=into-oldest",
+    "--merge-email-case=into-verified",
     "--several-defaults=oldest",
     "--incomplete-transactions=quarantine",
     "--map=users.account_status:BLOCKED=suspended",

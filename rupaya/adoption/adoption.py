@@ -1,0 +1,445 @@
+"""Taking over: `Adoption` adds what the original tolerates and records the history, `Finish` makes the rules hold.
+
+Both are runs of the migrator: under its lock, with its timeouts and retries, in its ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any, cast
+
+import psycopg2
+from django.apps import apps
+from django.db import Error, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.migration import Migration
+from django.db.migrations.state import ProjectState
+
+from rupaya.adoption import baseline
+from rupaya.adoption.alignment import ADOPT, FINISH, KEEP_UPDATED_AT, Change, Part, changes, left_over
+from rupaya.adoption.decisions import Decisions
+from rupaya.adoption.mending import CREATE_QUARANTINE, Mending, mendings, refused_values
+from rupaya.adoption.original import ADOPTED, TABLES, Key, Original, find
+from rupaya.adoption.rules import Finding, findings
+from rupaya.migrator import catalog
+from rupaya.migrator.catalog import Catalog
+from rupaya.migrator.drift import Drift
+from rupaya.migrator.errors import HistoryRefused, MigrationFailed, MigratorError
+from rupaya.migrator.executor import Executor
+from rupaya.migrator.operations import Backfill
+from rupaya.migrator.output import Output
+from rupaya.migrator.phases import CONTRACT, EXPAND
+from rupaya.migrator.plan import Plan, read_plan
+from rupaya.migrator.runner import Request, Runner
+
+COMMAND = "adopt"
+FINISH_COMMAND = "adopt --finish"
+SYSTEM_CATEGORIES: Key = ("transactions", "0003_system_categories")
+# An older system row of the same name and type stands for ours: other rows refer to it.
+ADD_SYSTEM_CATEGORY = """
+    INSERT INTO categories (category_id, name, category_type, is_system)
+    SELECT %s::uuid, %s, %s, true WHERE NOT EXISTS (
+        SELECT FROM categories WHERE is_system AND user_id IS NULL AND name = %s AND category_type = %s)
+    ON CONFLICT DO NOTHING
+"""
+# Who may do something to each of the original's tables may do it to the new ones as well.
+GRANTS = """
+    SELECT CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END, a.privilege_type
+    FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a
+    WHERE c.oid = ANY(%s::regclass[]) AND a.grantee <> c.relowner
+      AND a.privilege_type IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
+    GROUP BY 1, 2 HAVING count(*) = %s ORDER BY 1, 2
+"""
+SESSIONS = """
+    SELECT DISTINCT coalesce(usename, '?') || coalesce(' (' || nullif(application_name, '') || ')', '')
+    FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+      AND application_name !~ '^(migrate|release|health) '
+    ORDER BY 1
+"""
+
+
+class Step(Migration):
+    """A change in the form that the migrator carries out and records; it is in no history but the ledger's."""
+
+    atomic = False
+    idempotent = True
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, "adoption")
+
+
+class AdoptingExecutor(Executor):
+    """Carries out steps; of the adopted migrations it makes only what the original does not have."""
+
+    def apply_migration(
+        self, state: ProjectState, migration: Migration, fake: bool = False, fake_initial: bool = False
+    ) -> ProjectState:
+        """Run a migration; an adopted one is recorded, and what it would make is there or made now."""
+        key = (migration.app_label, migration.name)
+        if key not in ADOPTED:
+            return super().apply_migration(state, migration, fake=fake, fake_initial=fake_initial)
+
+        def work(state: ProjectState) -> ProjectState:
+            with self.connection.cursor() as cursor:
+                create(cursor, baseline.CREATED.get(key, ()))
+                if key == SYSTEM_CATEGORIES:
+                    module = import_module(f"{key[0]}.migrations.{key[1]}")
+                    for id_, name, category_type in module.SYSTEM_CATEGORIES:
+                        cursor.execute(ADD_SYSTEM_CATEGORY, [id_, name, category_type, name, category_type])
+            self.record_migration(migration)  # type: ignore[arg-type,call-arg]  # Django's stubs have an old signature
+            return migration.mutate_state(state, preserve=False)
+
+        return self._carry_out(migration, "apply", state, work, faked=True)
+
+    def carry_out_step(self, name: str, phase: str, work: Callable[[], None]) -> None:
+        """Carry out what is not a migration, in batch 0: no rollback may take it for one of its own."""
+        session = self.session
+        assert session is not None  # noqa: S101 - set by the runner
+        step = Step(name)
+        session.phases = {**session.phases, ("adoption", name): phase}
+
+        def unchanged(state: ProjectState) -> ProjectState:
+            with self.connection.cursor() as cursor:
+                cursor.execute("SELECT set_config(%s, 'on', false)", [KEEP_UPDATED_AT])
+            try:
+                work()
+            finally:
+                if not self.connection.needs_rollback and self.connection.is_usable():
+                    with self.connection.cursor() as cursor:
+                        cursor.execute("SELECT set_config(%s, 'off', false)", [KEEP_UPDATED_AT])
+            return state
+
+        batch, session.batch = session.batch, 0
+        try:
+            self._carry_out(step, "apply", ProjectState(), unchanged, faked=False)
+        finally:
+            session.batch = batch
+
+    def _state_before(self, direction: str, state: ProjectState) -> ProjectState:
+        return super()._state_before(direction, state) if state.models else state
+
+    def _explain(self, migration: Migration, direction: str, error: BaseException, tries: int) -> MigratorError:
+        explained = super()._explain(migration, direction, error, tries)
+        if not (isinstance(migration, Step) and isinstance(explained, MigrationFailed)):
+            return explained
+        return MigrationFailed(
+            explained.happened,
+            "What was done before it stays; nothing is half-done, and no row was lost.",
+            "See what is left with 'manage.py adopt --plan', mend it, and start the same command again: it goes on "
+            "from there.",
+        )
+
+
+def create(cursor: Any, relations: tuple[str, ...]) -> None:
+    """Make those of these relations that are not there, and let others use them as they use the original's."""
+    cursor.execute("SELECT name FROM unnest(%s::text[]) name WHERE to_regclass(name) IS NULL", [list(relations)])
+    missing = {name for (name,) in cursor.fetchall()}
+    if not missing:
+        return
+    cursor.execute(baseline.create(tuple(name for name in relations if name in missing)))
+    cursor.execute(GRANTS, [list(TABLES), len(TABLES)])
+    for grantee, privilege in cursor.fetchall():
+        for name in sorted(missing):
+            if privilege == "SELECT" or "view" not in baseline.baseline()["relations"][name]["kind"]:
+                cursor.execute(f"GRANT {privilege} ON {name} TO {grantee}")
+
+
+@dataclass(frozen=True)
+class Survey:
+    """All that is known before anything is changed."""
+
+    original: Original
+    is_adopted: bool
+    finished_by: str
+    """When and by which release it was finished; empty if it was not."""
+    live: Catalog
+    changes: list[Change]
+    created: tuple[str, ...]
+    """Tables and views that are missing."""
+    left_over: list[str]
+    findings: list[Finding]
+    refused_values: list[str]
+    sessions: tuple[str, ...]
+    """Sessions that are not this service's: perhaps the original's."""
+
+    @property
+    def needs_decision(self) -> bool:
+        """Whether `adopt --finish` would refuse."""
+        return bool(self.refused_values) or any(finding.undecided for finding in self.findings)
+
+
+def survey(connection: BaseDatabaseWrapper, decisions: Decisions, original: Original, applied: set[Key]) -> Survey:
+    """Look at everything, in one transaction that can write nothing."""
+    with transaction.atomic(using=connection.alias, durable=True), connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        live = catalog.read(cursor, baseline.names())
+        finished_by = _finished_by(cursor)
+        # Once it is finished, what differs is the work of later migrations.
+        todo = [] if finished_by else changes(live)
+        found = [] if finished_by else findings(cursor, live, decisions)
+        refused = refused_values(cursor, decisions)
+        cursor.execute(SESSIONS)
+        sessions = tuple(name for (name,) in cursor.fetchall())
+    return Survey(
+        original=original,
+        is_adopted=set(ADOPTED) <= applied,
+        finished_by=finished_by,
+        live=live,
+        changes=todo,
+        created=tuple(name for name in baseline.ALL if name not in live["relations"]),
+        left_over=[] if finished_by else left_over(live),
+        findings=found,
+        refused_values=refused,
+        sessions=sessions,
+    )
+
+
+def _finished_by(cursor: Any) -> str:
+    cursor.execute("SELECT to_regclass('migrator_runs') IS NOT NULL")
+    if not cursor.fetchone()[0]:
+        return ""
+    cursor.execute(
+        "SELECT to_char(finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') || ' UTC by release ' || release "
+        "FROM migrator_runs WHERE command LIKE %s AND outcome = 'succeeded' ORDER BY run_id LIMIT 1",
+        [f"{FINISH_COMMAND}%"],
+    )
+    row = cursor.fetchone()
+    return str(row[0]) if row else ""
+
+
+class _Run(Runner):
+    """What both runs have in common."""
+
+    executor_class = AdoptingExecutor
+
+    def __init__(self, command: str, output: Output) -> None:
+        super().__init__(Request(command=command), output, lambda _connection, _labels: None)
+        self.conf = replace(self.conf, batch="each")
+
+    def _ask_project(self, plan: Plan) -> None:
+        """Refuse what is not the original's, and what somebody is migrating with Knex.
+
+        Raises:
+            HistoryRefused: saying which.
+        """
+        original = self.original()
+        if original.is_locked:
+            raise HistoryRefused(
+                "Knex's lock is set: somebody is migrating this database with the original, or died doing so.",
+                "Two systems must not change one schema at a time; nothing was changed.",
+                "Wait until that migration is through. If nobody is migrating, unlock it with the original's own "
+                "'knex migrate:unlock', and start again.",
+            )
+
+    def _refuse_histories(self, plan: Plan) -> None:
+        """Nothing more: that the tables are there already is what this is for."""
+
+    def original(self) -> Original:
+        """What is here.
+
+        Raises:
+            HistoryRefused: if Knex never was.
+        """
+        original = find(self.connection)
+        if original is None:
+            raise HistoryRefused(
+                "This is not the original system's database: it has no table knex_migrations.",
+                "There is nothing to adopt; nothing was changed.",
+                "An empty database, and one that this service made, need only 'manage.py migrate'.",
+            )
+        return original
+
+    def survey(self, decisions: Decisions) -> Survey:
+        """Look at everything; call it inside `reading`, or under the lock."""
+        applied = set(self._executor().loader.applied_migrations or {})
+        return survey(self.connection, decisions, self.original(), applied)
+
+    def live(self) -> Catalog:
+        """The original's tables as they are now."""
+        with self.connection.cursor() as cursor:
+            return catalog.read(cursor, baseline.names())
+
+    def align(self, executor: AdoptingExecutor, stage: str) -> None:
+        """Carry out every change of a stage that is left to do."""
+        for change in changes(self.live()):
+            if change.stage == stage:
+                self.output.say(f"  {change.table}: {change.says}")
+                phase = EXPAND if stage == ADOPT else CONTRACT
+                executor.carry_out_step(f"{change.table}.{change.name}", phase, self._work(change))
+
+    def _work(self, change: Change) -> Callable[[], None]:
+        def work() -> None:
+            for part in change.parts:
+                # Again after each part: what is written between the first filling and the rule that forbids nulls.
+                self._fill(change)
+                self._run_part(part)
+
+        return work
+
+    def _run_part(self, part: Part) -> None:
+        with self.connection.cursor() as cursor:
+            if not part.is_short:
+                for statement in part.statements:
+                    cursor.execute(statement)
+                return
+            with transaction.atomic(using=self.connection.alias):
+                cursor.execute(
+                    "SELECT set_config('statement_timeout', %s, true)", [str(self.conf.statement_timeout_ms)]
+                )
+                for statement in part.statements:
+                    cursor.execute(statement)
+
+    def _fill(self, change: Change) -> None:
+        if not change.fills:
+            return
+        where = " OR ".join(f"{column} IS NULL" for column, _value in change.fills)
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"SELECT EXISTS (SELECT FROM {change.table} WHERE {where})")
+            if not cursor.fetchone()[0]:
+                return
+        model = next(model for model in apps.get_models() if model._meta.db_table == change.table)
+        backfill = Backfill(
+            model.__name__,
+            set=", ".join(f"{column} = coalesce({column}, {value})" for column, value in change.fills),
+            where=where,
+        )
+        state = cast("ProjectState", SimpleNamespace(apps=apps))
+        with self.connection.schema_editor(atomic=False) as editor:
+            backfill.database_forwards(model._meta.app_label, editor, state, state)
+
+
+class Adoption(_Run):
+    """`adopt`: from here both systems can run on this database."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__(COMMAND, output)
+
+    def _read_plan(self, executor: Executor) -> Plan:
+        """All migrations but those of the adopted apps that came after: those run as everywhere, afterwards."""
+        plan = read_plan(executor, None, None)
+        later: set[Key] = set()
+        steps = []
+        for migration, backwards in plan.steps:
+            key = (migration.app_label, migration.name)
+            is_ours = migration.app_label in {app for app, _name in ADOPTED}
+            if (is_ours and key not in ADOPTED) or later & set(migration.dependencies):
+                later.add(key)
+            else:
+                steps.append((migration, backwards))
+        # Somebody's traffic is on it, whatever its history says.
+        plan = replace(plan, history_is_empty=False)
+        if not later:
+            return plan
+        targets = tuple((migration.app_label, migration.name) for migration, _backwards in steps)
+        return replace(plan, steps=tuple(steps), targets=targets, is_complete=False)
+
+    def _has_work(self, plan: Plan) -> bool:
+        # Once they are recorded, later migrations may have changed the tables: there is nothing to align any more.
+        adopted = {(migration.app_label, migration.name) for migration, _backwards in plan.steps} & set(ADOPTED)
+        return bool(adopted) or (self._owes_post_migrate(plan) if not plan.steps else False)
+
+    def _say_nothing_to_do(self, plan: Plan) -> None:
+        self.output.say("Nothing to adopt: the history is recorded already", success=True)
+
+    def _migrate(self, executor: Executor, plan: Plan, state: ProjectState) -> ProjectState:
+        assert isinstance(executor, AdoptingExecutor)  # noqa: S101 - the class says so
+        if plan.steps:
+            original = self.original()
+            self.output.say(f"Adopting the original system's database: {original.said}")
+            self.align(executor, ADOPT)
+            if missing := tuple(name for name in TABLES if name not in {table.name for table in original.tables}):
+                executor.carry_out_step("tables.added", EXPAND, partial(self._create, missing))
+        state = super()._migrate(executor, plan, state)
+        self.output.say(
+            "Adopted. The original can go on on this database; once it is switched off: 'manage.py adopt --finish'",
+            success=True,
+        )
+        return state
+
+    def _create(self, relations: tuple[str, ...]) -> None:
+        with transaction.atomic(using=self.connection.alias), self.connection.cursor() as cursor:
+            create(cursor, relations)
+
+
+class Finish(_Run):
+    """`adopt --finish`: the point of no return, after which the contract's rules hold."""
+
+    def __init__(self, decisions: Decisions, output: Output) -> None:
+        super().__init__(f"{FINISH_COMMAND} {decisions}".strip(), output)
+        self.decisions = decisions
+
+    def _read_plan(self, executor: Executor) -> Plan:
+        plan = read_plan(executor, None, None)
+        missing = [
+            f"{app}.{name}" for app, name in ADOPTED if (app, name) not in (executor.loader.applied_migrations or {})
+        ]
+        if missing:
+            raise HistoryRefused(
+                f"This database is not adopted yet: {', '.join(missing)}.",
+                "Finishing comes after adopting, once the original is switched off; nothing was changed.",
+                "'manage.py adopt' comes first; docs/adopting.md has the order.",
+            )
+        return replace(plan, steps=(), targets=(), history_is_empty=False, digest="")
+
+    def _has_work(self, plan: Plan) -> bool:
+        with self.connection.cursor() as cursor:
+            return not _finished_by(cursor)
+
+    def _say_nothing_to_do(self, plan: Plan) -> None:
+        with self.connection.cursor() as cursor:
+            self.output.say(f"Nothing to do: the adoption was finished {_finished_by(cursor)}", success=True)
+
+    def _apply(self, executor: Executor, plan: Plan, drift: Drift) -> None:
+        assert isinstance(executor, AdoptingExecutor)  # noqa: S101 - the class says so
+        survey = self.survey(self.decisions)
+        self._refuse_undecided(survey)
+        if survey.sessions:
+            told = ", ".join(survey.sessions)
+            self.output.say(f"Sessions that are not this service's are connected: {told}", warning=True)
+        try:
+            with self.connection.cursor() as cursor:
+                cursor.execute(CREATE_QUARANTINE)
+            for mending in mendings(self.decisions):
+                self.output.say(f"  {mending.says}")
+                executor.carry_out_step(mending.name, CONTRACT, self._mend(mending))
+            self.align(executor, ADOPT)
+            self.align(executor, FINISH)
+        finally:
+            self._keep(executor, drift)
+        if left := changes(self.live()):
+            raise MigrationFailed(
+                f"After all that was done, {left[0].table} still needs: {left[0].says}.",
+                "Something else changed the schema meanwhile; no row was lost.",
+                "Start the same command again.",
+            )
+        self.output.say("Finished. The contract's rules hold; the original must not run on this database again")
+
+    def _mend(self, mending: Mending) -> Callable[[], None]:
+        return lambda: mending.carry_out(self.connection)
+
+    def _keep(self, executor: AdoptingExecutor, drift: Drift) -> None:
+        with suppress(psycopg2.Error, Error):  # where the run itself failed, its failure is the one to tell
+            if not drift.keep(executor.applied_models()):
+                self.output.say("The schema's snapshot was not taken, for a table is locked", warning=True)
+
+    @staticmethod
+    def _refuse_undecided(survey: Survey) -> None:
+        undecided = [
+            f"{finding.undecided} rows of {finding.table}: {finding.says} ({finding.ways})"
+            for finding in survey.findings
+            if finding.undecided
+        ]
+        if undecided or survey.refused_values:
+            raise HistoryRefused(
+                "Rows break the contract's rules, and what becomes of them is not decided:"
+                + "".join(f"\n    {line}" for line in [*undecided, *survey.refused_values]),
+                "The rules cannot hold while there are such rows; nothing was changed.",
+                "'manage.py adopt --plan' shows each with examples. Decide by the options named, or mend them by "
+                "hand, and start again.",
+            )

@@ -1,0 +1,106 @@
+"""`manage.py adopt`: take over the database that the original system left. It parses and prints."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser, no_translations
+
+from rupaya.adoption import report
+from rupaya.adoption.adoption import Adoption, Finish, _Run
+from rupaya.adoption.decisions import REFUSE, Decisions, Mapping
+from rupaya.migrator.output import JsonStream, Output
+from rupaya.migrator.runner import require_configuration
+
+EXIT_CODE_UNDECIDED = 1
+
+
+class Command(BaseCommand):
+    """The two steps, and the survey before each."""
+
+    help = (
+        "Takes over the database that the original system left. --plan looks and changes nothing. Without an option, "
+        "what the original tolerates is added and the history recorded; both systems can then run on the database. "
+        "--finish, once the original is switched off, makes the contract's rules hold: there is no way back. Exit "
+        "codes: those of migrate, and 1 where --plan found what needs a decision."
+    )
+    requires_system_checks = []
+    requires_migrations_checks = False
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """What to do, and what is decided about rows that break a rule."""
+        parser.add_argument("--plan", action="store_true", help="Look at everything, and change nothing.")
+        parser.add_argument("--finish", action="store_true", help="Make the rules hold. There is no way back.")
+        parser.add_argument("--format", choices=("text", "json"), default="text", help="How --plan reports.")
+        rows = parser.add_argument_group("decisions", "What --finish does about rows that break a rule.")
+        rows.add_argument(
+            "--normalise-phones",
+            action="store_true",
+            help="Write phone numbers in E.164, read with the user's country.",
+        )
+        rows.add_argument(
+            "--unreadable-phones",
+            choices=(REFUSE, "clear"),
+            default=REFUSE,
+            help="Phone numbers that cannot be read, or that somebody else has: make them NULL.",
+        )
+        rows.add_argument(
+            "--merge-email-case",
+            choices=(REFUSE, "into-verified"),
+            default=REFUSE,
+            help="People whose e-mails differ in case alone: give all rows to the one who proved the address.",
+        )
+        rows.add_argument(
+            "--several-defaults",
+            choices=(REFUSE, "oldest", "newest"),
+            default=REFUSE,
+            help="Which of a person's default accounts stays the default.",
+        )
+        rows.add_argument(
+            "--incomplete-transactions",
+            choices=(REFUSE, "quarantine"),
+            default=REFUSE,
+            help="Transactions without account, amount, type, date or counterpart: move them to adoption_quarantine.",
+        )
+        rows.add_argument(
+            "--map",
+            action="append",
+            default=[],
+            metavar="TABLE.COLUMN:OLD=NEW",
+            help="A value that becomes another one; an empty NEW is NULL. May be given several times.",
+        )
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """Run the command, its errors in the format of the log."""
+        if getattr(settings, "LOG_FORMAT", "text") == "json":
+            self.stderr = JsonStream(options.get("stderr") or sys.stderr)
+            options["stderr"] = None
+        require_configuration()
+        return super().execute(*args, **options)
+
+    @no_translations
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Look, adopt or finish."""
+        decisions = Decisions(
+            normalise_phones=options["normalise_phones"],
+            unreadable_phones=options["unreadable_phones"],
+            merge_email_case=options["merge_email_case"],
+            several_defaults=options["several_defaults"],
+            incomplete_transactions=options["incomplete_transactions"],
+            maps=tuple(Mapping.parse(text) for text in options["map"]),
+        )
+        if not (options["plan"] or options["finish"]) and decisions != Decisions():
+            raise CommandError(f"'adopt' changes no row; '{decisions}' belongs to 'adopt --finish' or 'adopt --plan'.")
+        as_json = getattr(settings, "LOG_FORMAT", "text") == "json"
+        output = Output(self.stdout, self.style, verbosity=options["verbosity"], as_json=as_json)
+        run: _Run = Finish(decisions, output) if options["finish"] else Adoption(output)
+        if not options["plan"]:
+            run.run()
+            return
+        with run.reading():
+            survey = run.survey(decisions)
+        self.stdout.write(report.as_json(survey) if options["format"] == "json" else report.as_text(survey))
+        if survey.needs_decision:
+            sys.exit(EXIT_CODE_UNDECIDED)

@@ -1,0 +1,171 @@
+"""What the decisions do to rows, in short transactions; whatever is moved or changed is kept as it was.
+
+Each of them looks for rows that still break the rule, so that after a kill the next run does the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from rupaya.adoption import phones
+from rupaya.adoption.baseline import baseline
+from rupaya.adoption.decisions import REFUSE, Decisions, Mapping
+from rupaya.adoption.rules import INCOMPLETE, MOVABLE, column_of, condition_of, key_of, literal, mergeable
+
+QUARANTINE = "adoption_quarantine"
+CREATE_QUARANTINE = f"""
+    CREATE TABLE IF NOT EXISTS {QUARANTINE} (
+        quarantine_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        table_name text NOT NULL,
+        row_key text NOT NULL,
+        reason text NOT NULL,
+        kept text NOT NULL CHECK (kept IN ('moved', 'changed')),
+        original jsonb NOT NULL,
+        taken_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    );
+    COMMENT ON TABLE {QUARANTINE} IS
+        'Rows as the original system left them: those that were moved here whole, and those that were changed.'
+"""
+BATCH_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class Mending:
+    """One decision, carried out; `do` is called until it says that nothing was left."""
+
+    name: str
+    says: str
+    do: Callable[[Any], int]
+
+    def carry_out(self, connection: BaseDatabaseWrapper) -> None:
+        """Batch after batch, each in a transaction of its own."""
+        done = True
+        while done:
+            with transaction.atomic(using=connection.alias, durable=True), connection.cursor() as cursor:
+                done = self.do(cursor) > 0
+
+
+def mendings(decisions: Decisions) -> Iterator[Mending]:
+    """All that was decided, in the order in which one makes way for the next."""
+    if decisions.merge_email_case != REFUSE:
+        yield Mending("users.merged", "people merged whose e-mails differ in case alone", _merge_one)
+    if decisions.normalise_phones:
+        yield Mending("users.phone_number.normalised", "phone numbers normalised", _normalise)
+    if decisions.unreadable_phones != REFUSE:
+        yield Mending("users.phone_number.cleared", "unreadable phone numbers cleared", _clear)
+    for mapping in decisions.maps:
+        yield Mending(f"{mapping.table}.{mapping.column}.mapped", str(mapping), partial(_map, mapping))
+    if decisions.several_defaults != REFUSE:
+        order = "DESC" if decisions.several_defaults == "newest" else "ASC"
+        says = f"the {decisions.several_defaults} default account stays the default"
+        yield Mending("accounts.is_default.settled", says, partial(_settle_defaults, order, "true"))
+    if decisions.incomplete_transactions != REFUSE:
+        yield Mending("transactions.quarantined", "incomplete transactions moved to quarantine", _quarantine)
+
+
+def change(cursor: Any, table: str, reason: str, where: str, to_set: str) -> int:
+    """Change the next rows that a condition holds for, and keep them as they were."""
+    key = key_of(table)
+    cursor.execute(
+        f"WITH old AS (SELECT * FROM {table} WHERE {where} ORDER BY {key} LIMIT {BATCH_ROWS} FOR UPDATE), "
+        f"kept AS (INSERT INTO {QUARANTINE} (table_name, row_key, reason, kept, original) "
+        f"SELECT {literal(table)}, {key}::text, {literal(reason)}, 'changed', to_jsonb(old) FROM old) "
+        f"UPDATE {table} SET {to_set} FROM old WHERE {table}.{key} = old.{key}"
+    )
+    return int(cursor.rowcount)
+
+
+def move(cursor: Any, table: str, reason: str, where: str) -> int:
+    """Move the next rows that a condition holds for, whole."""
+    key = key_of(table)
+    cursor.execute(
+        f"WITH gone AS (DELETE FROM {table} WHERE {key} IN "
+        f"(SELECT {key} FROM {table} WHERE {where} ORDER BY {key} LIMIT {BATCH_ROWS} FOR UPDATE) RETURNING *) "
+        f"INSERT INTO {QUARANTINE} (table_name, row_key, reason, kept, original) "
+        f"SELECT {literal(table)}, {key}::text, {literal(reason)}, 'moved', to_jsonb(gone) FROM gone"
+    )
+    return int(cursor.rowcount)
+
+
+def _merge_one(cursor: Any) -> int:
+    """Give everything to the one who proved the address. No credential goes along: who made it is not known."""
+    cursor.execute(
+        f"SELECT user_id::text, lower(email) FROM users WHERE email_verified AND {mergeable(cursor)} "
+        "ORDER BY user_id LIMIT 1"
+    )
+    if not (row := cursor.fetchone()):
+        return 0
+    keeper, email = row
+    others = (
+        f"user_id IN (SELECT user_id FROM users WHERE lower(email) = {literal(email)} AND user_id <> {literal(keeper)})"
+    )
+    reason = f"merged into {keeper}"
+    cursor.execute("SELECT EXISTS (SELECT FROM accounts WHERE is_default AND user_id = %s)", [keeper])
+    loses_default = cursor.fetchone()[0]
+    for table in MOVABLE:
+        also = ", is_default = false" if table == "accounts" and loses_default else ""
+        while change(cursor, table, reason, others, f"user_id = {literal(keeper)}{also}"):
+            pass
+    _settle_defaults("ASC", f"user_id = {literal(keeper)}", cursor)
+    return move(cursor, "users", reason, others)
+
+
+def _normalise(cursor: Any) -> int:
+    readable = [reading for reading in phones.readings(cursor) if reading.e164][:BATCH_ROWS]
+    for reading in readable:
+        where = f"user_id = {literal(reading.user_id)} AND phone_number = {literal(reading.phone_number)}"
+        change(cursor, "users", "phone number normalised", where, f"phone_number = {literal(reading.e164)}")
+    return len(readable)
+
+
+def _clear(cursor: Any) -> int:
+    unreadable = [reading.user_id for reading in phones.readings(cursor) if not reading.e164][:BATCH_ROWS]
+    if not unreadable:
+        return 0
+    where = f"user_id IN ({', '.join(map(literal, unreadable))})"
+    return change(cursor, "users", "phone number unreadable", where, "phone_number = NULL, phone_verified = false")
+
+
+def _map(mapping: Mapping, cursor: Any) -> int:
+    new = "NULL" if mapping.new is None else literal(mapping.new)
+    where = f"{mapping.column}::text = {literal(mapping.old)}"
+    return change(cursor, mapping.table, str(mapping), where, f"{mapping.column} = {new}")
+
+
+def _settle_defaults(order: str, whose: str, cursor: Any) -> int:
+    where = (
+        f"account_id IN (SELECT account_id FROM (SELECT account_id, row_number() OVER ("
+        f"PARTITION BY user_id ORDER BY created_at {order} NULLS LAST, account_id) AS place "
+        f"FROM accounts WHERE is_default AND {whose}) numbered WHERE place > 1)"
+    )
+    return change(cursor, "accounts", "one of several default accounts", where, "is_default = false")
+
+
+def _quarantine(cursor: Any) -> int:
+    rule = baseline()["relations"]["transactions"]["constraints"]["transactions_transfer_check"]
+    where = " OR ".join([*(f"{column} IS NULL" for column in INCOMPLETE), f"NOT ({condition_of(rule)})"])
+    return move(cursor, "transactions", "incomplete", where)
+
+
+def refused_values(cursor: Any, decisions: Decisions) -> list[str]:
+    """Mappings whose new value would break the same rule again."""
+    refused = []
+    for mapping in decisions.maps:
+        facts = baseline()["relations"][mapping.table]
+        type_ = facts["columns"][mapping.column]["type"]
+        for name, constraint in facts["constraints"].items():
+            if constraint["kind"] == "check" and column_of(mapping.table, constraint) == mapping.column:
+                value = "NULL" if mapping.new is None else literal(mapping.new)
+                cursor.execute(
+                    f"SELECT NOT ({condition_of(constraint)}) FROM "
+                    f"(SELECT CAST({value} AS {type_}) AS {mapping.column}) given"
+                )
+                if cursor.fetchone()[0]:
+                    refused.append(f"{mapping} breaks {name}")
+    return refused
