@@ -44,6 +44,10 @@ boring: $(VENV)/.test  ## Start twenty migrators at once, again and again (ROUND
 image-test: $(VENV)/.test  ## Build the production image and test it from outside, with docker or podman
 	$(BIN)/python -m pytest --no-cov -m image tests/image $(ARGS)
 
+.PHONY: soak
+soak: $(VENV)/.test  ## Load on the real stack for SOAK_S (300) seconds, its database restarted in the middle
+	RUPAYA_ENV=test $(BIN)/python -m tests.soak $(SOAK_S)
+
 .PHONY: bench
 bench: $(VENV)/.test  ## Measure migrate beside stock Django and Knex; BENCH="noop stall" to choose, BENCH_RUNS=3 to shorten
 	$(BIN)/python -m bench $(BENCH)
