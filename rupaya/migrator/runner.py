@@ -101,6 +101,7 @@ class Runner:
         self.conf = require_configuration()
         self.heartbeat = Heartbeat(self.conf.heartbeat_file)
         self.accepted: list[Edited] = []
+        self._told: set[str] = set()
 
     def run(self) -> None:
         """Bring the database to what was asked for.
@@ -243,7 +244,8 @@ class Runner:
         certain = [item for item in edited if item.is_certain]
         self.accepted = edited if self.request.accept_edited else []
         for item in edited:
-            if self.conf.on_edited == "warn" or not item.is_certain:
+            if str(item) not in self._told and (self.conf.on_edited == "warn" or not item.is_certain):
+                self._told.add(str(item))
                 self.output.say(
                     f"{item} was edited after release {item.applied.release} applied it; the database has what it did "
                     "before",
