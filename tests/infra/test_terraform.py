@@ -149,9 +149,8 @@ def test_both_roots_are_applied_to_an_empty_account_and_destroyed(
         assert len(secret) >= 40
         assert secret not in state, f"the value of {name} is in the state"
     facts = json.loads(boto3.client("ssm").get_parameter(Name="/rupaya/staging/deployment")["Parameter"]["Value"])
-    service = boto3.client("ecs").describe_services(cluster=facts["cluster"], services=[facts["service"]])["services"][
-        0
-    ]
+    ecs = boto3.client("ecs")
+    service = ecs.describe_services(cluster=facts["cluster"], services=[facts["service"]])["services"][0]
     assert service["status"] == "ACTIVE"
     assert aws.calls == []
 
