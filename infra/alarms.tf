@@ -89,7 +89,8 @@ resource "aws_cloudwatch_metric_alarm" "exit_code" {
 resource "aws_cloudwatch_log_metric_filter" "drift" {
   name           = "${local.prefix}-drift"
   log_group_name = aws_cloudwatch_log_group.this.name
-  pattern        = "?\"Daily check failed: manage.py schemadiff\" ?\"Daily check failed: manage.py showmigrations\""
+  # 1 is "they differ"; with the full stop, or 10 (unreachable) and 16 (unfit) would be taken for it.
+  pattern = "?\"manage.py schemadiff exited with 1.\" ?\"manage.py showmigrations --audit --check exited with 1.\""
 
   metric_transformation {
     namespace     = local.metrics
@@ -114,25 +115,27 @@ resource "aws_cloudwatch_metric_alarm" "drift" {
   alarm_actions       = [aws_sns_topic.alarms.arn]
 }
 
-resource "aws_cloudwatch_log_metric_filter" "purge" {
-  name           = "${local.prefix}-purge-failed"
+# Any of the daily checks, for whatever reason
+
+resource "aws_cloudwatch_log_metric_filter" "daily_check_failed" {
+  name           = "${local.prefix}-daily-check-failed"
   log_group_name = aws_cloudwatch_log_group.this.name
-  pattern        = "\"Daily check failed: manage.py purge_expired\""
+  pattern        = "\"Daily check failed\""
 
   metric_transformation {
     namespace     = local.metrics
-    name          = "PurgeFailed"
+    name          = "DailyCheckFailed"
     value         = "1"
     default_value = "0"
     unit          = "Count"
   }
 }
 
-resource "aws_cloudwatch_metric_alarm" "purge" {
-  alarm_name          = "${local.prefix}-purge-failed"
-  alarm_description   = "What has expired was not deleted."
+resource "aws_cloudwatch_metric_alarm" "daily_check_failed" {
+  alarm_name          = "${local.prefix}-daily-check-failed"
+  alarm_description   = "A daily check failed: the newest stream ecs/${local.migrate_container}/ in ${local.log_group} says which and why."
   namespace           = local.metrics
-  metric_name         = aws_cloudwatch_log_metric_filter.purge.metric_transformation[0].name
+  metric_name         = aws_cloudwatch_log_metric_filter.daily_check_failed.metric_transformation[0].name
   statistic           = "Sum"
   period              = 300
   evaluation_periods  = 1

@@ -13,6 +13,7 @@ locals {
   # Production has the plain names; staging shares the account, so its names must differ.
   suffix    = var.environment == "production" ? "" : "-${var.environment}"
   service   = "rupaya-backend${local.suffix}"
+  cluster   = "rupaya${local.suffix}"
   prefix    = "rupaya-${var.environment}"
   log_group = "/ecs/${local.service}"
 

@@ -1,5 +1,5 @@
 resource "aws_ecs_cluster" "this" {
-  name = local.prefix
+  name = local.cluster
 
   setting {
     name  = "containerInsights"
@@ -88,7 +88,7 @@ locals {
         python manage.py "$@" || status=$?
         if [ "$status" -ne 0 ]; then
             failed=1
-            echo "Daily check failed: manage.py $* exited with $status" >&2
+            echo "Daily check failed: manage.py $* exited with $status." >&2
         fi
     }
     check showmigrations --audit --check

@@ -297,15 +297,17 @@ data "aws_iam_policy_document" "apply" {
     resources = concat(
       [for service in ["cloudwatch", "ecs", "elasticloadbalancing", "events", "rds", "scheduler", "sns"] :
       "arn:aws:${service}:${var.region}:${var.account_id}:*rupaya-${each.key}*"],
-      # The service and the database carry the plain names in production.
+      # Cluster, service and database carry the plain names in production.
       ["arn:aws:ecs:${var.region}:${var.account_id}:task-definition/${local.services[each.key]}*",
+        "arn:aws:ecs:${var.region}:${var.account_id}:cluster/${local.plain[each.key]}",
+        "arn:aws:ecs:${var.region}:${var.account_id}:service/${local.plain[each.key]}/*",
         "arn:aws:logs:${var.region}:${var.account_id}:log-group:/ecs/${local.services[each.key]}*",
         "arn:aws:rds:${var.region}:${var.account_id}:*:${local.databases[each.key]}",
         "arn:aws:rds:${var.region}:${var.account_id}:*:${local.databases[each.key]}-final",
         # A proxy's name is not in its address.
         "arn:aws:rds:${var.region}:${var.account_id}:db-proxy:*",
         "arn:aws:rds:${var.region}:${var.account_id}:target-group:*",
-        "arn:aws:secretsmanager:${var.region}:${var.account_id}:secret:${local.secrets[each.key]}/*",
+        "arn:aws:secretsmanager:${var.region}:${var.account_id}:secret:${local.plain[each.key]}/*",
       "arn:aws:ssm:${var.region}:${var.account_id}:parameter/rupaya/${each.key}/*"],
     )
   }
@@ -342,7 +344,7 @@ data "aws_iam_policy_document" "apply" {
 locals {
   services  = { staging = "rupaya-backend-staging", production = "rupaya-backend" }
   databases = { staging = "rupaya-postgres-staging", production = "rupaya-postgres" }
-  secrets   = { staging = "rupaya-staging", production = "rupaya" }
+  plain     = { staging = "rupaya-staging", production = "rupaya" }
 }
 
 # Plan and apply share the states, each environment its own; the lock is a file beside it.

@@ -184,7 +184,7 @@ run "every_exit_code_and_drift_raise_an_alarm" {
     error_message = "The drift alarm would never fire."
   }
   assert {
-    condition     = strcontains(aws_scheduler_schedule.daily.target[0].input, "Daily check failed: manage.py") && strcontains(aws_cloudwatch_log_metric_filter.drift.pattern, "Daily check failed: manage.py schemadiff")
+    condition     = strcontains(jsondecode(aws_scheduler_schedule.daily.target[0].input).containerOverrides[0].command[2], "Daily check failed: manage.py $* exited with $status.") && strcontains(aws_cloudwatch_log_metric_filter.drift.pattern, "manage.py schemadiff exited with 1.")
     error_message = "The checks must say what the alarm waits for."
   }
 }
