@@ -35,6 +35,9 @@ mock_provider "aws" {
   mock_resource "aws_ecs_cluster" {
     defaults = { arn = "arn:aws:ecs:us-east-1:590184132516:cluster/mock" }
   }
+  mock_resource "aws_db_proxy_default_target_group" {
+    defaults = { name = "default" }
+  }
   mock_resource "aws_ecs_task_definition" {
     defaults = {
       arn                  = "arn:aws:ecs:us-east-1:590184132516:task-definition/mock:1"
