@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.conftest import with_server
+from tests.faults.migrator import query
 from tests.server.service import PROJECT, Service, manage
 
 GOOD_SECRET = "k3Jx-9vQ_pL2mZ8rT5wY1uB7nC4hD6gF0sA_eXoViMtRqWzKbN"
@@ -75,6 +79,32 @@ def test_live_stays_and_ready_goes_when_the_database_is_away(migrated_url: str, 
 
         with_server(server_url, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
         assert service.wait_until_ready().status == 200
+
+
+def test_a_frozen_database_hangs_no_probe(migrated_url: str) -> None:
+    with Service(DATABASE_URL=migrated_url, RELEASE="frozen") as service:
+        service.wait_until_ready()
+        asked = "SELECT pid FROM pg_stat_activity WHERE application_name = 'release frozen health'"
+        ((backend,),) = query(migrated_url, asked)  # one connection, however many probes there were
+        if not Path(f"/proc/{backend}").exists():
+            pytest.skip("the server is on another machine, so it cannot be frozen")
+        os.kill(backend, signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            unready = service.poll("/health/ready", lambda response: response.status == 503, timeout_s=10)
+            noticed_s = time.monotonic() - began
+            assert unready is not None
+            assert unready.json()["reason"] == "the database has not answered for more than 2 s"
+            assert noticed_s < 4
+            began = time.monotonic()
+            for _ in range(20):
+                assert service.request("/health/ready").status == 503
+                assert service.request("/health/live").status == 200
+            assert time.monotonic() - began < 2
+        finally:
+            os.kill(backend, signal.SIGCONT)
+        assert service.wait_until_ready().status == 200
+        assert query(migrated_url, asked) == [(backend,)]
 
 
 def test_ready_goes_when_something_this_code_needs_is_unapplied(migrated_url: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import new_database
+from tests.faults.migrator import wait_for
 from tests.server.logs import matches, parsed
 from tests.server.releases import BEHIND_TLS, PRODUCTION
 from tests.server.service import PROJECT, Service, copy_release, manage
@@ -52,11 +53,14 @@ def production(production_release: Path, module_url: str) -> Iterator[Service]:
         yield service
 
 
-def access(service: Service, path: str) -> dict[str, Any]:
-    """The access log's line of a request."""
-    found = [line for line in parsed(service.output) if line["logger"] == "gunicorn.access" and line["path"] == path]
-    assert len(found) == 1, service.output
-    return found[0]
+def access(service: Service, start: str) -> list[dict[str, Any]]:
+    """The access log's lines of requests for what begins so; awaited, for they are written after the answer is sent."""
+
+    def found() -> list[dict[str, Any]]:
+        return [line for line in parsed(service.output) if line.get("path", "").startswith(start)]
+
+    lines: list[dict[str, Any]] = wait_for(found, f"a line about {start}", timeout_s=10)
+    return lines
 
 
 def test_every_line_from_the_first_migration_to_the_last_goodbye_is_one_object(first_deployment: str) -> None:
@@ -155,7 +159,7 @@ def test_a_crashing_view_leaves_its_traceback_on_one_line_with_its_request(
         trace = {"X-Amzn-Trace-Id": "Self=1-67891234-12456789abcdef012345678;Root=1-67891233-abcdef012345678912345678"}
         response = service.request("/crash/?token=hush", headers=BEHIND_TLS | trace)
         lines = parsed(service.output)
-        logged = access(service, "/crash/")
+        (logged,) = access(service, "/crash/")
 
         assert response.status == 500
         assert b"RuntimeError" not in response.body
@@ -185,7 +189,7 @@ def test_the_access_log_tells_who_asked_for_what_and_no_secret(production: Servi
             "X-Forwarded-For": "203.0.113.9",
         },
     )
-    line = access(production, "/admin/login/")
+    line = access(production, "/admin/login/")[0]
 
     assert (line["method"], line["status"], line["client"]) == ("GET", 200, "203.0.113.9")
     assert line["message"].startswith("GET /admin/login/ 200 ")
@@ -207,7 +211,7 @@ def test_a_healthy_probe_is_not_worth_a_line_and_an_unhealthy_one_is(production:
         assert production.request(path).status == 200
     production.request("/health/ready", "POST")
 
-    assert [line["status"] for line in parsed(production.output) if line.get("path", "").startswith("/health")] == [405]
+    assert [line["status"] for line in access(production, "/health")] == [405]
 
 
 def test_migrate_by_hand_tells_an_unexpected_error_on_one_line(migrated_url: str, tmp_path: Path) -> None:
