@@ -10,6 +10,7 @@ import pytest
 
 from tests.adoption.original import IRREGULAR, build
 from tests.conftest import new_database, with_server
+from tests.faults.migrator import migrate
 
 
 @pytest.fixture
@@ -30,6 +31,21 @@ def _irregular(server_url: str) -> Iterator[str]:
 def irregular_url(server_url: str, _irregular: str) -> Iterator[str]:
     """The original's database with every irregularity that real rows have."""
     with new_database(server_url, template=_irregular) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def _adopted(server_url: str, _irregular: str) -> Iterator[str]:
+    with new_database(server_url, template=_irregular) as url:
+        run = migrate(url, "adopt")
+        assert run.process.returncode == 0, run.output
+        yield urlsplit(url).path.strip("/")
+
+
+@pytest.fixture
+def adopted_url(server_url: str, _adopted: str) -> Iterator[str]:
+    """As `irregular_url`, adopted and not finished."""
+    with new_database(server_url, template=_adopted) as url:
         yield url
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import psycopg2
 
 from tests.accounts.catalog import dump
+from tests.faults.migrator import query
 
 # As bcryptjs writes it.
 PASSWORD = "correct horse battery"
@@ -268,3 +271,45 @@ def schema(url: str) -> list[str]:
             return dump(cursor)
     finally:
         connection.close()
+
+
+Rows = dict[str, dict[str, dict[str, Any]]]
+
+
+def key(table: str) -> str:
+    """The primary key's column."""
+    return {"revoked_tokens": "token_id", "categories": "category_id"}.get(table, f"{table.removesuffix('s')}_id")
+
+
+def rows(url: str, tables: tuple[str, ...] = TABLES) -> Rows:
+    """Every row of these tables, by its key, with every value as JSON has it."""
+    return {table: dict(query(url, f"SELECT {key(table)}::text, to_jsonb({table}) FROM {table}")) for table in tables}
+
+
+def checksums(url: str, columns: dict[str, list[str]]) -> dict[str, tuple[Any, ...]]:
+    """Of each table the number of rows, and of each of these columns a checksum over all rows, by key."""
+    found = {}
+    for table, names in columns.items():
+        order = names[0] if table in UNTOUCHED else key(table)
+        sums = [
+            f"md5(coalesce(string_agg(md5(coalesce({column}::text, 'null')), '' ORDER BY {order}), ''))"
+            for column in names
+        ]
+        (found[table],) = query(url, f"SELECT count(*), {', '.join(sums)} FROM {table}")
+    return found
+
+
+def columns(url: str) -> dict[str, list[str]]:
+    """The columns of the original's tables, of Knex's and of the other service's."""
+    return {
+        table: [
+            name
+            for (name,) in query(
+                url,
+                "SELECT attname::text FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 "
+                "AND NOT attisdropped ORDER BY attnum",
+                table,
+            )
+        ]
+        for table in (*TABLES, *UNTOUCHED)
+    }

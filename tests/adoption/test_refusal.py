@@ -9,9 +9,7 @@ from tests.faults.migrator import migrate, query
 
 ARGUMENTS = (
     ("migrate", "--noinput"),
-    ("migrate", "--noinput", "--fake"),
     ("migrate", "--noinput", "--fake-initial"),
-    ("migrate", "accounts", "0001"),
 )
 
 

@@ -1,0 +1,146 @@
+"""An adoption that is killed at each of its steps goes on from there, and ends as if nobody had killed it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg2
+import pytest
+
+from tests.adoption.original import DECISIONS, checksums, columns, rows, schema, uid
+from tests.adoption.test_finish import assert_nothing_differs, assert_nothing_is_lost
+from tests.faults.migrator import Migrator, invalid_indexes, migrate, query, wait_for
+
+# The first run is killed at its first statement of DDL, the next one at its own statement 1 + STRIDE, and so on, until
+# one gets through. With 1, every statement's turn comes.
+STRIDE = int(os.environ.get("ADOPTION_KILL_STRIDE", "9"))
+GATE = """
+CREATE SCHEMA gate;
+CREATE SEQUENCE gate.statements;
+CREATE TABLE gate.stop (at integer);
+INSERT INTO gate.stop VALUES (0);
+CREATE FUNCTION gate.look() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    IF current_setting('application_name') LIKE 'migrate%' AND nextval('gate.statements') = (SELECT at FROM gate.stop)
+    THEN
+        PERFORM pg_sleep(600);
+    END IF;
+END $$;
+CREATE EVENT TRIGGER gate ON ddl_command_end EXECUTE FUNCTION gate.look();
+"""
+
+
+def killed_until_it_gets_through(url: str, *arguments: str) -> int:
+    """Run a command again and again; returns how often it was killed."""
+    query(url, GATE)
+    kills = 0
+    while True:
+        query(url, "UPDATE gate.stop SET at = %s", 1 + kills * STRIDE)
+        query(url, "SELECT setval('gate.statements', 1, false)")
+        with started(url, *arguments) as run:
+            wait_for(lambda run=run: run.process.poll() is not None or is_held(url), "the gate, or the end")
+            if run.process.poll() is not None:
+                status = run.end()
+                assert status == 0, run.output
+                query(url, "DROP EVENT TRIGGER gate; DROP SCHEMA gate CASCADE")
+                return kills
+            run.kill()
+        kills += 1
+
+
+@contextmanager
+def started(url: str, *arguments: str, **variables: str) -> Iterator[Migrator]:
+    """`adopt --finish`, or another command, that does not outlive the block."""
+    run = Migrator(url, *(arguments or ("adopt", "--finish", *DECISIONS)), **variables)
+    try:
+        yield run
+    finally:
+        if run.process.poll() is None:
+            run.kill()
+        if run.process.stdout is not None and not run.process.stdout.closed:
+            run.end()
+
+
+def is_waiting(url: str) -> bool:
+    return bool(
+        query(
+            url,
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' "
+            "AND query LIKE '%%DELETE FROM transactions%%' AND pid <> pg_backend_pid()",
+        )
+    )
+
+
+def is_held(url: str) -> bool:
+    return bool(
+        query(
+            url,
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep' "
+            "AND application_name LIKE 'migrate%%'",
+        )
+    )
+
+
+@pytest.fixture
+def expected(adopted_url: str) -> tuple[list[str], list[str]]:
+    """The schema of a database that nobody disturbed: adopted, and finished."""
+    adopted = schema(adopted_url)
+    assert migrate(adopted_url, "adopt", "--finish", *DECISIONS).process.returncode == 0
+    return adopted, schema(adopted_url)
+
+
+def test_killed_at_each_step_it_goes_on_and_ends_as_if_nobody_had(
+    irregular_url: str, expected: tuple[list[str], list[str]]
+) -> None:
+    before, sums = rows(irregular_url), checksums(irregular_url, columns(irregular_url))
+
+    kills = killed_until_it_gets_through(irregular_url, "adopt")
+
+    assert kills >= 40 // STRIDE
+    assert schema(irregular_url) == expected[0]
+    assert checksums(irregular_url, {"users": columns(irregular_url)["users"][:-2]})["users"] == sums["users"]
+
+    kills = killed_until_it_gets_through(irregular_url, "adopt", "--finish", *DECISIONS)
+
+    assert kills >= 40 // STRIDE
+    assert schema(irregular_url) == expected[1]
+    assert invalid_indexes(irregular_url) == []
+    assert_nothing_is_lost(before, irregular_url)
+    assert_nothing_differs(irregular_url)
+
+
+def test_killed_while_rows_are_moved_no_row_is_there_twice_or_not_at_all(adopted_url: str) -> None:
+    before = rows(adopted_url)
+    blocker = psycopg2.connect(adopted_url)
+    with blocker.cursor() as cursor:
+        cursor.execute("SELECT * FROM transactions WHERE transaction_id = %s FOR UPDATE", [uid("early", 2)])
+        with started(adopted_url, MIGRATE_LOCK_TIMEOUT_MS="4900") as run:
+            wait_for(lambda: is_waiting(adopted_url), "the batch")
+            run.kill()
+    blocker.close()
+
+    assert migrate(adopted_url, "adopt", "--finish", *DECISIONS).process.returncode == 0
+
+    assert_nothing_is_lost(before, adopted_url)
+    assert query(adopted_url, "SELECT count(*) FROM adoption_quarantine WHERE kept = 'moved'") == [(5,)]
+    assert query(adopted_url, "SELECT outcome FROM migrator_runs WHERE command LIKE '%%finish%%' ORDER BY run_id") == [
+        ("interrupted",),
+        ("succeeded",),
+    ]
+
+
+def test_terminated_it_says_so_and_leaves_with_143(adopted_url: str) -> None:
+    blocker = psycopg2.connect(adopted_url)
+    with blocker.cursor() as cursor:
+        cursor.execute("LOCK TABLE users IN ACCESS SHARE MODE")
+        with started(adopted_url) as run:
+            wait_for(lambda: run.says("Try 2 of"), "a try that met the lock")
+            run.kill(signal.SIGTERM)
+            status = run.end(timeout_s=10)
+    blocker.close()
+
+    assert status == 143, run.output
+    assert "held by backend pid" in run.output
