@@ -238,7 +238,10 @@ class _Run(Runner):
             )
 
     def _refuse_histories(self, plan: Plan) -> None:
-        """Nothing more: that the tables are there already is what this is for."""
+        """Nothing more is asked."""
+
+    def _refuse_existing(self, plan: Plan) -> None:
+        """That the tables are there already is what this is for."""
 
     def original(self) -> Original:
         """What is here.

@@ -14,41 +14,44 @@ from tests.adoption.original import DECISIONS, checksums, columns, rows, schema,
 from tests.adoption.test_finish import assert_nothing_differs, assert_nothing_is_lost
 from tests.faults.migrator import Migrator, invalid_indexes, migrate, query, wait_for
 
-# The first run is killed at its first statement of DDL, the next one at its own statement 1 + STRIDE, and so on, until
-# one gets through. With 1, every statement's turn comes.
-STRIDE = int(os.environ.get("ADOPTION_KILL_STRIDE", "9"))
-GATE = """
+# Of all statements of DDL every so-manieth, chosen by its text. With 1, every one's turn comes.
+SAMPLE = int(os.environ.get("ADOPTION_KILL_SAMPLE", "20"))
+GATE = f"""
 CREATE SCHEMA gate;
-CREATE SEQUENCE gate.statements;
-CREATE TABLE gate.stop (at integer);
-INSERT INTO gate.stop VALUES (0);
+CREATE TABLE gate.passed (statement text);
 CREATE FUNCTION gate.look() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
-    IF current_setting('application_name') LIKE 'migrate%' AND nextval('gate.statements') = (SELECT at FROM gate.stop)
+    IF current_setting('application_name') LIKE 'migrate%' AND abs(hashtext(current_query())) % {SAMPLE} = 0
+        AND NOT EXISTS (SELECT FROM gate.passed WHERE statement = current_query())
     THEN
         PERFORM pg_sleep(600);
     END IF;
 END $$;
 CREATE EVENT TRIGGER gate ON ddl_command_end EXECUTE FUNCTION gate.look();
 """
+HELD = """
+    SELECT query FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event = 'PgSleep' AND application_name LIKE 'migrate%'
+"""
 
 
-def killed_until_it_gets_through(url: str, *arguments: str) -> int:
-    """Run a command again and again; returns how often it was killed."""
+def killed_until_it_gets_through(url: str, *arguments: str) -> list[str]:
+    """Run a command again and again, killed once at each statement; returns these."""
     query(url, GATE)
-    kills = 0
+    killed_at: list[str] = []
     while True:
-        query(url, "UPDATE gate.stop SET at = %s", 1 + kills * STRIDE)
-        query(url, "SELECT setval('gate.statements', 1, false)")
         with started(url, *arguments) as run:
-            wait_for(lambda run=run: run.process.poll() is not None or is_held(url), "the gate, or the end")
-            if run.process.poll() is not None:
+            wait_for(lambda run=run: run.process.poll() is not None or query(url, HELD), "the gate, or the end")
+            if not (held := query(url, HELD)):
                 status = run.end()
                 assert status == 0, run.output
                 query(url, "DROP EVENT TRIGGER gate; DROP SCHEMA gate CASCADE")
-                return kills
+                return killed_at
             run.kill()
-        kills += 1
+        wait_for(lambda: not query(url, HELD), "the server to notice the death")
+        ((statement,),) = held
+        query(url, "INSERT INTO gate.passed VALUES (%s)", statement)
+        killed_at.append(statement)
 
 
 @contextmanager
@@ -97,19 +100,34 @@ def test_killed_at_each_step_it_goes_on_and_ends_as_if_nobody_had(
 ) -> None:
     before, sums = rows(irregular_url), checksums(irregular_url, columns(irregular_url))
 
-    kills = killed_until_it_gets_through(irregular_url, "adopt")
+    killed_at = killed_until_it_gets_through(irregular_url, "adopt")
 
-    assert kills >= 40 // STRIDE
+    assert len(killed_at) >= 40 // SAMPLE, killed_at
     assert schema(irregular_url) == expected[0]
     assert checksums(irregular_url, {"users": columns(irregular_url)["users"][:-2]})["users"] == sums["users"]
 
-    kills = killed_until_it_gets_through(irregular_url, "adopt", "--finish", *DECISIONS)
+    killed_at = killed_until_it_gets_through(irregular_url, "adopt", "--finish", *DECISIONS)
 
-    assert kills >= 40 // STRIDE
+    assert len(killed_at) >= 40 // SAMPLE, killed_at
     assert schema(irregular_url) == expected[1]
     assert invalid_indexes(irregular_url) == []
     assert_nothing_is_lost(before, irregular_url)
     assert_nothing_differs(irregular_url)
+
+
+def test_killed_while_an_index_is_built_concurrently_it_leaves_no_invalid_one(irregular_url: str) -> None:
+    writer = psycopg2.connect(irregular_url)
+    with writer.cursor() as cursor:
+        cursor.execute("UPDATE transactions SET notes = 'the build waits for the end of this'")
+        with started(irregular_url, "adopt") as run:
+            wait_for(lambda: invalid_indexes(irregular_url), "an unfinished index")
+            run.kill()
+    writer.close()
+
+    assert migrate(irregular_url, "adopt").process.returncode == 0
+
+    assert invalid_indexes(irregular_url) == []
+    assert query(irregular_url, "SELECT relname::text FROM pg_class WHERE relname LIKE '%%adopting%%'") == []
 
 
 def test_killed_while_rows_are_moved_no_row_is_there_twice_or_not_at_all(adopted_url: str) -> None:
