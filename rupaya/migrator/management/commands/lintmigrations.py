@@ -39,7 +39,7 @@ class Command(BaseCommand):
         try:
             from rupaya.migrator import lint
         except ImportError as error:
-            raise CommandError(f"{error}. lintmigrations needs the development tools: requirements/dev.txt.") from None
+            raise CommandError(f"{error}. lintmigrations needs its linters: requirements/test.txt.") from None
 
         root = Path(_git("rev-parse", "--show-toplevel") or "")
         if not root.is_absolute():
