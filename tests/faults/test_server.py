@@ -4,6 +4,7 @@ afterwards the next run goes on with nothing lost and nothing doubled."""
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import psycopg2
@@ -28,6 +30,10 @@ PASSWORD = "correct-horse-battery"
 PGBOUNCER = shutil.which("pgbouncer", path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin")))
 # The owner of the server's processes and files: PostgreSQL and PgBouncer both refuse to be root.
 SERVER_USER = UNPRIVILEGED_USER if os.geteuid() == 0 else None
+# A process of that user alone: with root's group it could not pass through a folder that is closed to that group.
+AS_SERVER_USER: dict[str, Any] = (
+    {"user": SERVER_USER, "group": pwd.getpwnam(SERVER_USER).pw_gid, "extra_groups": []} if SERVER_USER else {}
+)
 
 
 @pytest.fixture(scope="module")
@@ -348,7 +354,7 @@ def standby(own_server: LocalPostgres, own_root: Path) -> Iterator[LocalPostgres
     subprocess.run(
         [binary("pg_basebackup"), "-D", data_dir, "-h", own_server.socket_dir, "-U", SUPERUSER, "-R",
          "--checkpoint=fast", "--no-sync"],
-        user=SERVER_USER, cwd="/", check=True,
+        cwd="/", check=True, **AS_SERVER_USER,
     )  # fmt: skip
     server = LocalPostgres(data_dir, own_root / "standby-socket", SETTINGS)
     server.start()
@@ -407,7 +413,7 @@ def pooler(own_server: LocalPostgres, own_root: Path) -> Iterator[Path]:
     if SERVER_USER:
         shutil.chown(folder, SERVER_USER)
     process = subprocess.Popen(
-        [PGBOUNCER, "-q", folder / "pgbouncer.ini"], user=SERVER_USER, cwd="/", stderr=subprocess.DEVNULL
+        [PGBOUNCER, "-q", folder / "pgbouncer.ini"], cwd="/", stderr=subprocess.DEVNULL, **AS_SERVER_USER
     )
     wait_for((folder / ".s.PGSQL.6432").exists, "PgBouncer")
     yield folder
