@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
-from tests.adoption.original import IRREGULAR, build
+from tests.adoption.original import DECISIONS, IRREGULAR, build
 from tests.conftest import new_database, with_server
 from tests.faults.migrator import migrate
 
@@ -46,6 +46,15 @@ def _adopted(server_url: str, _irregular: str) -> Iterator[str]:
 def adopted_url(server_url: str, _adopted: str) -> Iterator[str]:
     """As `irregular_url`, adopted and not finished."""
     with new_database(server_url, template=_adopted) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def finished_url(server_url: str, _adopted: str) -> Iterator[str]:
+    """As `adopted_url`, finished; for all tests that only look."""
+    with new_database(server_url, template=_adopted) as url:
+        run = migrate(url, "adopt", "--finish", *DECISIONS)
+        assert run.process.returncode == 0, run.output
         yield url
 
 

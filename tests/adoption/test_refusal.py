@@ -46,12 +46,6 @@ def test_migrate_stops_where_knex_was_and_no_row_and_no_table_is(database_url: s
     assert query(database_url, "SELECT to_regclass('django_migrations')") == [(None,)]
 
 
-def test_migrate_goes_on_as_ever_beside_tables_that_are_nobodys_history(database_url: str) -> None:
-    query(database_url, "CREATE TABLE feature_flags (id serial PRIMARY KEY)")
-
-    assert migrate(database_url).process.returncode == 0
-
-
 def test_the_builder_makes_every_table_that_the_original_leaves(empty_url: str) -> None:
     found = query(empty_url, "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'")
 
