@@ -13,14 +13,15 @@ from tests.adoption.original import DECISIONS, checksums, columns, rows, schema,
 from tests.adoption.test_finish import assert_nothing_is_lost
 from tests.faults.migrator import Migrator, invalid_indexes, migrate, query, wait_for
 
-SHOWN_CHARACTERS = 1000  # pg_stat_activity cuts what is longer than track_activity_query_size
+# pg_stat_activity cuts what is longer than track_activity_query_size; and a default may be the time of day.
+SHOWN = "regexp_replace(left({}, 1000), '[0-9]+', '', 'g')"
 # Of all statements of DDL every so-manieth, chosen by its text. With 1, every one's turn comes.
 SAMPLE = int(os.environ.get("ADOPTION_KILL_SAMPLE", "40"))
 GATE = f"""
 CREATE SCHEMA gate;
 CREATE TABLE gate.passed (statement text);
 CREATE FUNCTION gate.look() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
-DECLARE shown text := left(current_query(), {SHOWN_CHARACTERS});
+DECLARE shown text := {SHOWN.format("current_query()")};
 BEGIN
     IF current_setting('application_name') LIKE 'migrate%' AND abs(hashtext(shown)) % {SAMPLE} = 0
         AND NOT EXISTS (SELECT FROM gate.passed WHERE statement = shown)
@@ -31,7 +32,7 @@ END $$;
 CREATE EVENT TRIGGER gate ON ddl_command_end EXECUTE FUNCTION gate.look();
 """
 HELD = f"""
-    SELECT left(query, {SHOWN_CHARACTERS}) FROM pg_stat_activity
+    SELECT {SHOWN.format("query")} FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event = 'PgSleep' AND application_name LIKE 'migrate%'
 """
 
