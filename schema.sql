@@ -150,7 +150,10 @@ CREATE TABLE users (
 );
 CREATE INDEX idx_users_created_at ON users USING btree (created_at);
 CREATE INDEX idx_users_email ON users USING btree (email);
+CREATE INDEX idx_users_email_begins ON users USING btree (lower(email::text) COLLATE "C");
+CREATE INDEX idx_users_name_begins ON users USING btree (lower(name::text) COLLATE "C");
 CREATE INDEX idx_users_phone ON users USING btree (phone_number);
+CREATE INDEX idx_users_staff ON users USING btree (created_at) WHERE is_staff;
 CREATE INDEX idx_users_status ON users USING btree (account_status);
 CREATE UNIQUE INDEX users_email_unique ON users USING btree (lower(email::text));
 CREATE TRIGGER users_set_updated_at BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION set_updated_at();
@@ -176,6 +179,8 @@ CREATE TABLE accounts (
     CONSTRAINT accounts_user_id_foreign FOREIGN KEY (user_id) REFERENCES users(user_id) ON DELETE CASCADE
 );
 CREATE UNIQUE INDEX accounts_is_default_unique ON accounts USING btree (user_id) WHERE is_default;
+CREATE INDEX idx_accounts_created_at ON accounts USING btree (created_at);
+CREATE INDEX idx_accounts_deleted ON accounts USING btree (created_at) WHERE is_deleted;
 CREATE INDEX idx_accounts_type ON accounts USING btree (account_type);
 CREATE INDEX idx_accounts_user_id ON accounts USING btree (user_id);
 CREATE TRIGGER accounts_set_updated_at BEFORE UPDATE ON accounts FOR EACH ROW EXECUTE FUNCTION set_updated_at();
@@ -217,6 +222,10 @@ CREATE TABLE categories (
     CONSTRAINT categories_type_check CHECK (category_type::text = ANY (ARRAY['income'::text, 'expense'::text, 'transfer'::text])),
     CONSTRAINT categories_user_id_foreign FOREIGN KEY (user_id) REFERENCES users(user_id) ON DELETE CASCADE
 );
+CREATE INDEX idx_categories_created_at ON categories USING btree (created_at);
+CREATE INDEX idx_categories_deleted ON categories USING btree (created_at) WHERE is_deleted;
+CREATE INDEX idx_categories_name_begins ON categories USING btree (lower(name::text) COLLATE "C");
+CREATE INDEX idx_categories_system ON categories USING btree (created_at) WHERE is_system;
 CREATE INDEX idx_categories_type ON categories USING btree (category_type);
 CREATE INDEX idx_categories_user_id ON categories USING btree (user_id);
 CREATE TRIGGER categories_set_updated_at BEFORE UPDATE ON categories FOR EACH ROW EXECUTE FUNCTION set_updated_at();
@@ -234,6 +243,7 @@ CREATE TABLE devices (
     CONSTRAINT devices_pkey PRIMARY KEY (device_id),
     CONSTRAINT devices_user_id_foreign FOREIGN KEY (user_id) REFERENCES users(user_id) ON DELETE CASCADE
 );
+CREATE INDEX idx_devices_created_at ON devices USING btree (created_at);
 CREATE INDEX idx_devices_fingerprint ON devices USING btree (device_fingerprint);
 CREATE INDEX idx_devices_user_id ON devices USING btree (user_id);
 
@@ -341,6 +351,8 @@ CREATE TABLE budgets (
     CONSTRAINT budgets_user_id_foreign FOREIGN KEY (user_id) REFERENCES users(user_id) ON DELETE CASCADE
 );
 CREATE INDEX idx_budgets_category_id ON budgets USING btree (category_id);
+CREATE INDEX idx_budgets_created_at ON budgets USING btree (created_at);
+CREATE INDEX idx_budgets_deleted ON budgets USING btree (created_at) WHERE is_deleted;
 CREATE INDEX idx_budgets_user_id ON budgets USING btree (user_id);
 CREATE TRIGGER budgets_set_updated_at BEFORE UPDATE ON budgets FOR EACH ROW EXECUTE FUNCTION set_updated_at();
 
@@ -377,6 +389,7 @@ CREATE TABLE recurring_transactions (
 );
 CREATE INDEX idx_recurring_account_id ON recurring_transactions USING btree (account_id);
 CREATE INDEX idx_recurring_category_id ON recurring_transactions USING btree (category_id);
+CREATE INDEX idx_recurring_created_at ON recurring_transactions USING btree (created_at);
 CREATE INDEX idx_recurring_next_run_on ON recurring_transactions USING btree (next_run_on);
 CREATE INDEX idx_recurring_to_account_id ON recurring_transactions USING btree (to_account_id);
 CREATE INDEX idx_recurring_user_id ON recurring_transactions USING btree (user_id);
@@ -414,6 +427,9 @@ CREATE TABLE transactions (
 CREATE INDEX idx_transactions_account_id ON transactions USING btree (account_id);
 CREATE INDEX idx_transactions_category ON transactions USING btree (category_id);
 CREATE INDEX idx_transactions_date ON transactions USING btree (user_id, transaction_date DESC);
+CREATE INDEX idx_transactions_deleted ON transactions USING btree (transaction_date DESC, transaction_id DESC) WHERE is_deleted;
+CREATE INDEX idx_transactions_latest ON transactions USING btree (transaction_date DESC, transaction_id DESC);
+CREATE INDEX idx_transactions_merchant ON transactions USING btree (lower(merchant::text) COLLATE "C");
 CREATE INDEX idx_transactions_to_account_id ON transactions USING btree (to_account_id);
 CREATE INDEX idx_transactions_type ON transactions USING btree (transaction_type);
 CREATE TRIGGER transactions_set_updated_at BEFORE UPDATE ON transactions FOR EACH ROW EXECUTE FUNCTION set_updated_at();

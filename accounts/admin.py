@@ -1,72 +1,120 @@
-"""A window on people's data, for support: it shows, and changes nothing."""
+"""People, as the admin site shows them to support, operators and auditors."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.http import urlencode
 
 from accounts.models import Device, PhoneOTP, RevokedToken, User
+from rupaya.inspection.counting import Count, count_up_to
+from rupaya.inspection.masking import mask_email, mask_name, mask_phone, mask_text
+from rupaya.inspection.modeladmin import RELATED_UP_TO, InspectionAdmin
+from rupaya.inspection.search import email, exactly, key, person, phone, starts_with
 
-if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[Any]
-else:
-    ModelAdmin = admin.ModelAdmin
-
-
-class ReadOnlyAdmin(ModelAdmin):
-    """Shows every field but the secret ones to whoever may view the model, and lets nobody change it."""
-
-    secret_fields: ClassVar[tuple[str, ...]] = ()
-    show_full_result_count = False
-    list_per_page = 50
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        fields = [*self.opts.fields, *self.opts.many_to_many]
-        return [field.name for field in fields if field.name not in self.secret_fields]
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+STAFF_FIELDS = ("is_staff", "groups")
 
 
 @admin.register(User)
-class UserAdmin(ReadOnlyAdmin):
-    secret_fields = ("password", "mfa_secret")
+class UserAdmin(InspectionAdmin):
+    """A person, and the way to everything that is theirs."""
+
+    secret_fields = ("password", "mfa_secret", "user_permissions")
+    personal_data = {
+        "email": mask_email,
+        "phone_number": mask_phone,
+        "name": mask_name,
+        "oauth_provider_id": mask_text,
+        "last_login_device_id": mask_text,
+    }
+    editable_fields = (
+        "name", "account_status", "email_verified", "phone_verified", "currency_preference", "timezone",
+        "language_preference", *STAFF_FIELDS,
+    )  # fmt: skip
     list_display = ("email", "name", "phone_number", "account_status", "is_staff", "last_login", "created_at")
-    list_filter = ("account_status", "email_verified", "phone_verified", "mfa_enabled", "is_staff", "is_superuser")
-    search_fields = ("email", "name", "phone_number")
-    ordering = ("-created_at",)
+    list_filter = ("account_status", "email_verified", "phone_verified", "mfa_enabled", "is_staff")
+    searches = (key("pk"), email(), phone(), starts_with("name", "the beginning of a name"))
+    sortable = ("created_at",)
+    ordering = ("-created_at", "-pk")
+    date_hierarchy = "created_at"
+
+    def get_editable_fields(self, request: HttpRequest) -> list[str]:
+        """Who is staff, and in which groups, is for superusers to say."""
+        names = super().get_editable_fields(request)
+        is_superuser: bool = request.user.is_superuser
+        return names if is_superuser else [name for name in names if name not in STAFF_FIELDS]
+
+    def get_label(self, request: HttpRequest, row: User) -> str:
+        """The e-mail address, masked or not."""
+        return row.email if self.sees_all(request) else mask_email(row.email)
+
+    def _public_label(self, row: User) -> str:
+        return mask_email(row.email)
+
+    def further(self, request: HttpRequest, row: User) -> list[tuple[str, str, Count | None]]:
+        """Codes are sent to numbers, not to users."""
+        owner = self.admin_site.get_model_admin(PhoneOTP)
+        if not row.phone_number or not owner.has_view_permission(request):
+            return []
+        rows = PhoneOTP.objects.using(row._state.db).filter(phone_number=row.phone_number)
+        address = f"{reverse('admin:accounts_phoneotp_changelist')}?{urlencode({'user': str(row.pk)})}"
+        return [("Phone one-time passwords", address, count_up_to(rows, RELATED_UP_TO))]
 
 
 @admin.register(Device)
-class DeviceAdmin(ReadOnlyAdmin):
+class DeviceAdmin(InspectionAdmin):
+    """A phone or browser."""
+
+    personal_data = {"device_fingerprint": mask_text}
+    editable_fields = ("is_active",)
     list_display = ("device_name", "device_type", "user", "is_active", "last_used_at", "created_at")
-    list_filter = ("is_active", "device_type")
-    search_fields = ("user__email", "device_name", "device_fingerprint")
-    list_select_related = ("user",)
-    ordering = ("-created_at",)
+    list_filter = ("is_active",)
+    searches = (key("pk", "user"), person(), exactly("device_fingerprint", "a whole fingerprint"))
+    sortable = ("created_at",)
+    ordering = ("-created_at", "-pk")
+
+
+class OfUser(admin.SimpleListFilter):
+    """The codes sent to a user's number, asked for without the number in the address."""
+
+    title = "user"
+    parameter_name = "user"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offered by the user's own page alone."""
+        return [(self.value(), "this user")] if self.value() else []  # type: ignore[list-item]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """By the number that the user has now."""
+        if not self.value():
+            return queryset
+        found = key("pk").read(User.objects.using(queryset.db).order_by(), str(self.value()))
+        numbers = list(found.values_list("phone_number", flat=True)) if found is not None else []
+        return queryset.filter(phone_number__in=[number for number in numbers if number])
 
 
 @admin.register(PhoneOTP)
-class PhoneOTPAdmin(ReadOnlyAdmin):
+class PhoneOTPAdmin(InspectionAdmin):
+    """A code that was sent, without the code."""
+
     secret_fields = ("code_hash",)
+    personal_data = {"phone_number": mask_phone}
     list_display = ("phone_number", "purpose", "attempt_count", "expires_at", "created_at")
-    list_filter = ("purpose",)
-    search_fields = ("phone_number",)
-    ordering = ("-created_at",)
+    list_filter = (OfUser,)
+    searches = (key("pk"), phone())
+    sortable = ("expires_at",)
+    ordering = ("-expires_at", "-pk")
 
 
 @admin.register(RevokedToken)
-class RevokedTokenAdmin(ReadOnlyAdmin):
+class RevokedTokenAdmin(InspectionAdmin):
+    """A token that no longer opens anything; its id is no secret."""
+
     list_display = ("token_id", "user", "token_type", "expires_at", "created_at")
     list_filter = ("token_type",)
-    search_fields = ("=token_id", "user__email")
-    list_select_related = ("user",)
-    ordering = ("-created_at",)
+    searches = (key("pk", "user"), person())
+    sortable = ("expires_at",)
+    ordering = ("-expires_at", "-pk")

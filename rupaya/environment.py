@@ -25,6 +25,7 @@ SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"
 DEVELOPMENT_SECRET_KEY = "development-only-and-therefore-not-a-secret"  # noqa: S105 - as it says
 SECRET_KEY_MIN_LENGTH = 50  # as Django's security.W009
 DEFAULT_CONNECT_TIMEOUT_S = 5
+REPLICA_CONNECT_TIMEOUT_S = 2
 LOCAL_PROXIES = ("127.0.0.1", "::1")
 HEARTBEAT_FILE = "/tmp/migrate.heartbeat"  # noqa: S108 - opened without following links, and holds nothing
 
@@ -137,6 +138,7 @@ class Environment:
         self.uses_local_database = not (self._text("DATABASE_URL") or self._text("DB_HOST"))
         self.database = self._database()
         self.migration_database = self._migration_database()
+        self.replica_database = self._replica_database()
         # The container's health check looks at it; /tmp is all that a container may write to.
         self.heartbeat_file = self._text("MIGRATE_HEARTBEAT_FILE") or (HEARTBEAT_FILE if self.is_production else "")
         self.migrate = {key: value for key, value in environ.items() if key.startswith("MIGRATE_")}
@@ -235,6 +237,22 @@ class Environment:
             self._problem(
                 f"MIGRATION_DATABASE_URL names the database {database.name!r}, but the service uses "
                 f"{self.database.name!r}. Migrations would go to another database than the service's: name the same."
+            )
+        return database
+
+    def _replica_database(self) -> Database | None:
+        """A streaming replica, which the admin site reads people's rows from."""
+        url = self._text("REPLICA_DATABASE_URL")
+        if not url:
+            return None
+        database = self._database_from_url("REPLICA_DATABASE_URL", url)
+        self._apply_ssl(database)
+        # The primary has the same rows: nobody should wait long for a replica that is gone.
+        database.options.setdefault("connect_timeout", str(REPLICA_CONNECT_TIMEOUT_S))
+        if database.name and database.name != self.database.name:
+            self._problem(
+                f"REPLICA_DATABASE_URL names the database {database.name!r}, but the service uses "
+                f"{self.database.name!r}, which is what a replica of it is called too: name the same."
             )
         return database
 

@@ -1,6 +1,8 @@
 """The installed apps, in a module of their own: the early exit of `migrate` reads them without loading Django."""
 
 INSTALLED_APPS = [
+    # Before the admin, whose templates it extends under their own names.
+    "rupaya.inspection",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

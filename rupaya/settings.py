@@ -53,6 +53,7 @@ TEMPLATES: list[dict[str, Any]] = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "rupaya.inspection.context.page",
             ],
         },
     },
@@ -66,6 +67,16 @@ DATABASES: dict[str, dict[str, Any]] = {
         **env.database.django_settings(),
     }
 }
+if env.replica_database:
+    # Read by `rupaya.inspection.replica`, and by nothing else: no router sends anybody there.
+    DATABASES["replica"] = {
+        "ENGINE": "django.db.backends.postgresql",
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+        "TEST": {"MIRROR": "default"},
+        **env.replica_database.django_settings(),
+    }
+    DATABASES["replica"]["OPTIONS"].setdefault("application_name", f"release {env.release}"[:63])
 # The direct address beside a pooler, perhaps with the owner's credentials: `migrate` alone uses it.
 # By its name, `rollback` sees which releases are connected; PostgreSQL keeps 63 bytes.
 DATABASES["default"]["OPTIONS"].setdefault("application_name", f"release {env.release}"[:63])

@@ -5,6 +5,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.urls import path
 from django.views.generic import RedirectView
 
+from rupaya.inspection.autocomplete import Autocomplete
 from rupaya.security.views import SecondFactorView
 
 
@@ -18,6 +19,8 @@ def status(request: HttpRequest) -> HttpResponseBase:
 urlpatterns = [
     path("", RedirectView.as_view(url="/admin/")),
     path("admin/second-factor/", SecondFactorView.as_view(), name="second-factor"),
+    # In place of Django's, which would tell everybody's name to whoever may look for one.
+    path("admin/autocomplete/", admin.site.admin_view(Autocomplete.as_view(admin_site=admin.site))),
     path("admin/", admin.site.urls),
     path("health/", status, name="status"),
 ]

@@ -22,6 +22,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.functions import RandomUUID, TransactionNow
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Collate, Lower
 from uuid_utils.compat import uuid7
 
 from transactions.managers import NotDeletedManager
@@ -111,6 +112,8 @@ class Account(models.Model):
         indexes = [
             models.Index(fields=["user"], name="idx_accounts_user_id"),
             models.Index(fields=["account_type"], name="idx_accounts_type"),
+            models.Index(fields=["created_at"], name="idx_accounts_created_at"),
+            models.Index(fields=["created_at"], condition=Q(is_deleted=True), name="idx_accounts_deleted"),
         ]
 
     def __str__(self) -> str:
@@ -162,6 +165,10 @@ class Category(models.Model):
         indexes = [
             models.Index(fields=["user"], name="idx_categories_user_id"),
             models.Index(fields=["category_type"], name="idx_categories_type"),
+            models.Index(fields=["created_at"], name="idx_categories_created_at"),
+            models.Index(fields=["created_at"], condition=Q(is_system=True), name="idx_categories_system"),
+            models.Index(fields=["created_at"], condition=Q(is_deleted=True), name="idx_categories_deleted"),
+            models.Index(Collate(Lower("name"), "C"), name="idx_categories_name_begins"),
         ]
 
     def __str__(self) -> str:
@@ -235,6 +242,12 @@ class Transaction(models.Model):
             models.Index(fields=["to_account"], name="idx_transactions_to_account_id"),
             models.Index(fields=["category"], name="idx_transactions_category"),
             models.Index(fields=["transaction_type"], name="idx_transactions_type"),
+            # How the admin site pages through all of them, finds the deleted ones, and looks for merchants.
+            models.Index(fields=["-transaction_date", "-id"], name="idx_transactions_latest"),
+            models.Index(
+                fields=["-transaction_date", "-id"], condition=Q(is_deleted=True), name="idx_transactions_deleted"
+            ),
+            models.Index(Collate(Lower("merchant"), "C"), name="idx_transactions_merchant"),
         ]
 
     def __str__(self) -> str:
@@ -319,6 +332,7 @@ class RecurringTransaction(models.Model):
             models.Index(fields=["to_account"], name="idx_recurring_to_account_id"),
             models.Index(fields=["category"], name="idx_recurring_category_id"),
             models.Index(fields=["next_run_on"], name="idx_recurring_next_run_on"),
+            models.Index(fields=["created_at"], name="idx_recurring_created_at"),
         ]
 
     def __str__(self) -> str:
@@ -389,6 +403,8 @@ class Budget(models.Model):
         indexes = [
             models.Index(fields=["user"], name="idx_budgets_user_id"),
             models.Index(fields=["category"], name="idx_budgets_category_id"),
+            models.Index(fields=["created_at"], name="idx_budgets_created_at"),
+            models.Index(fields=["created_at"], condition=Q(is_deleted=True), name="idx_budgets_deleted"),
         ]
 
     def __str__(self) -> str:

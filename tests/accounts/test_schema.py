@@ -49,6 +49,9 @@ TABLES = {
         idx_users_email (email)
         idx_users_phone (phone_number)
         idx_users_status (account_status)
+        idx_users_email_begins (lower((email)::text) COLLATE "C")
+        idx_users_name_begins (lower((name)::text) COLLATE "C")
+        idx_users_staff (created_at) WHERE is_staff
         users_set_updated_at BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION set_updated_at()
     """,
     "devices": """
@@ -65,6 +68,7 @@ TABLES = {
         devices_device_fingerprint_unique UNIQUE (device_fingerprint)
         idx_devices_user_id (user_id)
         idx_devices_fingerprint (device_fingerprint)
+        idx_devices_created_at (created_at)
     """,
     "phone_otps": """
         otp_id uuid not null default gen_random_uuid()

@@ -23,7 +23,7 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = [("accounts", "0004_auth_token_revocation")]
+    dependencies = [("accounts", "0005_inspection_indexes")]
     phase = "expand"
     statement_timeout_ms = 0
 

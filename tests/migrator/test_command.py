@@ -126,9 +126,9 @@ def test_a_batch_is_told_in_the_originals_lines(database_url: str) -> None:
 
 def test_the_database_is_ahead_after_a_newer_release(migrated_url: str, tmp_path: Path) -> None:
     tree = copy_release(tmp_path / "older")
-    (tree / "transactions" / "migrations" / "0005_summary_views.py").unlink()
+    (tree / "rupaya" / "inspection" / "migrations" / "0001_groups.py").unlink()
 
     ran = manage(tree, "migrate", "--noinput", DATABASE_URL=migrated_url)
 
     assert ran.returncode == 0
-    assert "ahead of this release by 1 migrations: transactions.0005_summary_views" in ran.stdout
+    assert "ahead of this release by 1 migrations: inspection.0001_groups" in ran.stdout

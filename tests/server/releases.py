@@ -23,7 +23,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("accounts", "0004_auth_token_revocation")]
+    dependencies = [("accounts", "0005_inspection_indexes")]
 
     operations = [migrations.AddField("user", "nickname", models.CharField(max_length=50, null=True))]
 """
@@ -33,7 +33,7 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = [("accounts", "0004_auth_token_revocation")]
+    dependencies = [("accounts", "0005_inspection_indexes")]
 
     operations = [
         migrations.RunSQL("ALTER TABLE users ADD COLUMN half_done integer"),
@@ -46,7 +46,7 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = [("accounts", "0004_auth_token_revocation")]
+    dependencies = [("accounts", "0005_inspection_indexes")]
 
     operations = [
         migrations.RunSQL("ALTER TABLE users ADD COLUMN half_done integer"),

@@ -31,6 +31,8 @@ TABLES = {
         accounts_type_check CHECK
         idx_accounts_user_id (user_id)
         idx_accounts_type (account_type)
+        idx_accounts_created_at (created_at)
+        idx_accounts_deleted (created_at) WHERE is_deleted
         accounts_set_updated_at BEFORE UPDATE ON accounts FOR EACH ROW EXECUTE FUNCTION set_updated_at()
     """,
     "categories": """
@@ -53,6 +55,10 @@ TABLES = {
         categories_type_check CHECK
         idx_categories_user_id (user_id)
         idx_categories_type (category_type)
+        idx_categories_created_at (created_at)
+        idx_categories_deleted (created_at) WHERE is_deleted
+        idx_categories_system (created_at) WHERE is_system
+        idx_categories_name_begins (lower((name)::text) COLLATE "C")
         categories_set_updated_at BEFORE UPDATE ON categories FOR EACH ROW EXECUTE FUNCTION set_updated_at()
     """,
     "transactions": """
@@ -88,6 +94,9 @@ TABLES = {
         idx_transactions_to_account_id (to_account_id)
         idx_transactions_category (category_id)
         idx_transactions_type (transaction_type)
+        idx_transactions_latest (transaction_date DESC, transaction_id DESC)
+        idx_transactions_deleted (transaction_date DESC, transaction_id DESC) WHERE is_deleted
+        idx_transactions_merchant (lower((merchant)::text) COLLATE "C")
         transactions_set_updated_at BEFORE UPDATE ON transactions FOR EACH ROW EXECUTE FUNCTION set_updated_at()
     """,
     "recurring_transactions": """
@@ -125,6 +134,7 @@ TABLES = {
         idx_recurring_to_account_id (to_account_id)
         idx_recurring_category_id (category_id)
         idx_recurring_next_run_on (next_run_on)
+        idx_recurring_created_at (created_at)
         recurring_transactions_set_updated_at BEFORE UPDATE ON recurring_transactions \
 FOR EACH ROW EXECUTE FUNCTION set_updated_at()
     """,
@@ -153,6 +163,8 @@ FOR EACH ROW EXECUTE FUNCTION set_updated_at()
         budgets_period_check CHECK
         idx_budgets_user_id (user_id)
         idx_budgets_category_id (category_id)
+        idx_budgets_created_at (created_at)
+        idx_budgets_deleted (created_at) WHERE is_deleted
         budgets_set_updated_at BEFORE UPDATE ON budgets FOR EACH ROW EXECUTE FUNCTION set_updated_at()
     """,
     "monthly_expense_summary": """

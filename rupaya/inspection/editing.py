@@ -1,0 +1,53 @@
+"""Changing a row: only by those who were told that they may, after a second look, and never over another's change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.models import Permission
+from django.core import signing
+from django.db.models import Model, Q
+from django.http import HttpRequest
+
+CONFIRM = "_confirm"
+SEEN = "_seen"
+_SALT = "rupaya.inspection.editing"
+
+
+def may_edit(request: HttpRequest, opts: Any) -> bool:
+    """Whether this person, or a group of theirs, has been given the permission to change this model's rows.
+
+    Being a superuser is not enough: nobody changes data because they happen to be all-powerful.
+    """
+    user: Any = request.user
+    if not (user.is_active and user.is_staff):
+        return False
+    if not hasattr(user, "_given_permissions"):
+        user._given_permissions = set(
+            Permission.objects.filter(Q(user=user) | Q(group__user=user)).values_list(
+                "content_type__app_label", "codename"
+            )
+        )
+    return (opts.app_label, f"change_{opts.model_name}") in user._given_permissions
+
+
+def seen(row: Model, names: list[str]) -> str:
+    """What a form was filled with, signed: so that it is known later what its reader saw."""
+    return signing.dumps({name: value_of(row, name) for name in names}, salt=_SALT)
+
+
+def changed_since(row: Model, token: str) -> list[str] | None:
+    """The names of the fields that have another value now; None if the token is not one of ours."""
+    try:
+        before = signing.loads(token, salt=_SALT, max_age=12 * 3600)
+    except signing.BadSignature:
+        return None
+    return [name for name, value in before.items() if value_of(row, name) != value]
+
+
+def value_of(row: Model, name: str) -> Any:
+    """A field's value as text; of a many-to-many relation, its keys."""
+    field = row._meta.get_field(name)
+    if field.many_to_many:
+        return sorted(str(key) for key in getattr(row, name).values_list("pk", flat=True))
+    return field.value_to_string(row)  # type: ignore[union-attr]  # every field that is left has it

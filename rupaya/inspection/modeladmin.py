@@ -1,0 +1,428 @@
+"""The ModelAdmin of every table: it shows rows at any size, masked, read-only, and changes them on explicit demand."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.options import get_content_type_for_model
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import OperationalError, connections, models, transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, StreamingHttpResponse
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils import timezone
+from django.utils.text import capfirst
+from psycopg2.errors import QueryCanceled
+
+from rupaya.inspection import editing, export, replica
+from rupaya.inspection.columns import Column
+from rupaya.inspection.counting import Count, count_up_to
+from rupaya.inspection.moments import zone_of
+from rupaya.inspection.paging import InspectionList
+from rupaya.inspection.search import Search, find
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+else:
+    ModelAdmin = admin.ModelAdmin
+
+PERSONAL_DATA = "accounts.view_personal_data"
+STATEMENT_TIMEOUT_MS = 5000
+RELATED_UP_TO = 1000
+logger = logging.getLogger(__name__)
+
+
+class InspectionAdmin(ModelAdmin):
+    """Shows every field but the secret ones to whoever may view the model; each page costs the same at any size."""
+
+    secret_fields: ClassVar[tuple[str, ...]] = ()
+    """Never rendered, to nobody."""
+    personal_data: ClassVar[dict[str, Callable[[Any], str]]] = {}
+    """Fields that only those with `view_personal_data` see whole, and what the others see of them."""
+    editable_fields: ClassVar[tuple[str, ...]] = ()
+    searches: ClassVar[tuple[Search, ...]] = ()
+    sortable: ClassVar[tuple[str, ...]] = ()
+    """Fields by which an index sorts; they are never NULL."""
+    needs_person = False
+    """Whether the list is empty until somebody's rows are asked for: a view that would have to read everything."""
+
+    # What `searches` does instead; Django insists on it for autocompletion.
+    search_fields = ("pk",)
+    actions = None
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    list_per_page = 50
+    change_list_template = "inspection/change_list.html"
+    change_form_template = "inspection/change_form.html"
+    object_history_template = "inspection/object_history.html"
+
+    # Who may do what
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Only in the edit form, and only by those who were given the permission."""
+        return "edit" in request.GET and self.may_edit(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        codename = f"{self.opts.app_label}.view_{self.opts.model_name}"
+        return bool(request.user.has_perm(codename))
+
+    def may_edit(self, request: HttpRequest) -> bool:
+        """Whether there is anything here that this person may change."""
+        return bool(self.get_editable_fields(request)) and editing.may_edit(request, self.opts)
+
+    def get_editable_fields(self, request: HttpRequest) -> list[str]:
+        """What this person could change: of personal data only what they may see."""
+        return [name for name in self.editable_fields if name not in self.personal_data or self.sees_all(request)]
+
+    def sees_all(self, request: HttpRequest) -> bool:
+        """Whether personal data is shown whole."""
+        return bool(request.user.has_perm(PERSONAL_DATA))
+
+    # What is shown
+
+    def get_label(self, request: HttpRequest, row: Any) -> str:
+        """What a row is called before this viewer."""
+        return str(row)
+
+    def column(self, request: HttpRequest, name: str) -> Column:
+        """A field as this viewer sees it."""
+        return Column(
+            field=self._field(name),
+            name=name,
+            sortable=name in self.sortable,
+            mask=None if self.sees_all(request) else self.personal_data.get(name),
+            label_of=lambda row: self.label_of_any(request, row),
+            zone=zone_of(request),
+        )
+
+    def label_of_any(self, request: HttpRequest, row: models.Model) -> str:
+        """What a row of any model is called before this viewer."""
+        owner = self.admin_site._registry.get(type(row))
+        return owner.get_label(request, row) if isinstance(owner, InspectionAdmin) else str(row)
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        names: Sequence[Any] = self.list_display
+        fields = {field.name for field in self.opts.fields}
+        return [self.column(request, name) if name in fields else name for name in names]
+
+    def get_sortable_by(self, request: HttpRequest) -> Any:
+        return [self.column(request, name) for name in self.sortable]
+
+    def get_list_select_related(self, request: HttpRequest) -> Any:
+        return [name for name in self.list_display if name in self._relations()] or False
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [
+            self._shown(request, field)
+            for field in (*self.opts.fields, *self.opts.many_to_many)
+            if field.name not in self.secret_fields
+        ]
+
+    def _shown(self, request: HttpRequest, field: Any) -> Any:
+        if field.name in self.get_editable_fields(request) and self.has_change_permission(request):
+            return field.name
+        return field.name if field.many_to_many else self.column(request, field.name)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        edited = self.get_editable_fields(request) if self.has_change_permission(request) else []
+        return [shown for shown in self.get_fields(request, obj) if shown not in edited]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        # Not the default manager, which may leave deleted rows out.
+        rows: QuerySet[Any] = self.model._base_manager.using(replica.source(request).alias)
+        ordering = self.get_ordering(request)
+        return rows.order_by(*ordering) if ordering else rows
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """One row and what it refers to."""
+        rows = self.get_queryset(request)
+        key = self.opts.pk if from_field is None else self._field(from_field)
+        try:
+            return self.narrow(rows.select_related(*self._relations()), object_id).get(
+                **{key.name: key.to_python(object_id)}
+            )
+        except (self.model.DoesNotExist, ValueError, ValidationError):
+            return None
+
+    def narrow(self, rows: QuerySet[Any], object_id: str) -> QuerySet[Any]:
+        """For a view whose key no index finds: what the key says in columns that one does.
+
+        Raises:
+            ValueError: if it is no key.
+        """
+        return rows
+
+    def _relations(self) -> list[str]:
+        return [field.name for field in self.opts.fields if field.is_relation]
+
+    # Lists
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
+        return InspectionList
+
+    def get_search_fields(self, request: HttpRequest) -> Any:
+        return tuple(search.what for search in self.searches)
+
+    @property
+    def search_help_text(self) -> str:  # type: ignore[override]
+        """Said under the search box."""
+        whats = [search.what for search in self.searches]
+        if not whats:
+            return ""
+        return f"Search for {', '.join(whats[:-1])} or {whats[-1]}." if len(whats) > 1 else f"Search for {whats[0]}."
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        found = find(queryset, term, self.searches)
+        return queryset.none() if found is None else found, False
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Only what the page itself offers: a filter by how a masked field begins would tell it, letter by letter."""
+        name, _, rest = lookup.partition("__")
+        if name == self.date_hierarchy:
+            return rest in ("year", "month", "day")
+        if name in self.list_filter:
+            return rest in ("exact", "isnull")
+        if name in self._relations():
+            related: Any = self.opts.get_field(name).related_model
+            return rest == f"{related._meta.pk.name}__exact"
+        return any(name == getattr(item, "parameter_name", None) for item in self.list_filter)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        return self._bounded(request, lambda: super(InspectionAdmin, self).changelist_view(request, extra_context))
+
+    # One row
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        if request.method == "POST":
+            return self._change(request, object_id)
+        if "edit" in request.GET and not self.may_edit(request):
+            raise PermissionDenied
+        return self._bounded(request, lambda: self._show(request, object_id))
+
+    def _show(self, request: HttpRequest, object_id: str) -> Any:
+        row = self.get_object(request, unquote(object_id))
+        if row is None or not self.has_view_permission(request, row):
+            return super().change_view(request, object_id)
+        return super().change_view(request, object_id, "", self._context(request, row))
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
+        row = self.get_object(request, unquote(object_id))
+        label = self.get_label(request, row) if row is not None else ""
+        context = {"title": f"Change history: {label}", "label": label}
+        return super().history_view(request, object_id, {**context, **(extra_context or {})})
+
+    def _context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        label = self.get_label(request, row)
+        is_edit = self.has_change_permission(request, row)
+        return {
+            "subtitle": label,
+            "label": label,
+            "may_edit": self.may_edit(request) and not is_edit,
+            "is_edit": is_edit,
+            "seen": editing.seen(row, self.get_editable_fields(request)) if is_edit else "",
+            "related": [] if is_edit else self.related(request, row),
+            "show_save_and_continue": False,
+            "show_save_and_add_another": False,
+        }
+
+    def related(self, request: HttpRequest, row: Any) -> list[tuple[str, str, Count | None]]:
+        """What refers to a row: what it is called, where its list is, and how many there are, counted up to a limit."""
+        found: list[tuple[str, str, Count | None]] = []
+        for relation in self.opts.related_objects:
+            owner = self.admin_site._registry.get(relation.related_model)
+            if not isinstance(owner, InspectionAdmin) or relation.field.many_to_many:
+                continue
+            if not owner.has_view_permission(request):
+                continue
+            opts = owner.opts
+            address = reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist")
+            name = relation.field.name
+            rows = owner.model._base_manager.using(row._state.db).filter(**{name: row.pk})
+            same = [other for other in opts.fields if other.related_model is self.model]
+            what = capfirst(str(opts.verbose_name_plural)) + (
+                f" ({relation.field.verbose_name})" if len(same) > 1 else ""
+            )
+            found.append((what, f"{address}?{name}__{self.opts.pk.name}__exact={row.pk}", self._few(owner, rows)))
+        return found + self.further(request, row)
+
+    def further(self, request: HttpRequest, row: Any) -> list[tuple[str, str, Count | None]]:
+        """What belongs to a row without referring to it by a key."""
+        return []
+
+    def _few(self, owner: InspectionAdmin, rows: QuerySet[Any]) -> Count | None:
+        return None if owner.needs_person else count_up_to(rows, RELATED_UP_TO)
+
+    # Changing a row
+
+    def _change(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        """Look at the change again, then make it: only of the row that its author saw."""
+        with transaction.atomic():
+            if not self.has_change_permission(request):
+                raise PermissionDenied
+            row = self.get_object(request, unquote(object_id))
+            if row is not None:
+                row = self.model._base_manager.select_for_update().filter(pk=row.pk).first()
+            if row is None:
+                return super().change_view(request, object_id)
+            here = request.path
+            moved = editing.changed_since(row, request.POST.get(editing.SEEN, ""))
+            if moved is None or moved:
+                which = f" ({', '.join(moved)})" if moved else ""
+                self.message_user(
+                    request,
+                    f"Nothing was changed: somebody else has changed this row since you opened it{which}, or the form "
+                    "is too old. It is shown as it is now; edit it again if your change is still wanted.",
+                    messages.ERROR,
+                )
+                return HttpResponseRedirect(here)
+            names = self.get_editable_fields(request)
+            before = {name: editing.value_of(row, name) for name in names}
+            context = self._context(request, row) | {"seen": request.POST[editing.SEEN]}
+            form = self.get_form(request, row, change=True, fields=names)(request.POST, instance=row)
+            if not form.is_valid():
+                # Django shows the form again, with what is wrong in it.
+                return super().changeform_view(request, object_id, "", context)
+            changed = form.changed_data
+            if not changed:
+                self.message_user(request, "Nothing was changed: the form was as the row is.", messages.INFO)
+                return HttpResponseRedirect(here)
+            if editing.CONFIRM not in request.POST:
+                return self._confirmation(request, context["label"], form, before)
+            plain = [name for name in changed if not self.opts.get_field(name).many_to_many]
+            if plain:
+                # Only these columns: other services write to the same row at the same time.
+                form.instance.save(update_fields=plain)
+            form.save_m2m()
+            after = {name: editing.value_of(row, name) for name in names}
+            self.log_change(request, row, self._told(changed, before, after))
+        replica.remember_change(request)
+        self.message_user(request, f"Changed: {', '.join(self._verbose(name) for name in changed)}.", messages.SUCCESS)
+        return HttpResponseRedirect(here)
+
+    def _confirmation(self, request: HttpRequest, label: str, form: Any, before: dict[str, Any]) -> TemplateResponse:
+        changes = []
+        for name in form.changed_data:
+            after = form.cleaned_data[name]
+            told = ", ".join(map(str, after)) if isinstance(after, QuerySet) else after
+            changes.append((self._verbose(name), self._spelled(name, before[name]), "" if told is None else told))
+        posted = [(key, value) for key, values in request.POST.lists() for value in values]
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Change this {self.opts.verbose_name}?",
+            "opts": self.opts,
+            "label": label,
+            "changes": changes,
+            "posted": [pair for pair in posted if pair[0] not in ("csrfmiddlewaretoken", editing.CONFIRM)],
+            "confirm": editing.CONFIRM,
+        }
+        return TemplateResponse(request, "inspection/confirm.html", context)
+
+    def _spelled(self, name: str, value: Any) -> Any:
+        field: Any = self.opts.get_field(name)
+        if field.many_to_many:
+            return ", ".join(str(other) for other in field.related_model.objects.filter(pk__in=value))
+        return value
+
+    def _told(self, changed: list[str], before: dict[str, Any], after: dict[str, Any]) -> str:
+        # The log is read by people who may not see personal data.
+        parts = [
+            self._verbose(name)
+            if name in self.personal_data
+            else f"{self._verbose(name)}: {self._spelled(name, before[name]) or '-'} → "
+            f"{self._spelled(name, after[name]) or '-'}"
+            for name in changed
+        ]
+        return f"Changed {'; '.join(parts)}."
+
+    def _verbose(self, name: str) -> str:
+        return str(self._field(name).verbose_name)
+
+    def _field(self, name: str) -> Any:
+        return self.opts.get_field(name)
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> LogEntry:
+        """As Django's, but the row's name is one that whoever reads the log may see."""
+        return self._log(request, str(obj.pk), self._public_label(obj), str(message))
+
+    def _public_label(self, row: Any) -> str:
+        return str(row)
+
+    def _log(self, request: HttpRequest, object_id: str | None, label: str, message: str) -> LogEntry:
+        return LogEntry.objects.create(
+            user_id=str(request.user.pk),
+            content_type_id=get_content_type_for_model(self.model).pk,
+            object_id=object_id,
+            object_repr=label[:200],
+            action_flag=CHANGE,
+            change_message=message,
+        )
+
+    # A list as a file
+
+    def get_urls(self) -> Any:
+        name = f"{self.opts.app_label}_{self.opts.model_name}_export"
+        return [path("export/", self.admin_site.admin_view(self.export_view), name=name), *super().get_urls()]
+
+    def export_view(self, request: HttpRequest) -> HttpResponseBase:
+        """The list that the address filters, as CSV; posted, for it leaves a trace."""
+        if request.method != "POST":
+            return HttpResponseRedirect(reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"))
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        rows = self.get_changelist_instance(request).queryset
+        columns = [shown for shown in self.get_fields(request) if isinstance(shown, Column)]
+        which = request.GET.urlencode() or "all rows"
+        how = "whole" if self.sees_all(request) or not self.personal_data else "masked"
+        self._log(request, None, str(self.opts.verbose_name_plural), f"Exported as CSV ({how}): {which}")
+        logger.info("%s exported %s as CSV (%s): %s", request.user.pk, self.opts.label, how, which)
+        stamp = f"{timezone.now():%Y%m%dT%H%M%SZ}"
+        return StreamingHttpResponse(
+            export.lines(rows, columns),
+            content_type="text/csv; charset=utf-8",
+            headers={"Content-Disposition": f'attachment; filename="{self.opts.model_name}-{stamp}.csv"'},
+        )
+
+    # Patience
+
+    def _bounded(self, request: HttpRequest, view: Callable[[], Any]) -> HttpResponseBase:
+        """Let no statement of a page run longer than `STATEMENT_TIMEOUT_MS`; where one would, say so instead."""
+        alias = replica.source(request).alias
+        try:
+            with transaction.atomic(using=alias):
+                with connections[alias].cursor() as cursor:
+                    cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(STATEMENT_TIMEOUT_MS)])
+                response: Any = view()
+                # Now, while the timeout is in force.
+                return response.render() if hasattr(response, "render") else response  # type: ignore[no-any-return]
+        except OperationalError as error:
+            if not isinstance(error.__cause__, QueryCanceled):
+                raise
+            return self._too_long(request)
+
+    def _too_long(self, request: HttpRequest) -> HttpResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "This would take too long",
+            "opts": self.opts,
+            "limit_s": STATEMENT_TIMEOUT_MS // 1000,
+        }
+        return TemplateResponse(request, "inspection/too_long.html", context, status=503)

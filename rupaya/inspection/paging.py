@@ -1,0 +1,158 @@
+"""Changelists that page by where the last page ended, not by counting rows from the beginning."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.paginator import Paginator
+from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest
+from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
+
+from rupaya.inspection.counting import Count, count
+
+AFTER, BEFORE = "after", "before"
+END = "end"
+
+if TYPE_CHECKING:
+    from rupaya.inspection.modeladmin import InspectionAdmin
+
+
+class Keyset:
+    """An order of rows by columns that are never NULL, the last of them unique, and places in it.
+
+    Raises:
+        ImproperlyConfigured: for an order by anything else.
+    """
+
+    def __init__(self, rows: QuerySet[Any]) -> None:
+        opts = rows.model._meta
+        self.columns: list[tuple[str, bool]] = []
+        for item in rows.query.order_by:
+            name, descending = str(item).lstrip("-"), str(item).startswith("-")
+            field = opts.pk if name == "pk" else opts.get_field(name)
+            if field.null:
+                raise ImproperlyConfigured(f"{opts.label}.{name} may be NULL, so no page can begin after it.")
+            self.columns.append((field.attname, descending))
+        self.model = rows.model
+
+    def place(self, row: Model) -> str:
+        """Where a row stands, for an address."""
+        values = [self._field(name).value_to_string(row) for name, _descending in self.columns]
+        return urlsafe_base64_encode(json.dumps(values).encode())
+
+    def beyond(self, place: str, *, backwards: bool) -> Q:
+        """What comes after (or before) a place.
+
+        Raises:
+            IncorrectLookupParameters: if it is no place in this order.
+        """
+        try:
+            texts = json.loads(urlsafe_base64_decode(place))
+            values = [self._field(name).to_python(text) for (name, _), text in zip(self.columns, texts, strict=True)]
+        except (ValueError, TypeError, ValidationError) as error:
+            raise IncorrectLookupParameters(error) from error
+        beyond = Q()
+        for index, (name, descending) in enumerate(self.columns):
+            step = Q(**{f"{name}__{'lt' if descending != backwards else 'gt'}": values[index]})
+            for (earlier, _), value in zip(self.columns[:index], values, strict=False):
+                step &= Q(**{earlier: value})
+            beyond |= step
+        # Implied by the rest, and what an index can begin its scan at.
+        name, descending = self.columns[0]
+        return Q(**{f"{name}__{'lte' if descending != backwards else 'gte'}": values[0]}) & beyond
+
+    def _field(self, name: str) -> Any:
+        return next(field for field in self.model._meta.fields if field.attname == name)
+
+
+class InspectionList(ChangeList):
+    """A changelist whose every page costs the same; the number of its rows is an estimate where they are many."""
+
+    model_admin: InspectionAdmin
+    count: Count
+    newer = older = first = last = ""
+    """Addresses of other pages, empty where there is none."""
+
+    def get_filters_params(self, params: Any = None) -> Any:
+        return {
+            name: values for name, values in super().get_filters_params(params).items() if name not in (AFTER, BEFORE)
+        }
+
+    @property
+    def kept_parameters(self) -> list[tuple[str, str]]:
+        """What a new search keeps of the address: order and filters, and no place in the list."""
+        return [
+            (name, value)
+            for name, values in self.filter_params.items()
+            if name not in (AFTER, BEFORE, SEARCH_VAR)
+            for value in values
+        ]
+
+    def get_query_string(self, new_params: Any = None, remove: Any = None) -> str:
+        # A place belongs to one order and one filter; any other link begins anew.
+        kept = {AFTER: None, BEFORE: None} | dict(new_params or {})
+        return super().get_query_string(kept, remove)
+
+    @property
+    def scope(self) -> str:
+        """Whose rows alone these are, by the links between rows; empty for everybody's."""
+        admin, request = self.model_admin, self.request
+        told = []
+        for field in self.opts.fields:
+            related: Any = field.related_model
+            if related is None:
+                continue
+            for value in self.filter_params.get(f"{field.name}__{related._meta.pk.name}__exact", []):
+                row = related._base_manager.using(self.queryset.db).filter(pk=value).first()
+                told.append(f"{field.verbose_name} {admin.label_of_any(request, row) if row else value}")
+        return ", ".join(told)
+
+    def get_ordering_field(self, field_name: Any) -> Any:
+        # Whatever the address asks for: only what an index can sort.
+        return super().get_ordering_field(field_name) if field_name in (self.sortable_by or ()) else None
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
+        rows: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
+        self.request = request
+        self.waits_for_search = self.model_admin.needs_person and not rows.query.where
+        return rows.none() if self.waits_for_search else rows
+
+    def get_results(self, request: HttpRequest) -> None:
+        size = self.list_per_page
+        keyset = Keyset(self.queryset)
+        after, before = self.params.get(AFTER, ""), self.params.get(BEFORE, "")
+        backwards = bool(before)
+        rows = self.queryset.reverse() if backwards else self.queryset
+        place = after or before
+        if place and place != END:
+            rows = rows.filter(keyset.beyond(place, backwards=backwards))
+        found = list(rows[: size + 1])
+        more = len(found) > size
+        found = found[:size]
+        if backwards:
+            found.reverse()
+
+        if found:
+            if backwards or more:
+                self.older = self.get_query_string({AFTER: keyset.place(found[-1])}) if place != END else ""
+            if (backwards and more) or after:
+                self.newer = self.get_query_string({BEFORE: keyset.place(found[0])})
+            self.first = self.get_query_string() if self.newer else ""
+            self.last = self.get_query_string({BEFORE: END}) if self.older else ""
+        elif place:
+            self.first = self.get_query_string()
+
+        self.count = Count(len(found), True) if not place and not more else count(self.queryset)
+        self.result_list = found
+        self.result_count = self.count.number
+        self.full_result_count = None
+        self.show_full_result_count = False
+        self.show_admin_actions = False
+        self.can_show_all = False
+        self.multi_page = more or bool(place)
+        self.paginator = Paginator(found, size)
