@@ -6,8 +6,9 @@ terraform {
 
   required_providers {
     aws = {
-      source  = "hashicorp/aws"
-      version = "~> 5.100"
+      source = "hashicorp/aws"
+      # This one and no other: its checksum is in .terraform.lock.hcl.
+      version = "5.100.0"
     }
   }
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sys
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import contextmanager
 
 import pytest
 
-from tests.infra import moto_server
+from tests.infra import moto_server, terraform
 
-PROJECT = Path(__file__).resolve().parents[2]
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
@@ -22,22 +19,28 @@ CREDENTIALS = {
 }
 
 
-def require(program: str, reason: str = "is not installed") -> str:
-    """The path of a program, beside this Python or on PATH; without it the test is skipped."""
-    found = shutil.which(program, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    if found is None:
-        pytest.skip(f"{program} {reason}")
-    return found
-
-
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[moto_server.Aws]:
+@contextmanager
+def aws_on_loopback() -> Iterator[moto_server.Aws]:
     """An empty AWS on loopback, which every SDK in this process and its children takes for the real one."""
     pytest.importorskip("moto", reason="moto is installed by `make infra-test`")
-    with moto_server.running() as aws:
+    with moto_server.running() as aws, pytest.MonkeyPatch.context() as monkeypatch:
         for name in list(os.environ):
             if name.startswith("AWS_"):
                 monkeypatch.delenv(name)
         for name, value in (CREDENTIALS | {"AWS_ENDPOINT_URL": aws.url}).items():
             monkeypatch.setenv(name, value)
         yield aws
+
+
+@pytest.fixture
+def aws() -> Iterator[moto_server.Aws]:
+    """`aws_on_loopback`, for one test."""
+    with aws_on_loopback() as aws:
+        yield aws
+
+
+@pytest.fixture(scope="session")
+def applied(tmp_path_factory: pytest.TempPathFactory) -> terraform.Applied:
+    """Both roots' life in an AWS that is gone by now; minutes long, for the provider waits as it would for AWS."""
+    with aws_on_loopback():
+        return terraform.whole_life(tmp_path_factory.mktemp("applied"))

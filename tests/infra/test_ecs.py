@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from tests.infra.conftest import PROJECT
 from tests.infra.moto_server import Aws, Ending, end_task
+from tests.infra.tools import PROJECT
 
 pytestmark = [pytest.mark.infra, pytest.mark.timeout(120), pytest.mark.filterwarnings("default")]
 

@@ -1,10 +1,9 @@
-"""The workflows: as the linters and the project's rules want them, and their own steps run where they need no AWS."""
+"""The workflows: as the linters and the project's rules want them; test_act.py runs their steps."""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.infra.conftest import PROJECT, require
+from tests.infra.tools import PROJECT, require, stand_in
 
 pytestmark = [pytest.mark.infra, pytest.mark.timeout(600), pytest.mark.filterwarnings("default")]
 
@@ -126,106 +125,7 @@ def test_the_checks_cover_each_python_and_postgresql_that_is_promised() -> None:
     assert matrix == {"python": ["3.11", "3.12", "3.13"], "postgres": ["15", "17"]}
 
 
-# The workflows' own steps, run by act on this machine
-
-
-@pytest.fixture
-def act(tmp_path: Path) -> Any:
-    """Runs a job's own steps on this machine, in a clone of this commit; foreign actions do nothing."""
-    program = require("act")
-    require("git")
-    clone = tmp_path / "clone"
-    cloned = run("git", "clone", "--quiet", "--no-tags", str(PROJECT), str(clone))
-    if cloned.returncode != 0:
-        pytest.skip(f"this is not a git repository: {cloned.stderr}")
-    shutil.rmtree(clone / ".github")
-    shutil.copytree(PROJECT / ".github", clone / ".github")
-    run("git", "remote", "set-url", "origin", "https://github.com/rupaya/rupaya.git", cwd=clone)
-    stub = tmp_path / "stub"
-    stub.mkdir()
-    (stub / "action.yml").write_text(
-        "name: stub\ndescription: nothing\nruns:\n  using: composite\n  steps: [{run: 'true', shell: sh}]\n"
-    )
-    actions = sorted({used for path in WORKFLOWS for used in re.findall(r"uses: ([\w-]+/\S+)", path.read_text())})
-
-    def run_act(event: str, workflow: str, job: str, tools: Path | None = None) -> subprocess.CompletedProcess[str]:
-        path = os.environ["PATH"] if tools is None else f"{tools}{os.pathsep}{os.environ['PATH']}"
-        return run(
-            program,
-            event,
-            f"--workflows=.github/workflows/{workflow}",
-            f"--job={job}",
-            "--platform=ubuntu-24.04=-self-hosted",
-            "--no-cache-server",
-            *(f"--local-repository={action}={stub}" for action in actions),
-            cwd=clone,
-            env={**os.environ, "PATH": path, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")},
-        )
-
-    run_act.clone = clone  # type: ignore[attr-defined]
-    return run_act
-
-
-def fake_tool(directory: Path, name: str, script: str) -> Path:
-    """A program that stands in for one that would need AWS, Docker or GitHub."""
-    directory.mkdir(exist_ok=True)
-    tool = directory / name
-    tool.write_text(f"#!/bin/sh\nset -eu\n{script}\n")
-    tool.chmod(0o755)
-    return directory
-
-
-def test_a_first_release_is_linted_without_a_base_and_a_later_one_against_what_production_runs(
-    act: Any, tmp_path: Path
-) -> None:
-    tools = fake_tool(tmp_path / "tools", "make", 'echo "make was told: $*"')
-
-    first = act("pull_request", "05-common-backend-cicd.yml", "lint", tools)
-    run("git", "tag", "deployed", cwd=act.clone)
-    later = act("pull_request", "05-common-backend-cicd.yml", "lint", tools)
-
-    assert "make was told: lint DEPLOYED=none" in first.stdout, first.stdout + first.stderr
-    assert "make was told: lint DEPLOYED=deployed" in later.stdout, later.stdout + later.stderr
-
-
-def test_terraforms_format_is_checked_by_its_own_step(act: Any, tmp_path: Path) -> None:
-    require("terraform")
-    terraform = require("terraform")
-    script = f'if [ "$1" = fmt ]; then exec {terraform} "$@"; else echo "terraform was told: $*"; fi'
-    tools = fake_tool(tmp_path / "tools", "terraform", script)
-
-    good = act("push", "06-terraform-infrastructure.yml", "check", tools)
-    with (act.clone / "infra" / "outputs.tf").open("a") as outputs:
-        outputs.write('output   "crooked" { value=1 }\n')
-    bad = act("push", "06-terraform-infrastructure.yml", "check", tools)
-
-    assert good.returncode == 0, good.stdout + good.stderr
-    assert "terraform was told: test" in good.stdout
-    assert bad.returncode != 0
-    assert "terraform was told: test" not in bad.stdout
-
-
-def test_production_moves_the_tag_or_makes_it(act: Any, tmp_path: Path) -> None:
-    """The step by itself: the job needs a deployment."""
-    job = load(FOLDER / "10-aws-deploy-production.yml")["jobs"]["deployed"]
-    for exists, expected in ((True, "--method PATCH repos/o/r/git/refs/tags/deployed"), (False, "--method POST")):
-        tools = fake_tool(
-            tmp_path / f"tools-{exists}",
-            "gh",
-            f'case "$2" in repos/*) exit {0 if exists else 1} ;; *) echo "gh was told: $*" ;; esac',
-        )
-        told = run(
-            "bash",
-            "--noprofile",
-            "--norc",
-            "-eo",
-            "pipefail",
-            "-c",
-            job["steps"][0]["run"],
-            env={"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}", "REPOSITORY": "o/r", "SHA": "a" * 40},
-        )
-        assert expected in told.stdout, told.stdout + told.stderr
-        assert "a" * 40 in told.stdout
+# A step by itself, with what no person would choose
 
 
 @pytest.mark.parametrize(
@@ -242,7 +142,7 @@ def test_the_script_is_told_what_the_inputs_say(
     action: str, image: str, contract: str, expected: str, tmp_path: Path
 ) -> None:
     step = load(FOLDER / "ecs-deploy.yml")["jobs"]["deploy"]["steps"][-1]
-    tools = fake_tool(tmp_path / "tools", "python", 'shift; echo "told: $*"')
+    tools = stand_in(tmp_path / "tools", "python", 'shift; echo "told: $*"')
     given = {"ACTION": action, "IMAGE": image, "CONTRACT": contract}
     told = run(
         "bash",
@@ -257,23 +157,3 @@ def test_the_script_is_told_what_the_inputs_say(
     )
     assert told.stdout.strip() == f"told: {expected}"
     assert not (tmp_path / "x").exists()
-
-
-def test_a_version_names_the_run_and_the_commit(tmp_path: Path) -> None:
-    steps = load(FOLDER / "08-aws-ecs-deploy.yml")["jobs"]["build"]["steps"]
-    step = next(step for step in steps if step.get("id") == "version")
-    output = tmp_path / "output"
-    run(
-        "bash",
-        "-eo",
-        "pipefail",
-        "-c",
-        step["run"],
-        env={
-            "PATH": os.environ["PATH"],
-            "GITHUB_OUTPUT": str(output),
-            "GITHUB_RUN_NUMBER": "41",
-            "GITHUB_SHA": "abc1234" * 5,
-        },
-    )
-    assert output.read_text() == "version=v41-abc1234\n"

@@ -17,6 +17,8 @@ from django.db.migrations.loader import MigrationLoader
 from rupaya.migrator.audit import BAD_STATES, COLUMNS, Entry, as_rows, audit, is_clean
 from rupaya.migrator.comparison import with_snapshot
 from rupaya.migrator.ledger import Ledger
+from rupaya.migrator.output import Output
+from rupaya.migrator.runner import Request, Runner
 from rupaya.migrator.snapshots import last_snapshot
 
 SHOWN = ("migration", "phase", "state", "applied at", "batch", "release", "by", "duration", "tries")
@@ -49,6 +51,19 @@ class Command(showmigrations.Command):
         if not (options["audit"] or options["check"]):
             super().handle(*args, **options)
             return
+        runner = Runner(
+            Request(command="showmigrations"),
+            Output(self.stderr, self.style),
+            sync_apps=lambda _connection, _apps: None,
+        )
+        # A server that cannot be asked is 10 here as elsewhere: 1 means that something is wrong with what it holds.
+        with runner.reading():
+            sound = self._audit(options)
+        if not sound:
+            sys.exit(1)
+
+    def _audit(self, options: dict[str, Any]) -> bool:
+        """Show who applied what; whether nothing of what `--check` looks for was found."""
         connection = connections[options["database"]]
         connection.ensure_connection()
         loader = MigrationLoader(connection, ignore_no_migrations=True)
@@ -70,8 +85,7 @@ class Command(showmigrations.Command):
                 writer.writerows(as_rows(entries))
             case _:
                 self._write_table(entries)
-        if options["check"] and not self._check(entries, connection):
-            sys.exit(1)
+        return not options["check"] or self._check(entries, connection)
 
     def _check(self, entries: list[Entry], connection: BaseDatabaseWrapper) -> bool:
         """Say what needs attention in the history and in the schema; whether nothing does."""
