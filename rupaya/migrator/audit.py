@@ -56,6 +56,7 @@ def audit(loader: MigrationLoader, ledger: Ledger, *, holds: bool) -> list[Entry
     phases = pending_phases(loader, pending)
     replaced = {key for migration in loader.replacements.values() for key in migration.replaces}
     unknown = [key for key in applied_at if key not in plan and key not in replaced]
+    failed = ledger.last_failures() if pending else {}
     breaking = {applied.key for applied in breaking_migrations(unknown, in_force)}
 
     def state_of(key: Key) -> str:
@@ -67,7 +68,7 @@ def audit(loader: MigrationLoader, ledger: Ledger, *, holds: bool) -> list[Entry
             return "unknown"
         if key in applied_at:
             return "applied"
-        if ledger.last_failure(*key) is not None:
+        if key in failed:
             return "failed"
         return "held" if holds and applied_at and phases[key] == CONTRACT else "pending"
 

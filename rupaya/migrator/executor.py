@@ -14,6 +14,7 @@ from django.db import DatabaseError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
+from django.db.migrations.operations import RunPython, RunSQL
 from django.db.migrations.state import ProjectState
 from django.db.models import Model
 from django_pg_migration_tools import operations as safer
@@ -30,12 +31,13 @@ from rupaya.migrator.errors import (
     sqlstate,
 )
 from rupaya.migrator.fingerprint import migration_hashes, source_path
-from rupaya.migrator.ledger import FINISH_ATTEMPT, Ledger
+from rupaya.migrator.ledger import FINISH_ATTEMPT, Ledger, trace_parameters
 from rupaya.migrator.lock import MigrationLock
 from rupaya.migrator.operations import Backfill
 from rupaya.migrator.output import Output
-from rupaya.migrator.phases import CONTRACT
+from rupaya.migrator.phases import CONTRACT, flat_operations
 from rupaya.migrator.stop import Stop
+from rupaya.migrator.trace import Trace
 from rupaya.migrator.watch import Watch, one_line
 
 # lock_not_available, deadlock_detected, serialization_failure: another try may well succeed.
@@ -68,6 +70,9 @@ IDEMPOTENT_OPERATIONS = (
 )
 """Operations that may be carried out again after they were interrupted anywhere."""
 
+KNOWN_OPERATIONS = ("django.", "django_pg_migration_tools.", "rupaya.migrator.")
+"""Modules of operations that send people's data as parameters, never in a statement's text."""
+
 
 class TryBatchAgain(Exception):
     """A whole batch in one transaction met a lock, at the migration it names; all of it must be tried again."""
@@ -87,6 +92,24 @@ def may_run_again(migration: Migration) -> bool:
             for operation in migration.operations
         )
     )
+
+
+def _trace_of(migration: Migration) -> Trace:
+    """An empty trace, which keeps literals only of what is surely the migration's own text and not somebody's data."""
+    operations = list(flat_operations(migration.operations))
+    runs_python = any(
+        isinstance(operation, RunPython) or not type(operation).__module__.startswith(KNOWN_OPERATIONS)
+        for operation in operations
+    )
+    own_sql = {
+        sql
+        for operation in operations
+        if isinstance(operation, RunSQL)
+        for script in (operation.sql, operation.reverse_sql)
+        for sql in ([script] if isinstance(script, str) else script or ())
+        if isinstance(sql, str)
+    }
+    return Trace(keeps_literals=not runs_python, own_sql=own_sql)
 
 
 @dataclass
@@ -110,7 +133,7 @@ class Session:
     one_transaction: bool = False
     carried_out: list[str] = field(default_factory=list)
     """What is committed so far, in order."""
-    open_attempts: list[int] = field(default_factory=list)
+    open_attempts: dict[int, Trace] = field(default_factory=dict)
     """Attempts of a whole batch that is not committed yet."""
 
 
@@ -174,6 +197,7 @@ class Executor(MigrationExecutor):
             file_hash=file_hash,
         )
         session.output.progress(f"{migration}")
+        trace = session.watch.trace = _trace_of(migration)
         began = time.monotonic()
         tries = 0
         while True:
@@ -186,10 +210,12 @@ class Executor(MigrationExecutor):
                     outcome = "interrupted" if session.stop.requested else "failed"
                     kind = sqlstate(error) or ("PYTHON" if isinstance(failure, MigrationFailed) else "")
                     with suppress(psycopg2.Error):  # the lock connection may be what was lost
-                        session.ledger.fail_attempt(attempt_id, outcome, tries, kind, failure.happened)
+                        session.ledger.fail_attempt(attempt_id, outcome, tries, kind, failure.happened, trace)
                     raise failure from (None if isinstance(error, DatabaseError) else error)
                 if session.one_transaction:
-                    session.ledger.fail_attempt(attempt_id, "rolled back", tries, sqlstate(error), driver_text(error))
+                    session.ledger.fail_attempt(
+                        attempt_id, "rolled back", tries, sqlstate(error), driver_text(error), trace
+                    )
                     raise TryBatchAgain(str(migration)) from error
                 self._back_off(migration, error, tries)
                 session.lock.verify()
@@ -200,7 +226,7 @@ class Executor(MigrationExecutor):
         verb = "" if direction == "apply" else " unapplied"
         line = f"✓ {migration}{verb} ({duration_s:.3f} s)" + (" faked" if faked else "")
         if session.one_transaction:
-            session.open_attempts.append(attempt_id)
+            session.open_attempts[attempt_id] = trace
             session.carried_out.append(line)  # said once it is true: after the commit
         else:
             session.carried_out.append(line)
@@ -235,7 +261,7 @@ class Executor(MigrationExecutor):
             new_state = work(state)
             session.stop.check()  # a migration may have swallowed the exception
             with connection.cursor() as cursor:
-                cursor.execute(FINISH_ATTEMPT, [tries, faked, attempt_id])
+                cursor.execute(FINISH_ATTEMPT, [tries, faked, attempt_id, *trace_parameters(session.watch.trace)])
             session.watch.last_sql = "COMMIT"  # where deferred constraints are checked
         return new_state
 

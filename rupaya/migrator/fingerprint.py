@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+from functools import lru_cache
 from pathlib import Path
 
 from django.db.migrations.migration import Migration
@@ -23,6 +24,7 @@ def file_hash(source: bytes) -> str:
     return hashlib.sha256(source).hexdigest()
 
 
+@lru_cache(maxsize=1024)
 def fingerprint(source: bytes) -> str:
     """A hash of what a migration's file does: formatting, comments and docstrings leave it as it is.
 

@@ -6,6 +6,7 @@ crash shows as interrupted and not as nothing; its *finish* commits together wit
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from typing import Any
 import django
 from psycopg2.errors import UndefinedTable
 from psycopg2.extensions import connection as PgConnection  # noqa: N812
+
+from rupaya.migrator.trace import Trace
 
 # One entry a version, additive only: an older release must be able to write to a newer ledger.
 _VERSIONS = (
@@ -107,6 +110,21 @@ _VERSIONS = (
             USING ERRCODE = 'restrict_violation';
     END $$;
     CREATE TRIGGER refuse_rewriting BEFORE UPDATE OR DELETE OR TRUNCATE ON migrator_snapshots
+        FOR EACH STATEMENT EXECUTE FUNCTION migrator_refuse_changes();
+    """,
+    # A table of its own, without a foreign key to attempts, which are never deleted: it needs no lock on them, which a
+    # backup might keep from it.
+    # And json, not jsonb, which refuses what a statement may well contain.
+    """
+    CREATE TABLE migrator_traces (
+        attempt_id bigint PRIMARY KEY,
+        statements json NOT NULL,
+        omitted integer NOT NULL,
+        blockers json NOT NULL
+    );
+    COMMENT ON TABLE migrator_traces IS
+        'What each attempt executed, without parameters, and the sessions that it was seen to wait for.';
+    CREATE TRIGGER refuse_rewriting BEFORE UPDATE OR DELETE OR TRUNCATE ON migrator_traces
         FOR EACH STATEMENT EXECUTE FUNCTION migrator_refuse_changes();
     """,
 )
@@ -264,12 +282,11 @@ class Ledger:
             [self.run_id, applied.batch, applied.app, applied.name, applied.phase, fingerprint, file_hash],
         )
 
-    def fail_attempt(self, attempt_id: int, outcome: str, tries: int, sqlstate: str, error: str) -> None:
+    def fail_attempt(self, attempt_id: int, outcome: str, tries: int, sqlstate: str, error: str, trace: Trace) -> None:
         """Close an attempt that did not succeed: ``failed``, ``interrupted``, or ``rolled back`` with its batch."""
         self._fetch(
-            "UPDATE migrator_attempts SET finished_at = clock_timestamp(), outcome = %s, tries = %s, sqlstate = %s, "
-            "error = %s WHERE attempt_id = %s AND finished_at IS NULL",
-            [outcome, tries, sqlstate or None, error, attempt_id],
+            _FAIL_ATTEMPT,
+            [outcome, tries, sqlstate or None, error, attempt_id, *trace_parameters(trace)],
         )
 
     def close_abandoned(self) -> list[Interrupted]:
@@ -330,6 +347,17 @@ class Ledger:
         _outcome, fingerprint, code, error, finished_at, release, task, age_s = rows[0]
         return Failure(fingerprint, code, error, finished_at, release, task, float(age_s))
 
+    def last_failures(self) -> dict[tuple[str, str], str]:
+        """The error of each migration whose last attempt at being applied failed."""
+        try:
+            rows = self._fetch(
+                "SELECT DISTINCT ON (app, name) app, name, outcome, coalesce(error, '') FROM migrator_attempts "
+                "WHERE direction = 'apply' ORDER BY app, name, attempt_id DESC"
+            )
+        except UndefinedTable:
+            return {}
+        return {(app, name): error for app, name, outcome, error in rows if outcome == "failed"}
+
     def last_end(self, app: str, name: str) -> tuple[str, str]:
         """Outcome and fingerprint of the last attempt at a migration, in either direction; empty if there is none."""
         rows = self._fetch(
@@ -356,8 +384,26 @@ class Ledger:
         return f"release {release}, task {task}, on {migration} since {age_s} s"
 
 
-FINISH_ATTEMPT = (
-    "UPDATE migrator_attempts SET finished_at = clock_timestamp(), outcome = 'succeeded', tries = %s, faked = %s "
-    "WHERE attempt_id = %s"
-)
+_ADD_TRACE = """
+    INSERT INTO migrator_traces (attempt_id, statements, omitted, blockers)
+    SELECT attempt_id, %s, %s, %s FROM finished
+"""
+_FAIL_ATTEMPT = f"""
+    WITH finished AS (
+        UPDATE migrator_attempts SET finished_at = clock_timestamp(), outcome = %s, tries = %s, sqlstate = %s,
+            error = %s
+        WHERE attempt_id = %s AND finished_at IS NULL RETURNING attempt_id)
+    {_ADD_TRACE}
+"""  # noqa: S608 - constants
+FINISH_ATTEMPT = f"""
+    WITH finished AS (
+        UPDATE migrator_attempts SET finished_at = clock_timestamp(), outcome = 'succeeded', tries = %s, faked = %s
+        WHERE attempt_id = %s RETURNING attempt_id)
+    {_ADD_TRACE}
+"""  # noqa: S608
 """Closes an attempt on the working connection, in the migration's own transaction where it has one."""
+
+
+def trace_parameters(trace: Trace) -> list[str | int]:
+    """The last parameters of `FINISH_ATTEMPT`."""
+    return [json.dumps(trace.statements), trace.omitted, json.dumps(trace.blockers)]

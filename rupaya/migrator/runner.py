@@ -501,8 +501,10 @@ class Runner:
                     new_state = migrate(state.clone())
             except BaseException as error:
                 with suppress(psycopg2.Error):
-                    for attempt_id in session.open_attempts:
-                        session.ledger.fail_attempt(attempt_id, "rolled back", 1, "", "rolled back with its batch")
+                    for attempt_id, trace in session.open_attempts.items():
+                        session.ledger.fail_attempt(
+                            attempt_id, "rolled back", 1, "", "rolled back with its batch", trace
+                        )
                 if not isinstance(error, TryBatchAgain):
                     raise
                 if tries > session.conf.retries or time.monotonic() >= session.deadline:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import Any
 
 import psycopg2
 from psycopg2.extensions import connection as PgConnection  # noqa: N812
+
+from rupaya.migrator.trace import Trace
 
 SAMPLE_EVERY_S = 0.2
 SQL_MAX_CHARACTERS = 400
@@ -58,12 +61,15 @@ class Watch:
         self._connection = lock_connection
         self.blockers: Blockers | None = None
         self.last_sql = ""
+        self.trace = Trace(keeps_literals=False)
+        """Of the attempt that is under way."""
 
     @contextmanager
     def observing(self, backend_pid: int) -> Iterator[None]:
         """Sample for as long as the block runs; `blockers` afterwards holds what was last seen, if anything."""
         self.blockers = None
         self.last_sql = ""
+        self.trace.begin_try()
         finished = threading.Event()
         thread = threading.Thread(target=self._sample, args=(backend_pid, finished), name="migrate-watch", daemon=True)
         thread.start()
@@ -83,6 +89,15 @@ class Watch:
         """
         if "SAVEPOINT " not in str(sql)[:25]:  # Django's own, on the way out of a failure as well
             self.last_sql = str(sql)
+        connection = context["connection"]
+        began = time.perf_counter()
+        try:
+            return self._execute(execute, sql, parameters, many, context)
+        finally:
+            self.trace.executed(sql, connection.connection, time.perf_counter() - began)
+
+    @staticmethod
+    def _execute(execute: Callable[..., Any], sql: str, parameters: Any, many: bool, context: dict[str, Any]) -> Any:
         connection = context["connection"]
         if not connection.in_atomic_block and _CONCURRENTLY.match(str(sql)):
             with connection.connection.cursor() as cursor:
@@ -106,6 +121,8 @@ class Watch:
                 return  # the main thread will meet the same error, and say it
             if rows:
                 self.blockers = Blockers(rows[0][6] or "", tuple(_describe(row) for row in rows))
+                for row, session in zip(rows, self.blockers.sessions, strict=True):
+                    self.trace.blocked(self.blockers.table, row[0], session, SAMPLE_EVERY_S)
 
 
 def _describe(row: tuple[Any, ...]) -> str:
