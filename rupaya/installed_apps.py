@@ -1,8 +1,9 @@
 """The installed apps, in a module of their own: the early exit of `migrate` reads them without loading Django."""
 
 INSTALLED_APPS = [
-    # Before the admin, whose templates it extends under their own names.
+    # Before the admin, whose templates they extend under their own names.
     "rupaya.inspection",
+    "rupaya.story",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponseBase
-from django.urls import path
+from django.urls import include, path
 from django.views.generic import RedirectView
 
 from rupaya.inspection.autocomplete import Autocomplete
@@ -21,6 +21,7 @@ urlpatterns = [
     path("admin/second-factor/", SecondFactorView.as_view(), name="second-factor"),
     # In place of Django's, which would tell everybody's name to whoever may look for one.
     path("admin/autocomplete/", admin.site.admin_view(Autocomplete.as_view(admin_site=admin.site))),
+    path("admin/schema/", include("rupaya.story.urls")),
     path("admin/", admin.site.urls),
     path("health/", status, name="status"),
 ]

@@ -1,0 +1,175 @@
+"""The pages: each read within limits, for staff who may view migration runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db import OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import NoReverseMatch, reverse
+
+from rupaya.migrator.errors import driver_text, sqlstate
+from rupaya.story import diagram as drawing
+from rupaya.story import live, reading, runs, state
+from rupaya.story import timeline as chart
+
+PERMISSION = "story.view_run"
+Arguments = ParamSpec("Arguments")
+View = Callable[Concatenate[HttpRequest, Arguments], HttpResponse]
+Read = Callable[Concatenate[HttpRequest, BaseDatabaseWrapper, Arguments], HttpResponse]
+
+
+def page(view: Read[Arguments]) -> View[Arguments]:
+    """Give a view a bounded connection; say so where a limit is reached, and let in who may see it."""
+
+    @wraps(view)
+    def bounded(request: HttpRequest, *args: Arguments.args, **kwargs: Arguments.kwargs) -> HttpResponse:
+        if not request.user.has_perm(PERMISSION):
+            raise PermissionDenied
+        try:
+            with reading.bounded() as connection:
+                return view(request, connection, *args, **kwargs)
+        except OperationalError as error:
+            if sqlstate(error) not in reading.OUT_OF_TIME_SQLSTATES:
+                raise
+            return _render(request, "unavailable", "Not now", status=503, reason=driver_text(error))
+
+    return admin.site.admin_view(bounded)  # type: ignore[return-value]
+
+
+@page
+def overview(request: HttpRequest, connection: BaseDatabaseWrapper) -> HttpResponse:
+    """How the database stands to this code."""
+    found = state.state(connection)
+    return _render(request, "overview", "The schema's story", state=found, current="overview")
+
+
+@page
+def run(request: HttpRequest, connection: BaseDatabaseWrapper, run_id: int) -> HttpResponse:
+    """One run."""
+    tables = reading.tables(connection)
+    told = runs.tell(connection, tables, run_id) if tables.ledger else None
+    if told is None:
+        raise Http404(f"The ledger has no run {run_id}.")
+    return _render(request, "run", f"Run {run_id}", told=told, run=told.run, tables=tables, current="runs")
+
+
+@page
+def timeline(request: HttpRequest, connection: BaseDatabaseWrapper) -> HttpResponse:
+    """The runs as a chart."""
+    before = request.GET.get("before", "")
+    if not reading.tables(connection).ledger:
+        return _render(request, "empty", "Timeline", current="timeline")
+    bars = runs.bars(connection, int(before) if before.isdecimal() and len(before) < 19 else None)
+    shown = bars[: runs.RUNS_ON_A_PAGE]
+    return _render(
+        request,
+        "timeline" if shown else "empty",
+        "Timeline",
+        current="timeline",
+        bars=shown,
+        chart=chart.draw(shown, lambda run_id: reverse("schema:run", args=[run_id])),
+        older=shown[-1].run_id if len(bars) > len(shown) else None,
+        is_newest=not before,
+    )
+
+
+@page
+def drift(request: HttpRequest, connection: BaseDatabaseWrapper) -> HttpResponse:
+    """What somebody changed by hand since the last snapshot."""
+    looked = state.drift(connection, reading.tables(connection))
+    return _render(request, "drift", "Drift", current="drift", drift=looked, remedy=state.DRIFT_REMEDY)
+
+
+@page
+def tables(request: HttpRequest, connection: BaseDatabaseWrapper) -> HttpResponse:
+    """Every table with its size, its upkeep, and its indexes that are of no use."""
+    found = live.tables(connection)
+    return _render(
+        request,
+        "tables",
+        "Tables",
+        current="tables",
+        tables=found,
+        is_cut=len(found) >= live.MAX_TABLES,
+        unused=[(table, index) for table in found for index in table.unused_indexes],
+        invalid=[(table, index) for table in found for index in table.invalid_indexes],
+        since=live.statistics_since(connection),
+    )
+
+
+@page
+def table(request: HttpRequest, connection: BaseDatabaseWrapper, name: str) -> HttpResponse:
+    """One table."""
+    details = live.details(connection, name)
+    if details is None:
+        raise Http404(f"There is no table {name}.")
+    model = live.models_of_tables().get(name)
+    return _render(
+        request,
+        "table",
+        f"Table {name}",
+        current="tables",
+        details=details,
+        table=details.table,
+        since=live.statistics_since(connection),
+        model=model._meta.verbose_name_plural if model else "",
+        changelist=_changelist(request, model),
+    )
+
+
+@page
+def diagram(request: HttpRequest, connection: BaseDatabaseWrapper) -> HttpResponse:
+    """The tables and what refers to what."""
+    ours = live.project_tables()
+    app = request.GET.get("app", "")
+    named = [name.strip() for name in request.GET.get("tables", "").split(",") if name.strip()]
+    wanted: list[str] | None
+    if named:
+        wanted, shown = named, ", ".join(named)
+    elif request.GET.get("all"):
+        wanted, shown = None, "all"
+    elif app in ours:
+        wanted, shown = ours[app], app
+    else:
+        wanted, shown = [name for names in ours.values() for name in names], "project"
+    shapes, keys = live.shapes(connection, wanted)
+    return _render(
+        request,
+        "diagram",
+        "Entity-relationship diagram",
+        current="diagram",
+        shapes=shapes,
+        keys=keys,
+        apps=sorted(ours),
+        shown=shown,
+        is_named=bool(named),
+        picture=drawing.draw(drawing.arrange(shapes, keys), lambda name: reverse("schema:table", args=[name])),
+    )
+
+
+def _changelist(request: HttpRequest, model: Any) -> str:
+    """The address of a model's rows in the admin site, for who may see them."""
+    if model is None or model not in admin.site._registry:
+        return ""
+    if not admin.site._registry[model].has_view_permission(request):
+        return ""
+    try:
+        return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+    except NoReverseMatch:
+        return ""
+
+
+def _render(request: HttpRequest, template: str, title: str, *, status: int = 200, **context: object) -> HttpResponse:
+    return TemplateResponse(
+        request,
+        f"schema/{template}.html",
+        {**admin.site.each_context(request), "title": title, **context},
+        status=status,
+    )
