@@ -74,6 +74,10 @@ infra-test: $(VENV)/infra/.done  ## Test Terraform, workflows and the deployment
 rollout-rehearsal: $(VENV)/.test  ## Roll releases out behind haproxy under load, with docker or podman, and report
 	$(BIN)/python -m pytest --no-cov -s -m rollout tests/rollout $(ARGS)
 
+.PHONY: adoption-rehearsal
+adoption-rehearsal: $(VENV)/.test  ## Take over a database of ADOPTION_ROWS (1000000) transactions under traffic, and report
+	ADOPTION_ROWS=$(or $(ADOPTION_ROWS),1000000) $(BIN)/python -m pytest --no-cov tests/adoption/test_traffic.py $(ARGS)
+
 .PHONY: lint
 lint: $(VENV)/.dev  ## Check style, types, imports, shell, Dockerfile and migrations
 	$(BIN)/ruff check .

@@ -21,10 +21,19 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.state import ProjectState
 
 from rupaya.adoption import baseline
-from rupaya.adoption.alignment import ADOPT, FINISH, KEEP_UPDATED_AT, Change, Part, changes, left_over
+from rupaya.adoption.alignment import (
+    ADOPT,
+    FINISH,
+    KEEP_UPDATED_AT,
+    Change,
+    Part,
+    changes,
+    left_over,
+    without_later,
+)
 from rupaya.adoption.decisions import Decisions
 from rupaya.adoption.mending import CREATE_QUARANTINE, Mending, mendings, refused_values
-from rupaya.adoption.original import ADOPTED, TABLES, Key, Original, find
+from rupaya.adoption.original import ADOPTED, COMMAND, TABLES, Key, Original, find
 from rupaya.adoption.rules import Finding, findings
 from rupaya.migrator import catalog
 from rupaya.migrator.catalog import Catalog
@@ -36,9 +45,10 @@ from rupaya.migrator.output import Output
 from rupaya.migrator.phases import CONTRACT, EXPAND
 from rupaya.migrator.plan import Plan, read_plan
 from rupaya.migrator.runner import Request, Runner
+from rupaya.migrator.snapshots import snapshot_before
 
-COMMAND = "adopt"
 FINISH_COMMAND = "adopt --finish"
+ADOPTED_APPS = frozenset(app for app, _name in ADOPTED)
 SYSTEM_CATEGORIES: Key = ("transactions", "0003_system_categories")
 # An older system row of the same name and type stands for ours: other rows refer to it.
 ADD_SYSTEM_CATEGORY = """
@@ -174,11 +184,26 @@ class Survey:
         return bool(self.refused_values) or any(finding.undecided for finding in self.findings)
 
 
+def read_live(connection: BaseDatabaseWrapper, applied: set[Key]) -> Catalog:
+    """The original's tables as they are now, but for what migrations did that are newer than the adopted ones."""
+    with connection.cursor() as cursor:
+        live = catalog.read(cursor, baseline.names())
+        cursor.execute("SELECT to_regclass('migrator_snapshots') IS NOT NULL")
+        (has_snapshots,) = cursor.fetchone()
+        later = [f"{app}.{name}" for app, name in applied - set(ADOPTED) if app in ADOPTED_APPS]
+        if not (has_snapshots and later):
+            return live
+        cursor.execute("SELECT min(run_id) FROM migrator_attempts WHERE app || '.' || name = ANY(%s)", [later])
+        (first_run,) = cursor.fetchone()
+    before = snapshot_before(connection.connection, first_run) if first_run else None
+    return without_later(live, before.catalog) if before else live
+
+
 def survey(connection: BaseDatabaseWrapper, decisions: Decisions, original: Original, applied: set[Key]) -> Survey:
     """Look at everything, in one transaction that can write nothing."""
     with transaction.atomic(using=connection.alias, durable=True), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        live = catalog.read(cursor, baseline.names())
+        live = read_live(connection, applied)
         finished_by = _finished_by(cursor)
         # Once it is finished, what differs is the work of later migrations.
         todo = [] if finished_by else changes(live)
@@ -260,13 +285,14 @@ class _Run(Runner):
 
     def survey(self, decisions: Decisions) -> Survey:
         """Look at everything; call it inside `reading`, or under the lock."""
-        applied = set(self._executor().loader.applied_migrations or {})
-        return survey(self.connection, decisions, self.original(), applied)
+        return survey(self.connection, decisions, self.original(), self._applied())
 
     def live(self) -> Catalog:
-        """The original's tables as they are now."""
-        with self.connection.cursor() as cursor:
-            return catalog.read(cursor, baseline.names())
+        """The original's tables as they are now, for this to align."""
+        return read_live(self.connection, self._applied())
+
+    def _applied(self) -> set[Key]:
+        return set(self._executor().loader.applied_migrations or {})
 
     def align(self, executor: AdoptingExecutor, stage: str) -> None:
         """Carry out every change of a stage that is left to do."""
@@ -330,8 +356,7 @@ class Adoption(_Run):
         steps = []
         for migration, backwards in plan.steps:
             key = (migration.app_label, migration.name)
-            is_ours = migration.app_label in {app for app, _name in ADOPTED}
-            if (is_ours and key not in ADOPTED) or later & set(migration.dependencies):
+            if (migration.app_label in ADOPTED_APPS and key not in ADOPTED) or later & set(migration.dependencies):
                 later.add(key)
             else:
                 steps.append((migration, backwards))
@@ -341,6 +366,21 @@ class Adoption(_Run):
             return plan
         targets = tuple((migration.app_label, migration.name) for migration, _backwards in steps)
         return replace(plan, steps=tuple(steps), targets=targets, is_complete=False)
+
+    def _ask_project(self, plan: Plan) -> None:
+        """Refuse, moreover, what the original itself has not brought up to date.
+
+        Raises:
+            HistoryRefused: saying what Knex has not applied.
+        """
+        super()._ask_project(plan)
+        missing = self.original().missing_migrations
+        if missing and self._has_work(plan):
+            raise HistoryRefused(
+                f"Knex has not applied everything to this database: {', '.join(missing)}.",
+                "The original's next start would apply it, and stop at what is there already; nothing was changed.",
+                "Start the original's last release once, which applies it; then start again.",
+            )
 
     def _has_work(self, plan: Plan) -> bool:
         # Once they are recorded, later migrations may have changed the tables: there is nothing to align any more.

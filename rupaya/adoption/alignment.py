@@ -71,6 +71,32 @@ def changes(live: Catalog) -> list[Change]:
     return found
 
 
+def without_later(live: Catalog, before: Catalog) -> Catalog:
+    """The live tables as if what changed since `before`, a picture from between the two steps, were as it should be.
+
+    It is the work of migrations that are newer than the frozen picture, and would be undone otherwise.
+    """
+    relations = dict(live["relations"])
+    for table in set(TABLES) & relations.keys() & before["relations"].keys():
+        there, then, wanted = relations[table], before["relations"][table], baseline()["relations"][table]
+        parts = {part: _without_later(there[part], then[part], wanted[part]) for part in _KINDS}
+        relations[table] = {**there, **parts}
+    return {**live, "relations": relations}
+
+
+def _without_later(there: dict[str, Any], then: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    kept = {}
+    for name in [*there, *(then.keys() - there.keys())]:
+        now, old, its = _facts(there.get(name)), _facts(then.get(name)), wanted.get(name)
+        if now == old:
+            kept[name] = there[name]
+        elif its is not None:
+            # Of a column that became wider, say, it may still be for the adoption to forbid nulls.
+            same = {fact: value for fact, value in (now or {}).items() if (old or {}).get(fact) == value}
+            kept[name] = {**its, **same} if now and old and "type" in its else its
+    return kept
+
+
 def left_over(live: Catalog) -> list[str]:
     """What is there besides: columns, constraints, indexes and triggers that the contract does not have."""
     found = []
@@ -91,8 +117,13 @@ def matching(table: str, live: Catalog) -> int:
 
 
 def _alike(facts: dict[str, Any] | None, wanted: dict[str, Any]) -> bool:
+    return _facts(facts) == wanted
+
+
+def _facts(facts: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Those that do not differ from one environment to the next."""
     ignored = ("position", "owner", "grants")
-    return facts is not None and {k: v for k, v in facts.items() if k not in ignored} == wanted
+    return None if facts is None else {name: its for name, its in facts.items() if name not in ignored}
 
 
 def _of_function(live: Catalog) -> Iterator[Change]:

@@ -102,9 +102,9 @@ def _merge_one(cursor: Any) -> int:
     if not (row := cursor.fetchone()):
         return 0
     keeper, email = row
-    others = (
-        f"user_id IN (SELECT user_id FROM users WHERE lower(email) = {literal(email)} AND user_id <> {literal(keeper)})"
-    )
+    # Named one by one: of a subquery the planner expects so many rows that it reads whole tables for each person.
+    cursor.execute("SELECT user_id::text FROM users WHERE lower(email) = %s AND user_id <> %s", [email, keeper])
+    others = f"user_id IN ({', '.join(literal(other) for (other,) in cursor.fetchall())})"
     reason = f"merged into {keeper}"
     cursor.execute("SELECT EXISTS (SELECT FROM accounts WHERE is_default AND user_id = %s)", [keeper])
     loses_default = cursor.fetchone()[0]

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.recorder import MigrationRecorder
 
 from rupaya.migrator.errors import HistoryRefused
 from rupaya.migrator.plan import Plan
 
 Key = tuple[str, str]
 
+COMMAND = "adopt"
 TABLES = ("users", "devices", "accounts", "categories", "transactions", "revoked_tokens")
 """The tables that become ours, each after those it refers to."""
 KNEX_TABLES = ("knex_migrations", "knex_migrations_lock")
@@ -133,6 +135,16 @@ def _table(cursor: Any, name: str, estimate: int, size_bytes: int) -> Table:
     return Table(name, rows, rows > _COUNTED_UP_TO_ROWS, size_bytes)
 
 
+def _was_taken_over(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the ledger says so: Knex's tables may be gone by now."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('migrator_runs') IS NOT NULL")
+        if not cursor.fetchone()[0]:
+            return False
+        cursor.execute("SELECT EXISTS (SELECT FROM migrator_runs WHERE command = %s)", [COMMAND])
+        return bool(cursor.fetchone()[0])
+
+
 def refuse_unadopted(connection: BaseDatabaseWrapper, plan: Plan) -> None:
     """What `migrate` and `rollback` ask before they touch anything: is this database the original's?
 
@@ -142,15 +154,21 @@ def refuse_unadopted(connection: BaseDatabaseWrapper, plan: Plan) -> None:
     """
     wanted = {(migration.app_label, migration.name): backwards for migration, backwards in plan.steps}
     concerned = [key for key in ADOPTED if key in wanted]
-    if not concerned or (original := find(connection)) is None:
+    if not concerned:
         return
     if any(wanted[key] for key in concerned):
+        if find(connection) is None and not _was_taken_over(connection):
+            return
         raise HistoryRefused(
             f"This database was taken over from the original system; {'.'.join(concerned[-1])} did not make its "
             "tables, and undoing it would drop them with everybody's rows.",
             "They are older than this service; nothing was changed.",
             "Nothing needs to be undone to go back to the original: docs/adopting.md has each step's way back.",
         )
+    if (original := find(connection)) is None:
+        return
+    if set(concerned) <= MigrationRecorder(connection).applied_migrations().keys():
+        return  # adopted since the plan was read; whoever goes on reads it again under the lock
     begun = " An adoption has begun, and is not through." if plan.applied else ""
     raise HistoryRefused(
         f"This is the original system's database, and it has not been taken over: {original.said}.{begun}",

@@ -71,7 +71,7 @@ def _lines(survey: Survey) -> Iterator[str]:
     if original.is_locked:
         yield "  Knex's lock is SET: somebody is migrating, or died doing so; adopt will refuse"
     for names, what in (
-        (original.missing_migrations, "Knex migrations that are not applied"),
+        (original.missing_migrations, "Knex migrations that are not applied, so that adopt will refuse"),
         (original.unknown_migrations, "Knex migrations that are not known here"),
     ):
         if names:

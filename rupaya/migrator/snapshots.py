@@ -54,6 +54,11 @@ def last_snapshot(connection: PgConnection) -> Snapshot | None:
     return _one(connection, _COLUMNS + "ORDER BY s.snapshot_id DESC LIMIT 1", [])
 
 
+def snapshot_before(connection: PgConnection, run_id: int) -> Snapshot | None:
+    """The one that the last run before this one left."""
+    return _one(connection, _COLUMNS + "WHERE s.run_id < %s ORDER BY s.run_id DESC LIMIT 1", [run_id])
+
+
 def add_snapshot(connection: PgConnection, run_id: int, catalog: Catalog, drift: Sequence[str]) -> None:
     """Keep what a run has left, and the lines about what had been changed by hand before it."""
     with connection.cursor() as cursor:
@@ -70,7 +75,7 @@ def what_a_run_did(connection: PgConnection, run_id: int) -> list[Difference] | 
     Changes by hand between the two are in it; the snapshot's column `drift` tells them.
     """
     after = _one(connection, _COLUMNS + "WHERE s.run_id = %s", [run_id])
-    before = _one(connection, _COLUMNS + "WHERE s.run_id < %s ORDER BY s.run_id DESC LIMIT 1", [run_id])
+    before = snapshot_before(connection, run_id)
     if after is None or before is None or before.server_major != after.server_major:
         return None
     return differences(before.catalog, after.catalog)

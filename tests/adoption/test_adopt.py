@@ -11,7 +11,7 @@ import psycopg2
 import pytest
 
 from rupaya.adoption.original import ADOPTED
-from tests.adoption.original import HASH_2A, PASSWORD, checksums, columns, rows, uid
+from tests.adoption.original import HASH_2A, PASSWORD, UNTOUCHED, checksums, columns, rows, schema, uid
 from tests.conftest import with_server
 from tests.faults.migrator import PROJECT, applied, migrate, query
 
@@ -65,12 +65,20 @@ def sign_in(url: str) -> list[str]:
     return done.stdout.split()
 
 
+def schema_of_others(url: str) -> list[str]:
+    """All that the catalog says of Knex's tables and the other service's."""
+    return [line for line in schema(url) if any(table in line for table in UNTOUCHED)]
+
+
 def test_every_row_and_every_value_is_what_it_was(irregular_url: str) -> None:
     its_columns = columns(irregular_url)
     before, rows_before = checksums(irregular_url, its_columns), rows(irregular_url)
+    others = schema_of_others(irregular_url)
 
     run = migrate(irregular_url, "adopt")
     assert run.process.returncode == 0, run.output
+    assert schema_of_others(irregular_url) == others
+    assert {table: columns(irregular_url)[table][: len(names)] for table, names in its_columns.items()} == its_columns
 
     # The system categories came; before and after are compared without them.
     query(irregular_url, "DELETE FROM categories WHERE is_system AND category_id <> %s", uid("category", 3))
@@ -155,6 +163,27 @@ def test_adopt_waits_for_nobody_who_migrates_with_knex_but_refuses(irregular_url
     assert query(irregular_url, "SELECT to_regclass('django_migrations')") == [(None,)]
 
 
+def test_adopt_refuses_where_the_originals_next_start_would_migrate(irregular_url: str) -> None:
+    query(irregular_url, "DELETE FROM knex_migrations WHERE batch > 1")
+    query(irregular_url, "DROP TABLE revoked_tokens")
+    query(irregular_url, "ALTER TABLE transactions DROP COLUMN amount, DROP COLUMN transaction_type")
+    query(irregular_url, "ALTER TABLE categories DROP COLUMN updated_at, DROP COLUMN is_deleted")
+    before = schema(irregular_url)
+
+    plan, run = migrate(irregular_url, "adopt", "--plan"), migrate(irregular_url, "adopt")
+
+    assert plan.process.returncode == 1, plan.output
+    for said in (
+        "20260228_001_create_revoked_tokens.js, 20260301_001_fix_transactions_schema.js, 2026",
+        "revoked_tokens: missing; will be created",
+        "column amount added: numeric(15,2)",
+    ):
+        assert said in plan.output
+    assert run.process.returncode == 14, run.output
+    assert "Start the original's last release once" in run.output
+    assert schema(irregular_url) == before
+
+
 def test_adopt_refuses_a_database_that_is_not_the_originals(database_url: str) -> None:
     run = migrate(database_url, "adopt")
 
@@ -170,9 +199,13 @@ def test_adopt_refuses_decisions_which_only_finishing_carries_out(irregular_url:
 
 
 @pytest.mark.parametrize("arguments", [("rollback", "--to", "0"), ("migrate", "accounts", "zero")])
+@pytest.mark.parametrize("knex_is_there", [True, False])
 def test_nothing_undoes_an_adoption_by_dropping_what_it_did_not_make(
-    adopted_url: str, arguments: tuple[str, ...]
+    adopted_url: str, arguments: tuple[str, ...], knex_is_there: bool
 ) -> None:
+    if not knex_is_there:
+        query(adopted_url, "DROP TABLE knex_migrations, knex_migrations_lock")
+
     run = migrate(adopted_url, *arguments)
 
     assert run.process.returncode == 14, run.output

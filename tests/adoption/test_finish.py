@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from rupaya.adoption.original import ADOPTED
 from tests.adoption.original import DECISIONS, HASH_2A, Rows, build, checksums, columns, regular, rows, schema, uid
-from tests.adoption.test_adopt import sign_in
+from tests.adoption.test_adopt import schema_of_others, sign_in
 from tests.faults.migrator import migrate, query
 
 ROWS = 6000  # more than a batch
@@ -24,9 +25,18 @@ def assert_nothing_differs(url: str) -> None:
     """From what the migrations build, and nothing is left to migrate."""
     compared = migrate(url, "schemadiff")
     assert compared.process.returncode == 0, compared.output
-    again = migrate(url)
-    assert "Nothing to migrate" in again.output, again.output
+    assert_nothing_is_left_to_migrate(url)
+    compared = migrate(url, "schemadiff")
+    assert compared.process.returncode == 0, compared.output
     assert query(url, "SELECT count(*) FROM migrator_runs WHERE finished_at IS NULL") == [(0,)]
+
+
+def assert_nothing_is_left_to_migrate(url: str) -> None:
+    """But migrations that are newer than the adopted ones."""
+    newer = migrate(url)
+    assert newer.process.returncode == 0, newer.output
+    assert not [f"{app}.{name}" for app, name in ADOPTED if f"✓ {app}.{name} " in newer.output]
+    assert "Nothing to migrate" in migrate(url).output
 
 
 def assert_nothing_is_lost(before: Rows, url: str) -> None:
@@ -70,14 +80,14 @@ def test_what_is_not_decided_refuses_before_anything_changes(adopted_url: str) -
 def test_every_row_is_there_or_kept_as_it_was_and_nothing_differs_from_the_contract(adopted_url: str) -> None:
     before = rows(adopted_url)
     untouched = {table: names for table, names in columns(adopted_url).items() if table not in before}
-    sums = checksums(adopted_url, untouched)
+    sums, others = checksums(adopted_url, untouched), schema_of_others(adopted_url)
 
     finished(adopted_url, *DECISIONS)
 
     assert_nothing_differs(adopted_url)
     assert_nothing_is_lost(before, adopted_url)
     assert set(query(adopted_url, "SELECT table_name, row_key FROM adoption_quarantine WHERE kept = 'moved'")) == MOVED
-    assert checksums(adopted_url, untouched) == sums
+    assert (checksums(adopted_url, untouched), schema_of_others(adopted_url)) == (sums, others)
     assert sign_in(adopted_url) == ["True", "False"]
     ((command,),) = query(adopted_url, "SELECT command FROM migrator_runs WHERE command LIKE 'adopt --finish%%'")
     assert command == f"adopt --finish {' '.join(DECISIONS)}"
@@ -124,6 +134,22 @@ def test_a_database_without_rows_is_adopted_and_finished_by_its_owner_alone(empt
         finished(url, *options)
     assert_nothing_differs(empty_url)
     assert query(owner_url, "SELECT count(*) FROM pg_roles WHERE rolname = current_user AND rolcreatedb") == [(0,)]
+
+
+def test_tables_and_columns_that_somebody_dropped_are_made_anew(irregular_url: str) -> None:
+    query(irregular_url, "DROP TABLE revoked_tokens")
+    query(irregular_url, "ALTER TABLE categories DROP COLUMN updated_at, DROP COLUMN is_deleted, DROP COLUMN color")
+    query(irregular_url, "ALTER TABLE users DROP COLUMN phone_number")
+    before = rows(irregular_url, ("users", "categories", "transactions"))
+
+    assert migrate(irregular_url, "adopt").process.returncode == 0
+    after = rows(irregular_url, ("users", "categories", "transactions"))
+    for table, its_rows in before.items():
+        for row_key, row in its_rows.items():
+            assert {name: after[table][row_key][name] for name in row} == row
+    finished(irregular_url, *(option for option in DECISIONS if "revoked" not in option and "phone" not in option))
+
+    assert_nothing_differs(irregular_url)
 
 
 def test_finishing_comes_after_adopting_and_once(irregular_url: str, finished_url: str) -> None:

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
-from tests.adoption.original import TABLES, UNTOUCHED, schema
-from tests.faults.migrator import migrate, query
+from tests.adoption.original import TABLES, UNTOUCHED, build, schema
+from tests.faults.migrator import PROJECT, migrate, query
 
 ARGUMENTS = (
     ("migrate", "--noinput"),
     ("migrate", "--noinput", "--fake-initial"),
 )
+# A migrator that has read its plan when another one starts, and goes on once that one is through.
+SECOND = """
+import subprocess, sys
+import django
+django.setup()
+from django.core.management.color import no_style
+from rupaya.migrator.output import Output
+from rupaya.migrator.runner import Request, Runner
+
+class Second(Runner):
+    def _ask_project(self, plan):
+        assert plan.steps
+        subprocess.run([sys.executable, "manage.py", *sys.argv[1:]], check=True)
+        super()._ask_project(plan)
+
+Second(Request(), Output(sys.stdout, no_style()), lambda _connection, _labels: None).run()
+"""
 
 
 @pytest.mark.parametrize("arguments", ARGUMENTS, ids=" ".join)
@@ -50,3 +71,26 @@ def test_the_builder_makes_every_table_that_the_original_leaves(empty_url: str) 
     found = query(empty_url, "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'")
 
     assert {name for (name,) in found} == {*TABLES, *UNTOUCHED}
+
+
+@pytest.mark.parametrize(("first", "is_originals"), [("migrate", False), ("adopt", True)])
+def test_tables_that_another_migrator_has_just_made_or_adopted_are_nobody_elses(
+    database_url: str, first: str, is_originals: bool
+) -> None:
+    if is_originals:
+        build(database_url)
+
+    second = subprocess.run(
+        [sys.executable, "-c", SECOND, first],
+        cwd=PROJECT,
+        env=os.environ
+        | {"DATABASE_URL": database_url, "RUPAYA_ENV": "test", "DJANGO_SETTINGS_MODULE": "rupaya.settings"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert second.returncode == 0, second.stdout + second.stderr
+    runs = query(database_url, "SELECT command, outcome FROM migrator_runs ORDER BY run_id")
+    assert runs[0] == (first, "succeeded")
+    assert "Nothing to migrate" in migrate(database_url).output
