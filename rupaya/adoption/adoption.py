@@ -226,16 +226,26 @@ def survey(connection: BaseDatabaseWrapper, decisions: Decisions, original: Orig
 
 
 def _finished_by(cursor: Any) -> str:
+    return _succeeded(cursor, f"{FINISH_COMMAND}%")
+
+
+def _succeeded(cursor: Any, command: str) -> str:
+    """When a run of a command, as LIKE has it, first succeeded, and of which release; empty if none did."""
     cursor.execute("SELECT to_regclass('migrator_runs') IS NOT NULL")
     if not cursor.fetchone()[0]:
         return ""
     cursor.execute(
         "SELECT to_char(finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') || ' UTC by release ' || release "
         "FROM migrator_runs WHERE command LIKE %s AND outcome = 'succeeded' ORDER BY run_id LIMIT 1",
-        [f"{FINISH_COMMAND}%"],
+        [command],
     )
     row = cursor.fetchone()
     return str(row[0]) if row else ""
+
+
+def _is_to_be_recorded(plan: Plan) -> bool:
+    """Whether a plan has any of the adopted migrations."""
+    return any((migration.app_label, migration.name) in ADOPTED for migration, _backwards in plan.steps)
 
 
 class _Run(Runner):
@@ -383,16 +393,16 @@ class Adoption(_Run):
             )
 
     def _has_work(self, plan: Plan) -> bool:
-        # Once they are recorded, later migrations may have changed the tables: there is nothing to align any more.
-        adopted = {(migration.app_label, migration.name) for migration, _backwards in plan.steps} & set(ADOPTED)
-        return bool(adopted) or (self._owes_post_migrate(plan) if not plan.steps else False)
+        with self.connection.cursor() as cursor:
+            return _is_to_be_recorded(plan) or not _succeeded(cursor, COMMAND)
 
     def _say_nothing_to_do(self, plan: Plan) -> None:
         self.output.say("Nothing to adopt: the history is recorded already", success=True)
 
     def _migrate(self, executor: Executor, plan: Plan, state: ProjectState) -> ProjectState:
         assert isinstance(executor, AdoptingExecutor)  # noqa: S101 - the class says so
-        if plan.steps:
+        # Once they are recorded, later migrations may have changed the tables: there is nothing to align any more.
+        if _is_to_be_recorded(plan):
             original = self.original()
             self.output.say(f"Adopting the original system's database: {original.said}")
             self.align(executor, ADOPT)

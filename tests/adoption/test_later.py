@@ -17,14 +17,14 @@ from django.db import migrations, models
 
 
 def add_group(apps, schema_editor):
-    apps.get_model("auth", "Group").objects.get_or_create(name="support")
+    apps.get_model("auth", "Group").objects.get_or_create(name="later")
 
 
 class Migration(migrations.Migration):
     phase = "expand"
     dependencies = [("{app}", "{leaf}"), ("auth", "0012_alter_user_first_name_max_length")]
     operations = [
-        migrations.AddIndex("account", models.Index(fields=["created_at"], name="idx_accounts_created_at")),
+        migrations.AddIndex("account", models.Index(fields=["created_at"], name="idx_accounts_later")),
         migrations.RemoveIndex("account", "idx_accounts_type"),
         migrations.AlterField("account", "icon", models.CharField(max_length=80, null=True, blank=True)),
         migrations.AlterField(
@@ -55,10 +55,10 @@ def done(tree: Path, url: str, *arguments: str) -> str:
 def assert_as_the_newer_release_has_it(tree: Path, url: str) -> None:
     done(tree, url, "schemadiff")
     assert "Nothing to migrate" in done(tree, url, "migrate")
-    assert query(url, "SELECT to_regclass('idx_accounts_created_at') IS NULL, to_regclass('idx_accounts_type')") == [
+    assert query(url, "SELECT to_regclass('idx_accounts_later') IS NULL, to_regclass('idx_accounts_type')") == [
         (False, None)
     ]
-    assert query(url, "SELECT count(*) FROM auth_group WHERE name = 'support'") == [(1,)]
+    assert query(url, "SELECT count(*) FROM auth_group WHERE name = 'later'") == [(1,)]
 
 
 def test_what_ran_between_the_two_steps_is_left_as_it_is(newer: Path, irregular_url: str) -> None:
@@ -69,7 +69,7 @@ def test_what_ran_between_the_two_steps_is_left_as_it_is(newer: Path, irregular_
 
     plan = manage(newer, "adopt", "--plan", *DECISIONS, DATABASE_URL=irregular_url)
     assert plan.returncode == 0, plan.stdout
-    for touched in ("idx_accounts_created_at", "idx_accounts_type", "column icon", "default of currency"):
+    for touched in ("idx_accounts_later", "idx_accounts_type", "column icon", "default of currency"):
         assert touched not in plan.stdout
     done(newer, irregular_url, "adopt", "--finish", *DECISIONS)
 
