@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.db import DEFAULT_DB_ALIAS, OperationalError
+from django.db import DEFAULT_DB_ALIAS
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -92,7 +92,7 @@ class LedgerAdmin(ModelAdmin):
                 )
                 # Its queries are made when it is rendered: within the limits.
                 return response.render() if isinstance(response, TemplateResponse) else response
-        except OperationalError as error:
+        except reading.ERRORS as error:
             if sqlstate(error) not in reading.OUT_OF_TIME_SQLSTATES:
                 raise
             context |= {"title": "Not now", "reason": driver_text(error)}

@@ -46,9 +46,11 @@ _SHAPES = f"""
     SELECT c.oid, {_NAME} FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE {_OURS} AND NOT c.relispartition ORDER BY 2 LIMIT {MAX_TABLES}
 """  # noqa: S608
+# A default is printed under a lock on its table, which a migration may hold: the diagram goes without.
 _COLUMNS = """
     SELECT a.attrelid, a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull,
-           CASE WHEN a.attgenerated <> '' THEN 'generated: ' ELSE '' END || pg_get_expr(d.adbin, d.adrelid, true),
+           CASE WHEN %(defaults)s THEN CASE WHEN a.attgenerated <> '' THEN 'generated: ' ELSE '' END
+                                       || pg_get_expr(d.adbin, d.adrelid, true) END,
            a.attidentity::text, EXISTS (SELECT FROM pg_constraint con WHERE con.conrelid = a.attrelid
                AND con.contype = 'p' AND a.attnum = ANY(con.conkey)), col_description(a.attrelid, a.attnum)
     FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
@@ -221,7 +223,7 @@ def details(connection: BaseDatabaseWrapper, name: str) -> Details | None:
     keys = _foreign_keys(connection, oids)
     return Details(
         table,
-        tuple(_columns(connection, oids)[table.oid]),
+        tuple(_columns(connection, oids, defaults=True)[table.oid]),
         tuple(
             Constraint(name, _CONSTRAINT_KINDS[kind], definition, is_valid)
             for name, kind, definition, is_valid in rows(connection, _CONSTRAINTS, oids=oids)
@@ -235,7 +237,7 @@ def details(connection: BaseDatabaseWrapper, name: str) -> Details | None:
 def shapes(connection: BaseDatabaseWrapper, wanted: Collection[str] | None) -> tuple[list[Shape], list[ForeignKey]]:
     """The tables of these names, or all, and the foreign keys among them."""
     names = {oid: name for oid, name in rows(connection, _SHAPES) if wanted is None or name in wanted}
-    columns = _columns(connection, list(names))
+    columns = _columns(connection, list(names), defaults=False)
     keys = _foreign_keys(connection, list(names))
     shown = set(names.values())
     foreign: dict[str, set[str]] = defaultdict(set)
@@ -274,9 +276,11 @@ def _is_ours(folder: Path) -> bool:
     return settings.BASE_DIR in folder.parents and not {"site-packages", "dist-packages"} & set(folder.parts)
 
 
-def _columns(connection: BaseDatabaseWrapper, oids: list[int]) -> dict[int, list[Column]]:
+def _columns(connection: BaseDatabaseWrapper, oids: list[int], *, defaults: bool) -> dict[int, list[Column]]:
     found: dict[int, list[Column]] = defaultdict(list)
-    for oid, name, type_, is_nullable, default, identity, is_primary, comment in rows(connection, _COLUMNS, oids=oids):
+    for oid, name, type_, is_nullable, default, identity, is_primary, comment in rows(
+        connection, _COLUMNS, oids=oids, defaults=defaults
+    ):
         written = {"a": "identity, always", "d": "identity"}.get(identity, short_type(default or ""))
         found[oid].append(Column(name, short_type(type_), is_nullable, written, is_primary, comment))
     return found

@@ -7,13 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, connections, transaction
+import psycopg2
+from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 STATEMENT_TIMEOUT_MS = 3000
 LOCK_TIMEOUT_MS = 300
 # query_canceled and lock_not_available: the two limits above.
 OUT_OF_TIME_SQLSTATES = ("57014", "55P03")
+# The migrator's own reads go round Django, and so do their errors.
+ERRORS = (Error, psycopg2.Error)
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,9 @@ class Tables:
 
 _TABLES = """
     SELECT array_agg(coalesce(has_table_privilege(to_regclass(name), 'SELECT'), false) ORDER BY position)
-    FROM unnest(ARRAY['django_migrations', 'migrator_runs', 'migrator_snapshots', 'migrator_traces'])
-        WITH ORDINALITY AS wanted (name, position)
+    FROM unnest(string_to_array(
+        'django_migrations migrator_runs migrator_attempts migrator_snapshots migrator_traces', ' '
+    )) WITH ORDINALITY AS wanted (name, position)
 """
 
 
@@ -50,8 +54,9 @@ def bounded() -> Iterator[BaseDatabaseWrapper]:
 
 def tables(connection: BaseDatabaseWrapper) -> Tables:
     """What there is to read."""
-    ((found,),) = rows(connection, _TABLES)
-    return Tables(*found)
+    (((history, runs, attempts, snapshots, traces),),) = rows(connection, _TABLES)
+    ledger = runs and attempts
+    return Tables(history, ledger, snapshots=ledger and snapshots, traces=ledger and traces)
 
 
 def rows(

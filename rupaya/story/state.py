@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, TypeVar, cast
 
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
@@ -134,7 +134,7 @@ def headline() -> Fact:
     try:
         with reading.bounded() as connection:
             return state(connection).headline
-    except Error as error:
+    except reading.ERRORS as error:
         return Fact(
             "unknown",
             "warning",
@@ -159,7 +159,7 @@ def drift(connection: BaseDatabaseWrapper, tables: reading.Tables, *, max_age_s:
         try:
             with transaction.atomic(using=connection.alias):
                 comparison = with_snapshot(connection, snapshot)
-        except Error as error:
+        except reading.ERRORS as error:
             if sqlstate(error) not in reading.OUT_OF_TIME_SQLSTATES:
                 raise
             return Drift(None, f"Changes by hand were not looked for: {driver_text(error)}.")

@@ -8,7 +8,6 @@ from typing import Any, Concatenate, ParamSpec
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -35,7 +34,7 @@ def page(view: Read[Arguments]) -> View[Arguments]:
         try:
             with reading.bounded() as connection:
                 return view(request, connection, *args, **kwargs)
-        except OperationalError as error:
+        except reading.ERRORS as error:
             if sqlstate(error) not in reading.OUT_OF_TIME_SQLSTATES:
                 raise
             return _render(request, "unavailable", "Not now", status=503, reason=driver_text(error))
