@@ -203,7 +203,8 @@ def _stack(columns: Sequence[Sequence[Box]], gaps: dict[int, list[list[str]]]) -
 def _spread(columns: Sequence[Sequence[Box]], gutters: dict[int, list[str]]) -> None:
     x = float(MARGIN)
     for number, column in enumerate(columns):
-        x += GUTTER + LANE * len(gutters[number])
+        if number or gutters[number]:
+            x += GUTTER + LANE * len(gutters[number])
         width = max(box.width for box in column)
         for box in column:
             box.x = x

@@ -11,11 +11,12 @@ from django.utils.safestring import SafeString
 
 from rupaya.story.svg import element, picture, text_at
 
-WIDTH = 1060
+WIDTH = 1110
 LABEL_WIDTH = 250
 ROW_HEIGHT = 34
 BAR_HEIGHT = 16
 TOP = 34
+SAID_MAX_CHARACTERS = 54
 # Room for the words behind the longest bar.
 BAR_MAX_WIDTH = 440
 BAR_MIN_WIDTH = 4
@@ -138,4 +139,4 @@ def _patterns() -> SafeString:
 
 
 def _shortened(text: str) -> str:
-    return text if len(text) <= 44 else text[:43] + "…"
+    return text if len(text) <= SAID_MAX_CHARACTERS else text[: SAID_MAX_CHARACTERS - 1] + "…"
