@@ -212,6 +212,20 @@ data "aws_iam_policy_document" "deploy" {
     }
   }
   statement {
+    # A new revision gets the tags of the one before it.
+    sid     = "Tag"
+    actions = ["ecs:TagResource"]
+    resources = [
+      "${aws_ecs_task_definition.service.arn_without_revision}:*",
+      "${aws_ecs_task_definition.migrate.arn_without_revision}:*",
+    ]
+    condition {
+      test     = "StringEquals"
+      variable = "ecs:CreateAction"
+      values   = ["RegisterTaskDefinition"]
+    }
+  }
+  statement {
     sid       = "PassRoles"
     actions   = ["iam:PassRole"]
     resources = [aws_iam_role.execution.arn, aws_iam_role.task.arn]

@@ -96,32 +96,34 @@ data "aws_iam_policy_document" "images_key" {
 resource "aws_ecr_lifecycle_policy" "this" {
   repository = aws_ecr_repository.this.name
   policy = jsonencode({
-    rules = [
-      {
-        rulePriority = 1
-        description  = "What lost its last tag is of no use after a week"
-        selection    = { tagStatus = "untagged", countType = "sinceImagePushed", countUnit = "days", countNumber = 7 }
-        action       = { type = "expire" }
-      },
-      {
-        # An image with several tags is matched by its first rule only, so these two keep what runs.
-        rulePriority = 2
-        description  = "What runs now, and what ran before it"
-        selection = {
-          tagStatus     = "tagged"
-          tagPrefixList = ["staging", "production", "latest"]
-          countType     = "imageCountMoreThan"
-          countNumber   = 10
+    # What a rule selects, no later one expires: what runs now, and what ran before it, stay however old they are. A rule
+    # for each, for an image must have a tag of every prefix that a rule names.
+    rules = concat(
+      [
+        for index, name in ["production", "staging", "latest"] : {
+          rulePriority = index + 1
+          description  = "Whatever is tagged ${name}, or ${name}-previous"
+          selection    = { tagStatus = "tagged", tagPrefixList = [name], countType = "imageCountMoreThan", countNumber = 10 }
+          action       = { type = "expire" }
         }
-        action = { type = "expire" }
-      },
-      {
-        rulePriority = 3
-        description  = "A hundred releases to go back to"
-        selection    = { tagStatus = "tagged", tagPrefixList = ["v"], countType = "imageCountMoreThan", countNumber = 100 }
-        action       = { type = "expire" }
-      },
-    ]
+      ],
+      [
+        {
+          rulePriority = 4
+          description  = "A hundred releases to go back to"
+          selection    = { tagStatus = "tagged", tagPrefixList = ["v"], countType = "imageCountMoreThan", countNumber = 100 }
+          action       = { type = "expire" }
+        },
+      ],
+      [
+        {
+          rulePriority = 5
+          description  = "What lost its last tag is of no use after a week"
+          selection    = { tagStatus = "untagged", countType = "sinceImagePushed", countUnit = "days", countNumber = 7 }
+          action       = { type = "expire" }
+        },
+      ],
+    )
   })
 }
 

@@ -94,6 +94,10 @@ run "deploys_without_downtime" {
     error_message = "Traffic must wait for readiness."
   }
   assert {
+    condition     = aws_lb_listener.https.protocol == "HTTPS" && aws_lb_listener.http.default_action[0].redirect[0].protocol == "HTTPS"
+    error_message = "Clients are answered by HTTPS alone."
+  }
+  assert {
     condition     = tonumber(aws_lb_target_group.this.deregistration_delay) > 0 && aws_lb.this.idle_timeout < 75
     error_message = "Requests under way must end, and gunicorn (75 s) must be the one that keeps idle connections longer."
   }
@@ -206,6 +210,13 @@ run "the_database_is_safe" {
       for parameter in aws_db_parameter_group.this.parameter : "${parameter.name}=${parameter.value}"
     ], "rds.force_ssl=1")
     error_message = "TLS is forced."
+  }
+  assert {
+    condition = length(setsubtract(
+      ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"],
+      [for parameter in aws_db_parameter_group.this.parameter : parameter.name if parameter.value != "0"],
+    )) == 0
+    error_message = "A session without limits of its own has some all the same."
   }
   assert {
     condition     = aws_db_instance.this.password == null

@@ -26,16 +26,17 @@ def plugin_dir() -> Path | None:
 
 
 class Terraform:
-    """A copy of a root, so that nothing is left in the tree; its state is a file beside it."""
+    """A copy of a root, so that nothing is left in the tree; its state is a file beside it, or where a backend says."""
 
-    def __init__(self, root: Path, directory: Path) -> None:
+    def __init__(self, root: Path, directory: Path, *backend: str) -> None:
         self.directory = directory
         self.program = require("terraform")
         shutil.copytree(
             root, directory, ignore=shutil.ignore_patterns(".terraform", "account", "*.tfstate*"), dirs_exist_ok=True
         )
-        (directory / "local_state_override.tf").write_text('terraform {\n  backend "local" {}\n}\n')
-        options = [f"-plugin-dir={found}"] if (found := plugin_dir()) else []
+        if not backend:
+            (directory / "local_state_override.tf").write_text('terraform {\n  backend "local" {}\n}\n')
+        options = [*backend, *([f"-plugin-dir={found}"] if (found := plugin_dir()) else [])]
         initialised = self("init", "-input=false", *options, check=False)
         if initialised.returncode != 0:
             if os.environ.get("CI"):  # where a skip would be a green light
@@ -114,6 +115,10 @@ class Applied:
     patterns: dict[str, str]
     """The metric filters'."""
     parameters: dict[str, str]
+    lifecycle: list[dict[str, Any]]
+    """The image repository's rules."""
+    may_deploy: list[dict[str, Any]]
+    """What the deployment's role allows."""
     database_name: str
     proxy_name: str
     deployed: str
@@ -169,6 +174,13 @@ def whole_life(directory: Path) -> Applied:
     parameters = rds.describe_db_parameters(DBParameterGroupName=group)["Parameters"]
     proxy_name = rds.describe_db_proxies()["DBProxies"][0]["Endpoint"]
 
+    lifecycle = json.loads(
+        boto3.client("ecr").get_lifecycle_policy(repositoryName=facts["repository"])["lifecyclePolicyText"]
+    )["rules"]
+    policy = boto3.client("iam").get_role_policy(RoleName="rupaya-staging-deploy", PolicyName="deploy")[
+        "PolicyDocument"
+    ]
+
     # A deployment's work, and the next apply.
     image = "590184132516.dkr.ecr.us-east-1.amazonaws.com/rupaya-backend@sha256:" + "0" * 64
     deployed = ecs.register_task_definition(
@@ -194,6 +206,8 @@ def whole_life(directory: Path) -> Applied:
         override=override,
         patterns={item["filterName"]: item["filterPattern"] for item in filters},
         parameters={item["ParameterName"]: item["ParameterValue"] for item in parameters},
+        lifecycle=lifecycle,
+        may_deploy=(policy if isinstance(policy, dict) else json.loads(policy))["Statement"],
         database_name=instance["Endpoint"]["Address"],
         proxy_name=proxy_name,
         deployed=deployed,

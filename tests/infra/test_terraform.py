@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.infra.moto_server import Aws
 from tests.infra.terraform import INFRA, Applied, Terraform
 from tests.infra.tools import PROJECT, require
 
@@ -57,6 +59,87 @@ def test_no_secret_is_in_the_state(applied: Applied) -> None:
 
 def test_a_later_apply_does_not_undo_a_deployment(applied: Applied) -> None:
     assert (applied.deployed_later, applied.tasks_later) == (applied.deployed, 3)
+
+
+def test_what_runs_and_what_ran_before_it_is_never_expired(applied: Applied) -> None:
+    """As Amazon ECR evaluates rules: an image has all prefixes of its rule, and no later rule touches it."""
+    images = {f"v{number}-abc1234": {f"v{number}-abc1234"} for number in range(300)}  # the oldest first
+    for version, tag in enumerate(("production-previous", "production", "staging-previous", "staging")):
+        images[f"v{version}-abc1234"].add(tag)
+    images["v299-abc1234"].add("latest")
+    expired: set[str] = set()
+    settled: set[str] = set()
+    for rule in sorted(applied.lifecycle, key=lambda rule: int(rule["rulePriority"])):
+        selection = rule["selection"]
+        if selection["tagStatus"] == "untagged":
+            continue
+        assert selection["countType"] == "imageCountMoreThan"
+        selected = [
+            name
+            for name, tags in images.items()
+            if all(any(tag.startswith(prefix) for tag in tags) for prefix in selection["tagPrefixList"])
+        ]
+        expired |= set(selected[: -selection["countNumber"]]) - settled
+        settled |= set(selected)
+
+    assert {name for name, tags in images.items() if len(tags) > 1}.isdisjoint(expired)
+    assert 90 <= len(images) - len(expired) <= 110
+
+
+def test_the_deployment_may_do_all_that_it_does_and_no_more(applied: Applied) -> None:
+    script = (PROJECT / "deploy" / "ecs.py").read_text()
+    services = {"elb": "elasticloadbalancing"}
+    called = {
+        f"{services.get(client, client)}:{''.join(word.capitalize() for word in method.split('_'))}"
+        for client, method in re.findall(r"\bself\.(ecr|ecs|elb|logs|rds|ssm)\.([a-z_]+)\(", script)
+    }
+    # What AWS asks for besides: for tags on what is registered, and for the roles of what is run.
+    called |= {"ecs:TagResource", "iam:PassRole"}
+    called = {action.replace("DescribeDbInstances", "DescribeDBInstances") for action in called}
+
+    allowed: set[str] = set()
+    for statement in applied.may_deploy:
+        actions = statement["Action"]
+        allowed |= {actions} if isinstance(actions, str) else set(actions)
+    assert called == allowed
+
+
+def test_each_environment_keeps_its_state_encrypted_in_s3_and_a_lock_beside_it_keeps_others_out(
+    aws: Aws, tmp_path: Path
+) -> None:
+    import boto3
+
+    s3 = boto3.client("s3")
+    bucket = "rupaya-terraform-state-590184132516"
+    s3.create_bucket(Bucket=bucket)
+    # What AWS on loopback cannot be asked, or has no names for.
+    loopback = (
+        "use_path_style",
+        "skip_credentials_validation",
+        "skip_metadata_api_check",
+        "skip_requesting_account_id",
+    )
+    terraform = Terraform(
+        INFRA,
+        tmp_path / "root",
+        *("-backend-config=environments/staging.s3.tfbackend", *(f"-backend-config={name}=true" for name in loopback)),
+    )
+    (terraform.directory / "anything.tf").write_text('resource "terraform_data" "anything" {}\n')
+    apply = ("apply", "-input=false", "-auto-approve", "-target=terraform_data.anything")
+    values = "-var-file=environments/staging.tfvars"
+
+    terraform(*apply, values)
+
+    assert [item["Key"] for item in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["staging.tfstate"]
+    assert s3.head_object(Bucket=bucket, Key="staging.tfstate")["ServerSideEncryption"]
+
+    lock = {"ID": "1", "Operation": "apply", "Who": "somebody else", "Created": "2026-01-01T00:00:00Z"}
+    s3.put_object(Bucket=bucket, Key="staging.tfstate.tflock", Body=json.dumps(lock).encode())
+    refused = terraform(*apply, values, check=False)
+
+    assert refused.returncode != 0
+    assert "Error acquiring the state lock" in refused.stderr
+    assert "somebody else" in refused.stderr
 
 
 @pytest.mark.parametrize("environment", ["staging", "production"])
