@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, datetime
 from types import ModuleType
 
-from bench import first_deploy, machine, noop, probes, recovery, report, serving, simultaneous, stall
+from bench import first_deploy, inspection, machine, noop, probes, recovery, report, serving, simultaneous, stall
 from bench.contestants import PROJECT, Lineup
 from bench.measure import BenchFailed
 from bench.server import Server
@@ -21,6 +21,7 @@ MEASUREMENTS: dict[str, ModuleType] = {
     "simultaneous": simultaneous,
     "stall": stall,
     "recovery": recovery,
+    "inspection": inspection,
 }
 
 

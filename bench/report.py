@@ -20,8 +20,8 @@ PostgreSQL (its defaults, fsync on):
   `bench/knex/package.json`).
 
 ```sh
-make bench                              # all of it, about 25 minutes; writes this page
-make bench BENCH="noop stall"           # some of it: noop first-deploy serving simultaneous stall recovery
+make bench                              # all of it, about 45 minutes; writes this page
+make bench BENCH="noop stall"           # some of it: noop first-deploy serving simultaneous stall recovery inspection
 make bench BENCH=noop BENCH_RUNS=3      # fewer runs
 ```
 

@@ -51,7 +51,7 @@ class CategoryAdmin(InspectionAdmin):
 
     editable_fields = ("name", "description", "icon", "color", "is_active", "is_deleted")
     list_display = ("name", "category_type", "user", "is_system", "is_active", "is_deleted")
-    list_filter = ("category_type", "is_system", "is_active", "is_deleted")
+    list_filter = ("category_type", "is_system", "is_deleted")
     searches = (key("pk", "user"), person(), starts_with("name", "the beginning of a name"))
     sortable = ("created_at",)
     ordering = ("-created_at", "-pk")
@@ -105,7 +105,6 @@ class RecurringTransactionAdmin(InspectionAdmin):
     personal_data = {"description": mask_text}
     editable_fields = ("is_active", "end_date")
     list_display = ("user", "transaction_type", "amount", "currency", "frequency", "next_run_on", "is_active")
-    list_filter = ("transaction_type", "frequency", "is_active")
     searches = (key("pk", "user"), person())
     sortable = ("created_at",)
     ordering = ("-created_at", "-pk")
@@ -117,7 +116,7 @@ class BudgetAdmin(InspectionAdmin):
 
     editable_fields = ("name", "alert_threshold", "is_active", "is_deleted")
     list_display = ("__str__", "user", "category", "amount", "currency", "period", "start_date", "end_date")
-    list_filter = ("period", "is_active", "is_deleted")
+    list_filter = ("is_deleted",)
     searches = (key("pk", "user"), person())
     sortable = ("created_at",)
     ordering = ("-created_at", "-pk")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.admin.options import get_content_type_for_model
+from django.contrib.admin.options import IncorrectLookupParameters, get_content_type_for_model
 from django.contrib.admin.utils import unquote
+from django.contrib.admin.views.main import ERROR_FLAG
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import OperationalError, connections, models, transaction
 from django.db.models import QuerySet
@@ -46,6 +47,7 @@ class InspectionAdmin(ModelAdmin):
     personal_data: ClassVar[dict[str, Callable[[Any], str]]] = {}
     """Fields that only those with `view_personal_data` see whole, and what the others see of them."""
     editable_fields: ClassVar[tuple[str, ...]] = ()
+    # `list_filter` has only columns of which an index finds the rare values: the common ones any page finds.
     searches: ClassVar[tuple[Search, ...]] = ()
     sortable: ClassVar[tuple[str, ...]] = ()
     """Fields by which an index sorts; they are never NULL."""
@@ -310,8 +312,8 @@ class InspectionAdmin(ModelAdmin):
             plain = [name for name in changed if not self.opts.get_field(name).many_to_many]
             if plain:
                 # Only these columns: other services write to the same row at the same time.
-                form.instance.save(update_fields=plain)
-            form.save_m2m()
+                form.save(commit=False).save(update_fields=plain)
+            form._save_m2m()
             after = {name: editing.value_of(row, name) for name in names}
             self.log_change(request, row, self._told(changed, before, after))
         replica.remember_change(request)
@@ -384,11 +386,15 @@ class InspectionAdmin(ModelAdmin):
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
         """The list that the address filters, as CSV; posted, for it leaves a trace."""
-        if request.method != "POST":
-            return HttpResponseRedirect(reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"))
         if not self.has_view_permission(request):
             raise PermissionDenied
-        rows = self.get_changelist_instance(request).queryset
+        here = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
+        if request.method != "POST":
+            return HttpResponseRedirect(here)
+        try:
+            rows = self.get_changelist_instance(request).queryset
+        except IncorrectLookupParameters:
+            return HttpResponseRedirect(f"{here}?{ERROR_FLAG}=1")
         columns = [shown for shown in self.get_fields(request) if isinstance(shown, Column)]
         which = request.GET.urlencode() or "all rows"
         how = "whole" if self.sees_all(request) or not self.personal_data else "masked"

@@ -1,10 +1,8 @@
-"""The admin shows every model of people and money, changes none, and never shows a secret."""
+"""The admin shows every model of people and money, changes none by default, and never shows a secret."""
 
 from __future__ import annotations
 
 import uuid
-from pathlib import Path
-from typing import Any
 
 import pytest
 from django.apps import apps
@@ -57,12 +55,6 @@ def insert_more() -> None:
     insert("transactions", user_id=user, account_id=account, transaction_type="income")
     insert("recurring_transactions", user_id=user, account_id=account)
     insert("budgets", user_id=user, category_id=GROCERIES)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_collected(settings: Any, tmp_path: Path) -> None:
-    """WhiteNoise warns of a folder of collected static files that is not there."""
-    settings.STATIC_ROOT = tmp_path
 
 
 @pytest.fixture
