@@ -145,6 +145,41 @@ def test_killed_while_rows_are_moved_no_row_is_there_twice_or_not_at_all(adopted
     ]
 
 
+def test_killed_after_each_decision_before_it_is_recorded_it_carries_none_out_twice(
+    adopted_url: str, finished_url: str
+) -> None:
+    steps = "'users.merged', 'users.phone_number.normalised', 'accounts.is_default.settled', 'transactions.quarantined'"
+    query(
+        adopted_url,
+        f"""
+        CREATE SCHEMA gate;
+        CREATE TABLE gate.passed (name text);
+        CREATE FUNCTION gate.look() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+            IF NEW.outcome = 'succeeded' AND NEW.name IN ({steps})
+                AND NOT EXISTS (SELECT FROM gate.passed p WHERE p.name = NEW.name)
+            THEN
+                PERFORM pg_sleep(600);
+            END IF;
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER gate BEFORE UPDATE ON migrator_attempts FOR EACH ROW EXECUTE FUNCTION gate.look();
+        """,
+    )
+    before = rows(adopted_url)
+    for name in steps.replace("'", "").split(", "):
+        with started(adopted_url) as run:
+            wait_for(lambda: is_held(adopted_url), f"{name} to be done")
+            run.kill()
+        wait_for(lambda: not is_held(adopted_url), "the server to notice the death")
+        query(adopted_url, "INSERT INTO gate.passed VALUES (%s)", name)
+
+    assert migrate(adopted_url, "adopt", "--finish", *DECISIONS).process.returncode == 0
+
+    assert_nothing_is_lost(before, adopted_url)
+    kept = "SELECT table_name, row_key, kept, count(*) FROM adoption_quarantine GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+    assert query(adopted_url, kept) == query(finished_url, kept)
+
+
 def test_terminated_it_says_so_and_leaves_with_143(adopted_url: str) -> None:
     blocker = psycopg2.connect(adopted_url)
     with blocker.cursor() as cursor:
