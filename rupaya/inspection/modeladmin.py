@@ -309,11 +309,12 @@ class InspectionAdmin(ModelAdmin):
                 return HttpResponseRedirect(here)
             if editing.CONFIRM not in request.POST:
                 return self._confirmation(request, context["label"], form, before)
+            row = form.save(commit=False)
             plain = [name for name in changed if not self.opts.get_field(name).many_to_many]
             if plain:
                 # Only these columns: other services write to the same row at the same time.
-                form.save(commit=False).save(update_fields=plain)
-            form._save_m2m()
+                row.save(update_fields=plain)
+            form.save_m2m()
             after = {name: editing.value_of(row, name) for name in names}
             self.log_change(request, row, self._told(changed, before, after))
         replica.remember_change(request)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.migrator import query
 from tests.security.conftest import EMAIL, PASSWORD
 from tests.server.browser import Browser, code
 from tests.server.releases import PRODUCTION
@@ -120,6 +121,7 @@ def test_a_lost_second_factor_is_renewed_from_outside(
         (("x@example.com", "--password-stdin"), "short\n", "too short"),
         (("no address", "--password-stdin"), f"{PASSWORD}\n", "valid email address"),
         (("nobody@example.com", "--second-factor-only"), "", "no active member of staff"),
+        (("x@example.com", "--group", "kings"), "", "There are: auditor, inspector, operator"),
     ],
 )
 def test_the_command_explains_what_it_refuses(
@@ -130,6 +132,26 @@ def test_the_command_explains_what_it_refuses(
     assert made.returncode == 1
     assert said in made.stderr
     assert "Traceback" not in made.stderr
+
+
+def test_the_command_puts_people_in_groups(production_release: Path, module_url: str) -> None:
+    chief, inspector = "chief@example.com", "inspector@example.com"
+    make_administrator(production_release, module_url, chief, "--group", "operator", "--group", "auditor")
+    make_administrator(production_release, module_url, inspector, "--group", "inspector", "--not-superuser")
+
+    found = query(
+        module_url,
+        "SELECT u.email, u.is_staff, u.is_superuser, g.name FROM users u JOIN users_groups ug USING (user_id) "
+        "JOIN auth_group g ON g.id = ug.group_id ORDER BY 1, 4",
+    )
+    assert found == [
+        (chief, True, True, "auditor"),
+        (chief, True, True, "operator"),
+        (inspector, True, False, "inspector"),
+    ]
+    # Their groups stay when they get a new second factor.
+    make_administrator(production_release, module_url, inspector, "--second-factor-only")
+    assert query(module_url, f"SELECT is_superuser FROM users WHERE email = '{inspector}'") == [(False,)]
 
 
 def test_it_can_be_lifted(production_release: Path, module_url: str, secret: str) -> None:

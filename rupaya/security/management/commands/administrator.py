@@ -29,9 +29,19 @@ class Command(BaseCommand):
         parser.add_argument(
             "--second-factor-only", action="store_true", help="Keep the password of an existing administrator."
         )
+        parser.add_argument(
+            "--group",
+            action="append",
+            default=[],
+            metavar="NAME",
+            help="Put them in this group too: inspector, auditor or operator. Without one, not even a superuser "
+            "may change anybody's data on the site. May be given several times.",
+        )
+        parser.add_argument("--not-superuser", action="store_true", help="Let them do no more than their groups may.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Make or renew, all or nothing."""
+        from django.contrib.auth.models import Group
         from django_otp.plugins.otp_totp.models import TOTPDevice, default_key
 
         from accounts.models import User
@@ -39,6 +49,10 @@ class Command(BaseCommand):
 
         email: str = options["email"]
         keep_password: bool = options["second_factor_only"]
+        groups = list(Group.objects.filter(name__in=options["group"]))
+        if unknown := sorted(set(options["group"]) - {group.name for group in groups}):
+            known = ", ".join(Group.objects.order_by("name").values_list("name", flat=True)) or "none: migrate first"
+            raise CommandError(f"There is no group {', '.join(unknown)}. There are: {known}. Nothing was changed.")
         with transaction.atomic():
             user = User.objects.filter(email__iexact=email).select_for_update().first()
             password = ""
@@ -54,9 +68,11 @@ class Command(BaseCommand):
                     else:
                         user.is_staff = user.is_superuser = True
                         user.set_password(password)
-                        user.save()
                 except (ValidationError, ValueError) as error:
                     raise CommandError("; ".join(getattr(error, "messages", [str(error)]))) from None
+            user.is_superuser = user.is_superuser and not options["not_superuser"]
+            user.save()
+            user.groups.add(*groups)
             TOTPDevice.objects.filter(user=user).delete()
             device = new_device(user, default_key())
             device.save()
