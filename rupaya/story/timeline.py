@@ -22,6 +22,7 @@ BAR_MAX_WIDTH = 440
 BAR_MIN_WIDTH = 4
 TICKS = ((0.01, "10 ms"), (0.1, "0.1 s"), (1, "1 s"), (10, "10 s"), (60, "1 min"), (600, "10 min"), (3600, "1 h"))
 SHORTEST_S = 0.001
+HATCHING = "story-hatching"
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ def _draw(bar: Bar, y: float, longest_s: float, href: str) -> SafeString:
     kind = bar.outcome.replace(" ", "-")
     middle = y + ROW_HEIGHT / 2
     length = _length(bar.duration_s, longest_s)
+    # Not in the style sheet, where some browsers would look for the hatching in the style sheet.
+    hatched = {"fill": f"url(#{HATCHING})"} if bar.outcome == "failed" else {}
     return element(
         "a",
         element("title", text=f"Run {bar.run_id}: {bar.said}"),
@@ -106,6 +109,7 @@ def _draw(bar: Bar, y: float, longest_s: float, href: str) -> SafeString:
             width=length,
             height=BAR_HEIGHT,
             class_=f"story-bar story-bar-{kind}",
+            **hatched,
         ),
         text_at(LABEL_WIDTH + length + 8, middle + 4, _shortened(bar.said), "story-said"),
         href=href,
@@ -133,7 +137,7 @@ def _patterns() -> SafeString:
         element(
             "pattern",
             element("path", d="M0 0 V8", class_="story-hatch"),
-            id="story-hatching", width=8, height=8, patternUnits="userSpaceOnUse", patternTransform="rotate(45)",
+            id=HATCHING, width=8, height=8, patternUnits="userSpaceOnUse", patternTransform="rotate(45)",
         ),
     )  # fmt: skip
 

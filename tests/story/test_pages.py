@@ -277,7 +277,7 @@ def test_no_drift_is_told_where_a_run_left_no_snapshot(client: Client, url: str)
     query(url, "ALTER TABLE users ADD COLUMN by_migration text")
     add_attempt(url, 1, "accounts", "0001_initial", "succeeded")
 
-    assert "Drifted" not in headline(client)
+    assert "Somebody changed the schema by hand" not in text(client, "/admin/schema/")
     page = text(client, "/admin/schema/drift/")
     assert "Differs 1 difference" in page
     assert "Migrations ran since without leaving a snapshot" in page
@@ -364,7 +364,7 @@ def test_a_role_that_may_not_read_the_ledger_gets_no_error(client: Client, url: 
         with connection.cursor() as cursor:
             cursor.execute("SET ROLE story_reader_test")
         assert "this role may not read" in text(client, "/admin/story/run/")
-        assert headline(client)
+        assert "could not be read" not in headline(client)
         with connection.cursor() as cursor:
             cursor.execute("RESET ROLE")
     finally:
