@@ -154,8 +154,8 @@ def _quarantine(cursor: Any) -> int:
 
 
 def refused_values(cursor: Any, decisions: Decisions) -> list[str]:
-    """Mappings whose new value would break the same rule again."""
-    refused = []
+    """What a decision must not do: break the same rule again, or take other systems' rows along."""
+    refused = _followers(cursor) if decisions.incomplete_transactions != REFUSE else []
     for mapping in decisions.maps:
         facts = baseline()["relations"][mapping.table]
         type_ = facts["columns"][mapping.column]["type"]
@@ -169,3 +169,15 @@ def refused_values(cursor: Any, decisions: Decisions) -> list[str]:
                 if cursor.fetchone()[0]:
                     refused.append(f"{mapping} breaks {name}")
     return refused
+
+
+def _followers(cursor: Any) -> list[str]:
+    """Other systems' tables whose rows would be deleted, or lose what they refer to, with a transaction that moves."""
+    cursor.execute(
+        "SELECT conrelid::regclass::text, conname FROM pg_constraint WHERE contype = 'f' AND confdeltype IN "
+        "('c', 'n', 'd') AND confrelid = to_regclass('transactions') ORDER BY 1, 2"
+    )
+    return [
+        f"--incomplete-transactions=quarantine would change {table}, whose {name} follows a transaction that is moved"
+        for table, name in cursor.fetchall()
+    ]

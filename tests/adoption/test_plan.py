@@ -113,6 +113,15 @@ def test_a_mapping_to_what_the_contract_does_not_have_either_is_refused(irregula
     assert "BLOCKED=blocked breaks users_account_status_check" in planned.output
 
 
+def test_rows_of_another_system_that_a_moved_transaction_would_take_along_are_named(irregular_url: str) -> None:
+    query(irregular_url, "CREATE TABLE receipts (transaction_id uuid REFERENCES transactions ON DELETE CASCADE)")
+
+    planned = migrate(irregular_url, "adopt", "--plan", *DECISIONS)
+
+    assert planned.process.returncode == 1
+    assert "would change receipts, whose receipts_transaction_id_fkey follows" in planned.output
+
+
 def test_people_whose_e_mails_differ_in_case_are_not_merged_where_nobody_or_everybody_proved_it(
     irregular_url: str,
 ) -> None:

@@ -94,7 +94,9 @@ class Command(BaseCommand):
         if not (options["plan"] or options["finish"]) and decisions != Decisions():
             raise CommandError(f"'adopt' changes no row; '{decisions}' belongs to 'adopt --finish' or 'adopt --plan'.")
         as_json = getattr(settings, "LOG_FORMAT", "text") == "json"
-        output = Output(self.stdout, self.style, verbosity=options["verbosity"], as_json=as_json)
+        # A plan's own output is for a program, perhaps.
+        stream = self.stderr if options["plan"] else self.stdout
+        output = Output(stream, self.style, verbosity=options["verbosity"], as_json=as_json)
         run: _Run = Finish(decisions, output) if options["finish"] else Adoption(output)
         if not options["plan"]:
             run.run()
