@@ -200,7 +200,7 @@ class InspectionAdmin(ModelAdmin):
         if name == self.date_hierarchy:
             return rest in ("year", "month", "day")
         if name in self.list_filter:
-            return rest in ("exact", "isnull")
+            return rest in ("", "exact", "isnull")
         if name in self._relations():
             related: Any = self.opts.get_field(name).related_model
             return rest == f"{related._meta.pk.name}__exact"
