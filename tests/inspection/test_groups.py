@@ -9,6 +9,7 @@ from django.contrib import admin
 from django.contrib.auth.models import Group
 
 from tests.faults.migrator import query
+from tests.inspection.conftest import As
 from tests.server.service import PROJECT, manage
 
 
@@ -48,6 +49,17 @@ def test_an_operator_sees_people_whole_and_may_change_what_can_be_changed() -> N
         if getattr(options, "editable_fields", ())
     }
     assert more == {"accounts.view_personal_data"} | editable
+
+
+def test_groups_can_be_looked_at_and_not_be_changed_on_the_site(staff_of: As) -> None:
+    chief = staff_of("operator", is_superuser=True)
+    group = Group.objects.get(name="auditor")
+    page = f"/admin/auth/group/{group.pk}/change/"
+    assert "admin.view_logentry" in chief.get(page).content.decode()
+    assert chief.get("/admin/auth/group/").status_code == 200
+    for address in ("/admin/auth/group/add/", f"{page}?edit=1", f"/admin/auth/group/{group.pk}/delete/"):
+        assert chief.get(address).status_code == 403
+        assert chief.post(address, {"name": "changed"}).status_code == 403
 
 
 def test_a_group_that_is_there_already_keeps_what_it_has(database_url: str) -> None:
