@@ -36,7 +36,9 @@ class UserAdmin(InspectionAdmin):
     )  # fmt: skip
     list_display = ("email", "name", "phone_number", "account_status", "is_staff", "last_login", "created_at")
     list_filter = ("account_status", "is_staff")
-    searches = (key("pk"), email(), phone(), starts_with("name", "the beginning of a name"))
+    searches = (
+        key("pk"), email(), phone(), starts_with("name", "the beginning of a name", tells_personal_data=True),
+    )  # fmt: skip
     sortable = ("created_at",)
     ordering = ("-created_at", "-pk")
     date_hierarchy = "created_at"

@@ -92,6 +92,21 @@ def pages(client: Any, users: int) -> Iterator[Page]:
                 yield "user: row", row
                 for link in re.findall(r'<li><a href="(/admin/[^"]+\?[^"]+)"', text(client, row)):
                     yield "user: what belongs to it", html.unescape(link)
+    yield from story()
+
+
+def story() -> Iterator[Page]:
+    """The home page, and the schema's story where the site tells it."""
+    from django.urls import NoReverseMatch, reverse
+
+    yield "site: home page", reverse("admin:index")
+    try:
+        for page in ("overview", "timeline", "drift", "tables", "diagram"):
+            yield "site: the schema's story", reverse(f"schema:{page}")
+        yield "site: the schema's story", reverse("schema:table", args=["transactions"])
+        yield "site: the schema's story", reverse("schema:run", args=[1])
+    except NoReverseMatch:
+        return
 
 
 def text(client: Any, address: str) -> str:

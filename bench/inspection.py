@@ -26,6 +26,9 @@ KINDS = {
     "search": "a search",
     "row": "a row",
     "what belongs to it": "what belongs to a person",
+    "history": "a row's history",
+    "home page": "the home page",
+    "the schema's story": "the schema's story",
 }
 Times = dict[str, list[float]]
 

@@ -174,16 +174,15 @@ class InspectionAdmin(ModelAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
         return InspectionList
 
-    def get_search_fields(self, request: HttpRequest) -> Any:
-        return tuple(search.what for search in self.searches)
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        found = super().get_changelist_instance(request)
+        whats = [search.what for search in self._searches(request)]
+        listed = f"{', '.join(whats[:-1])} or {whats[-1]}" if len(whats) > 1 else "".join(whats)
+        found.search_help_text = f"Search for {listed}." if listed else ""
+        return found
 
-    @property
-    def search_help_text(self) -> str:  # type: ignore[override]
-        """Said under the search box."""
-        whats = [search.what for search in self.searches]
-        if not whats:
-            return ""
-        return f"Search for {', '.join(whats[:-1])} or {whats[-1]}." if len(whats) > 1 else f"Search for {whats[0]}."
+    def _searches(self, request: HttpRequest) -> list[Search]:
+        return [search for search in self.searches if not search.tells_personal_data or self.sees_all(request)]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -191,7 +190,7 @@ class InspectionAdmin(ModelAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        found = find(queryset, term, self.searches)
+        found = find(queryset, term, self._searches(request))
         return queryset.none() if found is None else found, False
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:

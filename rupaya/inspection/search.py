@@ -31,6 +31,8 @@ class Search:
 
     what: str
     read: Callable[[QuerySet[Any], str], QuerySet[Any] | None]
+    tells_personal_data: bool = False
+    """Whether it would tell a masked value, letter by letter: only for those who see it anyway."""
 
 
 def find(rows: QuerySet[Any], term: str, searches: Sequence[Search]) -> QuerySet[Any] | None:
@@ -58,13 +60,13 @@ def key(*fields: str) -> Search:
     return Search("an id", read)
 
 
-def starts_with(field: str, what: str) -> Search:
+def starts_with(field: str, what: str, *, tells_personal_data: bool = False) -> Search:
     """The beginning of a text, in any case; needs an index on ``lower(field) COLLATE "C"``."""
 
     def read(rows: QuerySet[Any], term: str) -> QuerySet[Any]:
         return rows.filter(_prefix(field, term))
 
-    return Search(what, read)
+    return Search(what, read, tells_personal_data)
 
 
 def exactly(field: str, what: str) -> Search:

@@ -94,6 +94,14 @@ def test_no_address_asks_a_masked_field_letter_by_letter(staff_of: As, lookup: s
     assert page.status_code == 400
 
 
+@pytest.mark.parametrize("term", ["a", "asha", "Asha Kulkarni", "as@", "@example.com"])
+def test_no_search_tells_a_masked_field_letter_by_letter(staff_of: As, term: str) -> None:
+    page = staff_of("inspector").get(reverse("admin:accounts_user_changelist"), {"q": term})
+    assert page.context["cl"].result_list == []
+    assert "beginning of a name" not in page.content.decode()
+    assert "beginning of a name" in staff_of("operator").get("/admin/accounts/user/").content.decode()
+
+
 def test_no_order_tells_a_masked_field(staff_of: As) -> None:
     insert("users", email="zoe@example.com", created_at="2020-01-01T00:00Z")
     client = staff_of("inspector")
