@@ -46,8 +46,10 @@ def changed_since(row: Model, token: str) -> list[str] | None:
 
 
 def value_of(row: Model, name: str) -> Any:
-    """A field's value as text; of a many-to-many relation, its keys."""
+    """A field's value as text, or None; of a many-to-many relation, its keys."""
     field = row._meta.get_field(name)
     if field.many_to_many:
         return sorted(str(key) for key in getattr(row, name).values_list("pk", flat=True))
+    if field.value_from_object(row) is None:  # type: ignore[union-attr]
+        return None
     return field.value_to_string(row)  # type: ignore[union-attr]  # every field that is left has it

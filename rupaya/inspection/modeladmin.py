@@ -11,6 +11,7 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.options import IncorrectLookupParameters, get_content_type_for_model
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ERROR_FLAG
+from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import OperationalError, connections, models, transaction
 from django.db.models import QuerySet
@@ -136,6 +137,14 @@ class InspectionAdmin(ModelAdmin):
         if field.name in self.get_editable_fields(request) and self.has_change_permission(request):
             return field.name
         return field.name if field.many_to_many else self.column(request, field.name)
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        widget = getattr(field, "widget", None)
+        if isinstance(widget, RelatedFieldWidgetWrapper):
+            # The other row is edited on its own page, if at all: in Django's popup it could only be looked at.
+            widget.can_change_related = False
+        return field
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         edited = self.get_editable_fields(request) if self.has_change_permission(request) else []
@@ -340,9 +349,10 @@ class InspectionAdmin(ModelAdmin):
 
     def _spelled(self, name: str, value: Any) -> Any:
         field: Any = self.opts.get_field(name)
-        if field.many_to_many:
-            return ", ".join(str(other) for other in field.related_model.objects.filter(pk__in=value))
-        return value
+        if not field.is_relation or not value:
+            return value
+        keys = value if field.many_to_many else [value]
+        return ", ".join(str(other) for other in field.related_model._base_manager.filter(pk__in=keys))
 
     def _told(self, changed: list[str], before: dict[str, Any], after: dict[str, Any]) -> str:
         # The log is read by people who may not see personal data.

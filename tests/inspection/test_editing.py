@@ -162,8 +162,33 @@ def test_a_category_must_be_of_its_transactions_kind_and_owner(staff_of: As) -> 
     form = form_of(client, page)
     assert "another person" in client.post(page, {**form, "category": theirs}).content.decode()
     assert "category of income" in client.post(page, {**form, "category": income}).content.decode()
+    asked = client.post(page, {**form, "category": own}).content.decode()
+    assert re.search(r"<td>Groceries</td><td><strong>Chess</strong></td>", asked)
     assert confirmed(client, {**form, "category": own}, page).status_code == 302
+    assert "category: Groceries → Chess" in LogEntry.objects.get().change_message
     assert "asha" not in LogEntry.objects.get().object_repr
+
+
+def test_what_was_empty_is_told_as_such(staff_of: As) -> None:
+    pk = insert("transactions")["transaction_id"]
+    page = f"/admin/transactions/transaction/{pk}/change/?edit=1"
+    client = staff_of("operator")
+    form = form_of(client, page) | {"category": GROCERIES, "merchant": "Corner Grocery"}
+
+    asked = client.post(page, form).content.decode()
+    assert "<td>-</td><td><strong>Groceries</strong></td>" in asked
+    assert "<td>-</td><td><strong>Corner Grocery</strong></td>" in asked
+    assert confirmed(client, form, page).status_code == 302
+    assert "category: - → Groceries; merchant: - → Corner Grocery" in LogEntry.objects.get().change_message
+
+
+def test_no_edit_form_offers_to_change_another_row(staff_of: As) -> None:
+    pk = insert("transactions", category_id=GROCERIES)["transaction_id"]
+
+    html = staff_of("operator").get(f"/admin/transactions/transaction/{pk}/change/?edit=1").content.decode()
+
+    assert "view-related" in html
+    assert "change-related" not in html
 
 
 def test_a_row_that_is_gone_is_said_to_be(staff_of: As) -> None:
