@@ -28,6 +28,11 @@ $(VENV)/.dev: requirements/dev.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@ $(VENV)/.test
 
+$(VENV)/.browser: requirements/browser.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	$(BIN)/python -m tests.browser.chromium
+	@touch $@ $(VENV)/.test
+
 .PHONY: run
 run: $(VENV)/.test  ## Migrate and serve on PORT (8000), with an embedded PostgreSQL under .data/
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m rupaya.localdb run ./entrypoint.sh gunicorn rupaya.wsgi
@@ -70,6 +75,14 @@ $(VENV)/infra/.done: requirements/infra.txt | $(BIN)/python
 infra-test: $(VENV)/infra/.done  ## Test Terraform, workflows and the deployment, against AWS on loopback
 	PATH="$(CURDIR)/$(VENV)/infra/bin:$$PATH" $(VENV)/infra/bin/python -m pytest --no-cov -m infra tests/infra $(ARGS)
 
+.PHONY: browser-test
+browser-test: $(VENV)/.browser  ## Test the admin site in Chromium: the system's, or one that Playwright downloads
+	$(BIN)/python -m pytest --no-cov -n 2 --dist worksteal -m browser tests/browser $(ARGS)
+
+.PHONY: screenshots
+screenshots: $(VENV)/.browser  ## Rewrite docs/images/, the admin site's pages with people in it who do not exist
+	$(BIN)/python -m pytest --no-cov --quiet -m browser tests/browser/screenshots.py
+
 .PHONY: rollout-rehearsal
 rollout-rehearsal: $(VENV)/.test  ## Roll releases out behind haproxy under load, with docker or podman, and report
 	$(BIN)/python -m pytest --no-cov -s -m rollout tests/rollout $(ARGS)
@@ -98,7 +111,7 @@ format: $(VENV)/.dev  ## Format the code
 
 .PHONY: lock
 lock: $(VENV)/.dev  ## Compile requirements/*.in into hashed .txt files (UPGRADE=1 for newer releases)
-	@for name in base production test dev infra deploy; do \
+	@for name in base production test browser dev infra deploy; do \
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 			--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) -o requirements/$$name.txt requirements/$$name.in \
 			|| exit 1; \

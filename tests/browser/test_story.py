@@ -1,0 +1,99 @@
+"""The schema's story, read from the home page on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.visitor import Visitor
+
+pytestmark = pytest.mark.browser
+
+
+def test_the_home_page_leads_with_one_line_about_the_schema(visit: Callable[..., Visitor]) -> None:
+    page = visit("inspector").page
+
+    page.goto("/admin/")
+
+    lead = page.get_by_role("main").get_by_role("region", name="The schema")
+    expect(lead).to_contain_text("In step")
+    lead.get_by_role("link", name="Overview").click()
+    expect(page.get_by_role("row").filter(has_text="transactions.0006_inspection_indexes")).to_contain_text("applied")
+
+
+def test_a_run_shows_what_it_changed_its_sql_and_how_long_it_took(visit: Callable[..., Visitor]) -> None:
+    page = visit("inspector").page
+
+    page.goto("/admin/story/run/")
+    page.locator("#result_list tbody tr").first.get_by_role("link").first.click()
+
+    main = page.get_by_role("main")
+    expect(main).to_contain_text("Succeeded")
+    expect(main.get_by_role("region", name=re.compile(r"Added \(\d+\)"))).to_contain_text("idx_transactions_latest")
+    attempt = page.get_by_role("region", name=re.compile("transactions.0006_inspection_indexes")).first
+    expect(attempt).to_contain_text(re.compile(r"1 try, \d"))
+    attempt.get_by_text(re.compile(r"^\d+ statements?")).click()
+    expect(
+        attempt.get_by_role("cell", name=re.compile("CREATE INDEX CONCURRENTLY.*idx_transactions_latest")).first
+    ).to_be_visible()
+
+
+def test_the_timeline_draws_each_run_and_leads_to_it(visit: Callable[..., Visitor]) -> None:
+    page = visit("inspector").page
+
+    page.goto("/admin/schema/timeline/")
+    chart = page.get_by_role("region", name="Chart of runs")
+    expect(chart.locator("svg")).to_be_visible()
+    rows = page.get_by_role("region", name="Table of runs").get_by_role("row")
+    expect(chart.locator("svg a")).to_have_count(rows.count() - 1)
+    chart.locator("svg a").first.click()
+
+    expect(page).to_have_url(re.compile(r"/admin/schema/runs/\d+/$"))
+
+
+def test_a_change_by_hand_is_told_and_so_is_its_end(visit: Callable[..., Visitor]) -> None:
+    visitor = visit("inspector")
+    page = visitor.page
+    page.goto("/admin/schema/drift/")
+    expect(page.get_by_text("No drift")).to_be_visible()
+
+    visitor.site.query("CREATE INDEX by_hand ON users (timezone)")
+    try:
+        page.reload()
+        expect(page.get_by_text("Drifted")).to_be_visible()
+        expect(page.get_by_role("listitem").filter(has_text="by_hand")).to_be_visible()
+    finally:
+        visitor.site.query("DROP INDEX by_hand")
+    page.goto("/admin/schema/drift/")
+
+    expect(page.get_by_text("No drift")).to_be_visible()
+
+
+def test_from_the_diagram_to_a_table_and_from_there_to_its_rows(visit: Callable[..., Visitor]) -> None:
+    page = visit("inspector").page
+
+    page.goto("/admin/schema/diagram/")
+    picture = page.get_by_role("region", name="Diagram, to be scrolled").locator("svg")
+    expect(picture).to_be_visible()
+    picture.locator("a", has_text="budgets").first.click()
+    expect(page).to_have_url(re.compile("/admin/schema/tables/budgets/$"))
+    expect(
+        page.get_by_role("region", name="Columns").get_by_role("row").filter(has_text="alert_threshold")
+    ).to_be_visible()
+    page.get_by_role("link", name="Its rows").click()
+
+    expect(page.locator("#result_list tbody tr")).to_have_count(2)
+
+
+def test_the_tables_page_has_sizes_and_leads_to_each_table(visit: Callable[..., Visitor]) -> None:
+    page = visit("inspector").page
+
+    page.goto("/admin/schema/tables/")
+    row = page.get_by_role("region", name="Tables", exact=True).get_by_role("row").filter(has_text="revoked_tokens")
+    expect(row).to_contain_text("KB")
+    row.get_by_role("link").click()
+
+    expect(page.get_by_role("region", name="Indexes")).to_contain_text("idx_revoked_tokens_user_id")
