@@ -47,7 +47,7 @@ def test_write_them(visit: Callable[..., Visitor]) -> None:
     light.locator("#result_list tbody tr").first.get_by_role("link").first.click()
     attempt = light.get_by_role("region", name=re.compile("transactions.0006_inspection_indexes")).first
     attempt.get_by_text(re.compile(r"^\d+ statements?")).click()
-    attempt.scroll_into_view_if_needed()
+    attempt.evaluate("attempt => attempt.scrollIntoView()")
     save(light.screenshot(animations="disabled"), "run")
 
     dark = visit("operator", viewport=DESK | {"height": 620}, color_scheme="dark").page
