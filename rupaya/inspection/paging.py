@@ -112,10 +112,6 @@ class InspectionList(ChangeList):
                 told.append(f"{field.verbose_name} {admin.label_of_any(request, row) if row else value}")
         return ", ".join(told)
 
-    def get_ordering_field(self, field_name: Any) -> Any:
-        # Whatever the address asks for: only what an index can sort.
-        return super().get_ordering_field(field_name) if field_name in (self.sortable_by or ()) else None
-
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
         self.request = request

@@ -89,7 +89,7 @@ def test_a_change_is_asked_about_then_made_and_logged(staff_of: As) -> None:
     assert "account status: active" in client.get(reverse("admin:accounts_user_history", args=(USER,))).content.decode()
 
 
-def test_what_is_not_changed_is_not_written(staff_of: As) -> None:
+def test_what_another_service_writes_meanwhile_stays(staff_of: As) -> None:
     client = staff_of("operator")
     form = form_of(client) | {"account_status": "suspended"}
     with connection.cursor() as cursor:
