@@ -6,8 +6,8 @@ What a step does is real unless it needs AWS, GitHub, or a container engine; the
 - `gh` and `docker` tell what they were told, and so does `deploy/ecs.py`, which has tests of its own against AWS;
 - act starts service containers only where there is a Docker engine: in the copy that it runs, DATABASE_URL is the
   suite's PostgreSQL instead;
-- `make image-test`, `make rollout-rehearsal` and `make infra-test` are told only (they are this and the like), and of
-  `make test` a few files are run.
+- `make image-test`, `make rollout-rehearsal`, `make browser-test` and `make infra-test` are told only (they are this and
+  the like), and of `make test` a few files are run.
 
 What no stand-in shows, GitHub alone does: approvals of environments, concurrency groups, permissions of tokens.
 """
@@ -238,6 +238,12 @@ def test_the_image_is_tested_and_its_rollout_rehearsed(act: Act) -> None:
     assert "haproxy" in told[2]
     assert told[3] == "make was told: rollout-rehearsal"
     assert ran.succeeded
+
+
+def test_the_admin_site_is_looked_at_in_a_browser(act: Act) -> None:
+    ran = act("pull_request", "05-common-backend-cicd.yml", "--job=browser")
+
+    assert "make was told: browser-test" in ran.said, ran.output
 
 
 def test_delivery_is_tested(act: Act) -> None:
