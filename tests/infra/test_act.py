@@ -6,8 +6,8 @@ What a step does is real unless it needs AWS, GitHub, or a container engine; the
 - `gh` and `docker` tell what they were told, and so does `deploy/ecs.py`, which has tests of its own against AWS;
 - act starts service containers only where there is a Docker engine: in the copy that it runs, DATABASE_URL is the
   suite's PostgreSQL instead;
-- `make image-test`, `make rollout-rehearsal`, `make browser-test` and `make infra-test` are told only (they are this and
-  the like), and of `make test` a few files are run.
+- `make image-test`, `make rollout-rehearsal`, `make browser-test` and `make infra-test` are told only (they are this
+  and the like), and of `make test` a few files are run.
 
 What no stand-in shows, GitHub alone does: approvals of environments, concurrency groups, permissions of tokens.
 """
