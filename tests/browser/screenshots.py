@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.browser import sample
-from tests.browser.visitor import DESK, PHONE, Visitor
+from tests.browser.visitor import DESK, ON_A_PHONE, Visitor
 
 pytestmark = pytest.mark.browser
 
@@ -54,6 +54,6 @@ def test_write_them(visit: Callable[..., Visitor]) -> None:
     dark.goto(f"/admin/transactions/transaction/?user__id__exact={sample.MEERA}")
     save(dark.screenshot(animations="disabled"), "transactions-dark")
 
-    phone = visit("operator", viewport=PHONE, is_mobile=True, has_touch=True, color_scheme="light").page
+    phone = visit("operator", **ON_A_PHONE, color_scheme="light").page
     phone.goto(MEERA)
     save(phone.screenshot(animations="disabled"), "user-phone")

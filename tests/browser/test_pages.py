@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser import sample
 from tests.browser.accessibility import violations
-from tests.browser.visitor import PHONE, Visitor
+from tests.browser.visitor import ON_A_PHONE, PHONE, Visitor
 
 pytestmark = pytest.mark.browser
 
@@ -41,8 +41,6 @@ PAGES = {
     "diagram": "/admin/schema/diagram/",
 }
 ANY_PAGE = pytest.mark.parametrize("name", PAGES)
-# How wide the page is, however it was scrolled or zoomed to fit.
-WIDTH = "Math.max(document.documentElement.scrollWidth, document.body.scrollWidth, window.innerWidth)"
 
 
 def open_page(visitor: Visitor, name: str) -> Page:
@@ -62,13 +60,15 @@ def test_a_page_has_nothing_gravely_wrong_in_light_or_in_dark(visit: Callable[..
 
 @ANY_PAGE
 def test_a_page_fits_a_phone(visit: Callable[..., Visitor], name: str) -> None:
-    page = open_page(visit("operator", viewport=PHONE, is_mobile=True, has_touch=True), name)
+    visitor = visit("operator", **ON_A_PHONE)
 
-    assert page.evaluate(WIDTH) == PHONE["width"]
+    open_page(visitor, name)
+
+    assert visitor.width == PHONE["width"]
 
 
 def test_the_search_box_of_a_phone_has_room_for_an_address(visit: Callable[..., Visitor]) -> None:
-    page = open_page(visit("operator", viewport=PHONE, is_mobile=True, has_touch=True), "users")
+    page = open_page(visit("operator", **ON_A_PHONE), "users")
 
     box = page.get_by_role("searchbox", name="Search", exact=True).bounding_box()
 

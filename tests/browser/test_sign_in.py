@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from tests.browser.accessibility import violations
 from tests.browser.site import PASSWORD
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import ON_A_PHONE, PHONE, Visitor
 from tests.server.browser import code
 
 pytestmark = pytest.mark.browser
@@ -50,8 +50,10 @@ def test_a_wrong_code_leads_nowhere_and_says_so(visit: Callable[..., Visitor]) -
     expect(page).to_have_title("Second factor | Rupaya production")
 
 
-def test_somebody_without_a_second_factor_is_shown_a_new_one_as_a_picture(visit: Callable[..., Visitor]) -> None:
-    visitor = visit()
+def test_somebody_without_a_second_factor_is_shown_one_that_fits_their_phone(
+    visit: Callable[..., Visitor],
+) -> None:
+    visitor = visit(**ON_A_PHONE)
     page = visitor.page
     visitor.site.query(
         "DELETE FROM otp_totp_totpdevice USING users u WHERE u.user_id = otp_totp_totpdevice.user_id AND email = %s",
@@ -59,11 +61,13 @@ def test_somebody_without_a_second_factor_is_shown_a_new_one_as_a_picture(visit:
     )
 
     page.goto("/admin/")
+    assert visitor.width == PHONE["width"]
     page.get_by_label("Email").fill("beginner@example.com")
     page.get_by_label("Password").fill(PASSWORD)
     page.keyboard.press("Enter")
     picture = page.get_by_role("img", name="QR code of the secret below")
     expect(picture).to_be_visible()
+    assert visitor.width == PHONE["width"]
     assert picture.evaluate("image => image.naturalWidth") > 100
     assert violations(page) == []
     page.get_by_label("Code").fill(code(page.locator("code").inner_text()))

@@ -15,6 +15,7 @@ TIMEOUT_MS = 15_000
 HARMLESS = r"Permissions-Policy header: Unrecognized feature: '(bluetooth|web-share)'"
 DESK = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
+ON_A_PHONE = {"viewport": PHONE, "is_mobile": True, "has_touch": True}
 
 
 class Visitor:
@@ -38,6 +39,15 @@ class Visitor:
         self.context.on("requestfailed", self._note_failure)
         self.context.on("response", self._note_response)
         self.page: Page = self.context.new_page()
+
+    @property
+    def width(self) -> int:
+        """How wide the page is, however it was scrolled or zoomed to fit."""
+        return int(
+            self.page.evaluate(
+                "Math.max(document.documentElement.scrollWidth, document.body.scrollWidth, window.innerWidth)"
+            )
+        )
 
     def expects(self, pattern: str) -> None:
         """Let whatever matches go wrong in this test."""
