@@ -10,7 +10,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.options import IncorrectLookupParameters, get_content_type_for_model
 from django.contrib.admin.utils import unquote
-from django.contrib.admin.views.main import ERROR_FLAG
+from django.contrib.admin.views.main import ERROR_FLAG, SEARCH_VAR
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import OperationalError, connections, models, transaction
@@ -406,7 +406,10 @@ class InspectionAdmin(ModelAdmin):
         except IncorrectLookupParameters:
             return HttpResponseRedirect(f"{here}?{ERROR_FLAG}=1")
         columns = [shown for shown in self.get_fields(request) if isinstance(shown, Column)]
-        which = request.GET.urlencode() or "all rows"
+        asked = request.GET.copy()
+        if SEARCH_VAR in asked:
+            asked[SEARCH_VAR] = "***"  # the log is read by people who may not see whom it was about
+        which = asked.urlencode(safe="*") or "all rows"
         how = "whole" if self.sees_all(request) or not self.personal_data else "masked"
         self._log(request, None, str(self.opts.verbose_name_plural), f"Exported as CSV ({how}): {which}")
         logger.info("%s exported %s as CSV (%s): %s", request.user.pk, self.opts.label, how, which)
@@ -430,9 +433,11 @@ class InspectionAdmin(ModelAdmin):
                 # Now, while the timeout is in force.
                 return response.render() if hasattr(response, "render") else response  # type: ignore[no-any-return]
         except OperationalError as error:
-            if not isinstance(error.__cause__, QueryCanceled):
+            if isinstance(error.__cause__, QueryCanceled):
+                return self._too_long(request)
+            if not replica.give_up(request):
                 raise
-            return self._too_long(request)
+            return self._bounded(request, view)
 
     def _too_long(self, request: HttpRequest) -> HttpResponse:
         context = {

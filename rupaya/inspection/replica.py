@@ -51,6 +51,18 @@ def source(request: HttpRequest) -> Source:
     return known
 
 
+def give_up(request: HttpRequest) -> bool:
+    """Let this request read the primary instead, where it was reading the replica.
+
+    A replica cancels queries that hold up its replay, and may go at any moment.
+    """
+    if source(request).alias != REPLICA:
+        return False
+    note = "The replica did not answer this page: read from the primary."
+    request.inspection_source = Source(DEFAULT_DB_ALIAS, note)  # type: ignore[attr-defined]
+    return True
+
+
 def remember_change(request: HttpRequest) -> None:
     """Let this person read the primary for a while: they would miss their own change."""
     request.session[_SESSION_KEY] = time.time()

@@ -78,6 +78,12 @@ def test_who_took_what_is_logged_before_it_is_given(staff_of: As) -> None:
     assert entry.object_repr == "transactions"
 
 
+def test_the_log_does_not_tell_whom_somebody_looked_for(staff_of: As) -> None:
+    insert("transactions")
+    assert len(table(staff_of("inspector").post(f"{TRANSACTIONS}?q=asha%40example.com&is_deleted__exact=0"))) == 1
+    assert LogEntry.objects.get().get_change_message() == "Exported as CSV (masked): q=***&is_deleted__exact=0"
+
+
 def test_a_file_is_only_for_those_who_may_look_and_ask_for_it(staff_of: As) -> None:
     assert staff_of().post(TRANSACTIONS).status_code == 403
     client = staff_of("inspector")

@@ -185,3 +185,29 @@ def test_migrate_touches_no_replica(primary: LocalPostgres, replica: LocalPostgr
     )
     assert ran.returncode == 0, ran.stderr
     assert "Nothing to migrate" in ran.stdout
+
+
+GONE_MEANWHILE = f"""
+from django.conf import settings
+from django.test import Client
+from accounts.models import User
+from rupaya.inspection import replica
+# It answered when it was chosen, and nobody is there any more.
+replica._choose = lambda request: replica.Source(replica.REPLICA, "Read from the replica.")
+settings.ALLOWED_HOSTS = ["testserver"]
+client = Client()
+client.force_login(User.objects.get(email="{EMAIL}"), backend="accounts.backends.BcryptBackend")
+shown = client.get("{USERS}")
+print(shown.status_code, shown.content.decode())
+"""
+
+
+def test_a_replica_that_goes_in_the_middle_of_a_page_is_done_without(primary: LocalPostgres, root: Path) -> None:
+    replica_url = primary.url().replace(str(primary.socket_dir), str(root / "gone"))
+    assert replica_url != primary.url()
+    shown = manage(
+        PROJECT, "shell", "-v0", "-c", GONE_MEANWHILE, DATABASE_URL=primary.url(), REPLICA_DATABASE_URL=replica_url
+    )
+    assert shown.stdout.startswith("200 "), shown.stdout + shown.stderr
+    assert EMAIL in shown.stdout
+    assert "The replica did not answer this page: read from the primary." in shown.stdout
