@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from html import escape
-
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
 
 def element(name: str, *content: SafeString, text: str = "", **attributes: str | float) -> SafeString:
     """An element; attributes and text are escaped, `class_` and `aria_label` named as Python can."""
-    written = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escape(_value(value))}"' for key, value in attributes.items()
-    )
-    inside = escape(text) + "".join(content)
-    return mark_safe(f"<{name}{written}>{inside}</{name}>")  # noqa: S308 - each part is escaped above
+    names = ((key.rstrip("_").replace("_", "-"), _value(value)) for key, value in attributes.items())
+    written = format_html_join("", ' {}="{}"', names)
+    inside = format_html_join("", "{}", ((part,) for part in content))
+    return format_html("<{0}{1}>{2}{3}</{0}>", name, written, text, inside)
 
 
 def picture(name: str, title: str, description: str, width: float, height: float, *content: SafeString) -> SafeString:
