@@ -10,7 +10,11 @@ from tests.inspection.conftest import As
 
 @pytest.mark.parametrize(
     ("path", "status", "said"),
-    [("/admin/admin/logentry/", 403, "ask an administrator for the group"), ("/admin/zebra/", 404, "No page has this")],
+    [
+        ("/admin/accounts/user/?password__startswith=x", 400, "what the page does not offer"),
+        ("/admin/admin/logentry/", 403, "ask an administrator for the group"),
+        ("/admin/zebra/", 404, "No page has this"),
+    ],
 )
 def test_a_refusal_says_what_to_do(staff_of: As, path: str, status: int, said: str) -> None:
     response = staff_of("inspector").get(path)
