@@ -11,6 +11,8 @@ from django.db import models
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 
+from rupaya.inspection import moments
+
 EMPTY = "-"
 
 
@@ -45,8 +47,6 @@ class Column:
         return isinstance(self.field, models.BooleanField)
 
     def __call__(self, row: models.Model) -> Any:
-        from rupaya.inspection import moments
-
         if self.field.is_relation:
             return self._related(row)
         value = getattr(row, self.field.attname)
@@ -56,8 +56,6 @@ class Column:
 
     def text(self, row: models.Model) -> str:
         """The value without markup, masked where the viewer may not see it; a relation is its key."""
-        from rupaya.inspection import moments
-
         value = getattr(row, self.field.attname)
         if value is None or value == "":
             return ""

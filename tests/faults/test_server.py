@@ -4,46 +4,33 @@ afterwards the next run goes on with nothing lost and nothing doubled."""
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import psycopg2
 import pytest
 
-from rupaya.localdb import OWNER, SUPERUSER, UNPRIVILEGED_USER, LocalPostgres, binary
+from rupaya.localdb import OWNER, SUPERUSER, LocalPostgres
 from tests.faults.migrator import Migrator, applied, invalid_indexes, migrate, query, wait_for
+from tests.faults.servers import AS_SERVER_USER, SERVER_USER, SETTINGS, server_root, streaming_replica
 from tests.faults.test_exit_codes import assert_explained, deploy, ended
 from tests.faults.test_kills import ALL, running
 
-SETTINGS = {"fsync": "off", "max_connections": "50", "shared_buffers": "32MB"}
 PASSWORD = "correct-horse-battery"
 PGBOUNCER = shutil.which("pgbouncer", path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin")))
-# The owner of the server's processes and files: PostgreSQL and PgBouncer both refuse to be root.
-SERVER_USER = UNPRIVILEGED_USER if os.geteuid() == 0 else None
-# A process of that user alone: with root's group it could not pass through a folder that is closed to that group.
-AS_SERVER_USER: dict[str, Any] = (
-    {"user": SERVER_USER, "group": pwd.getpwnam(SERVER_USER).pw_gid, "extra_groups": []} if SERVER_USER else {}
-)
 
 
 @pytest.fixture(scope="module")
 def own_root() -> Iterator[Path]:
-    root = Path(tempfile.mkdtemp(prefix="rupaya-own-", dir="/tmp"))
-    if SERVER_USER:
-        shutil.chown(root, SERVER_USER)
-    root.chmod(0o755)
-    yield root
-    shutil.rmtree(root, ignore_errors=True)
+    with server_root() as root:
+        yield root
 
 
 @pytest.fixture(scope="module")
@@ -350,17 +337,8 @@ def test_a_full_server_is_waited_for_by_either_connection(own_server: LocalPostg
 @pytest.fixture
 def standby(own_server: LocalPostgres, own_root: Path) -> Iterator[LocalPostgres]:
     """A streaming replica of the server."""
-    data_dir = own_root / "standby"
-    subprocess.run(
-        [binary("pg_basebackup"), "-D", data_dir, "-h", own_server.socket_dir, "-U", SUPERUSER, "-R",
-         "--checkpoint=fast", "--no-sync"],
-        cwd="/", check=True, **AS_SERVER_USER,
-    )  # fmt: skip
-    server = LocalPostgres(data_dir, own_root / "standby-socket", SETTINGS)
-    server.start()
-    yield server
-    server.stop("immediate")
-    shutil.rmtree(data_dir)
+    with streaming_replica(own_server, own_root / "standby", own_root / "standby-socket") as server:
+        yield server
 
 
 def test_a_standby_is_16_unless_nothing_is_to_be_done(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,27 +10,20 @@ from typing import Any
 
 import pytest
 
-from rupaya.localdb import SUPERUSER, LocalPostgres, binary
+from rupaya.localdb import LocalPostgres
 from tests.faults.migrator import query
-from tests.faults.test_server import AS_SERVER_USER, SERVER_USER
+from tests.faults.servers import SETTINGS, server_root, streaming_replica
 from tests.security.conftest import EMAIL, PASSWORD
 from tests.server.browser import Browser
 from tests.server.service import PROJECT, Service, manage
 
-SETTINGS = {"fsync": "off", "max_connections": "50", "shared_buffers": "32MB"}
 USERS = "/admin/accounts/user/"
 
 
 @pytest.fixture(scope="module")
 def root() -> Iterator[Path]:
-    import shutil
-
-    root = Path(tempfile.mkdtemp(prefix="rupaya-replica-", dir="/tmp"))
-    if SERVER_USER:
-        shutil.chown(root, SERVER_USER)
-    root.chmod(0o755)
-    yield root
-    shutil.rmtree(root, ignore_errors=True)
+    with server_root() as root:
+        yield root
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +42,8 @@ def primary(root: Path) -> Iterator[LocalPostgres]:
 
 @pytest.fixture(scope="module")
 def replica(primary: LocalPostgres, root: Path) -> Iterator[LocalPostgres]:
-    subprocess.run(
-        [binary("pg_basebackup"), "-D", root / "replica", "-h", primary.socket_dir, "-U", SUPERUSER, "-R",
-         "--checkpoint=fast", "--no-sync"],
-        cwd="/", check=True, **AS_SERVER_USER,
-    )  # fmt: skip
-    server = LocalPostgres(root / "replica", root / "r", SETTINGS)
-    server.start()
-    yield server
-    server.stop("immediate")
+    with streaming_replica(primary, root / "replica", root / "r") as server:
+        yield server
 
 
 @pytest.fixture
