@@ -15,7 +15,7 @@ import time
 
 from rupaya.environment import Environment
 from rupaya.installed_apps import INSTALLED_APPS
-from rupaya.migrator.manifest import digest, migration_files
+from rupaya.migrator.plan.manifest import digest, migration_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ POLL_S = 0.1
 SAY_EVERY_S = 10.0
 # After this the ordinary command does the waiting: it can tell what the other migrator is doing.
 WAIT_AT_MOST_S = 30.0
-# An advisory lock that decides only who goes on first; what keeps migrators apart is `rupaya.migrator.lock`.
+# An advisory lock that decides only who goes on first; what keeps migrators apart is `rupaya.migrator.session.lock`.
 TURN_KEY = 0x72757061_79610001
 
 _QUERY = """

@@ -83,11 +83,12 @@ def broken_rules() -> list[str]:
 
 def main() -> int:
     """Print the times and what is wrong; 1 if anything is."""
-    from rupaya.migrator import catalog, scratch
-    from rupaya.migrator.difference import differences
+    from rupaya.migrator.analysis import scratch
     from rupaya.migrator.output import Output
-    from rupaya.migrator.picture import draw
-    from rupaya.migrator.runner import Request, Runner
+    from rupaya.migrator.run.runner import Request, Runner
+    from rupaya.migrator.schema import catalog
+    from rupaya.migrator.schema.diff import differences
+    from rupaya.migrator.schema.dump import draw
 
     def read() -> catalog.Catalog:
         with connection.cursor() as cursor:

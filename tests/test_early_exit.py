@@ -12,7 +12,7 @@ import pytest
 from django.db.migrations.loader import MigrationLoader
 
 from rupaya.installed_apps import INSTALLED_APPS
-from rupaya.migrator import manifest
+from rupaya.migrator.plan import manifest
 from tests.faults.migrator import query
 from tests.server.service import PROJECT, copy_release, manage, release_environment
 

@@ -35,17 +35,17 @@ from rupaya.adoption.decisions import Decisions
 from rupaya.adoption.mending import CREATE_QUARANTINE, Mending, mendings, refused_values
 from rupaya.adoption.original import ADOPTED, COMMAND, TABLES, Key, Original, find
 from rupaya.adoption.rules import Finding, findings
-from rupaya.migrator import catalog
-from rupaya.migrator.catalog import Catalog
-from rupaya.migrator.drift import Drift
 from rupaya.migrator.errors import HistoryRefused, MigrationFailed, MigratorError
-from rupaya.migrator.executor import Executor
+from rupaya.migrator.ledger.snapshots import snapshot_before
 from rupaya.migrator.operations import Backfill
 from rupaya.migrator.output import Output
-from rupaya.migrator.phases import CONTRACT, EXPAND
-from rupaya.migrator.plan import Plan, read_plan
-from rupaya.migrator.runner import Request, Runner
-from rupaya.migrator.snapshots import snapshot_before
+from rupaya.migrator.plan.phases import CONTRACT, EXPAND
+from rupaya.migrator.plan.plan import Plan, read_plan
+from rupaya.migrator.run.drift import Drift
+from rupaya.migrator.run.executor import Executor
+from rupaya.migrator.run.runner import Request, Runner
+from rupaya.migrator.schema import catalog
+from rupaya.migrator.schema.catalog import Catalog
 
 FINISH_COMMAND = "adopt --finish"
 ADOPTED_APPS = frozenset(app for app, _name in ADOPTED)

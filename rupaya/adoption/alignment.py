@@ -14,8 +14,8 @@ from typing import Any
 
 from rupaya.adoption.baseline import UPDATED_AT_FUNCTION, baseline
 from rupaya.adoption.original import TABLES
-from rupaya.migrator.catalog import Catalog
-from rupaya.migrator.difference import short_type
+from rupaya.migrator.schema.catalog import Catalog
+from rupaya.migrator.schema.diff import short_type
 
 ADOPT = "adopt"
 FINISH = "finish"

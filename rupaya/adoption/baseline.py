@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 
 from rupaya.adoption.original import TABLES, Key
-from rupaya.migrator import picture
-from rupaya.migrator.catalog import Catalog, Names, relation_names
+from rupaya.migrator.schema import dump as picture
+from rupaya.migrator.schema.catalog import Catalog, Names, relation_names
 
 PICTURE = Path(__file__).with_name("baseline.json")
 

@@ -9,7 +9,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 
 from rupaya.migrator.errors import HistoryRefused
-from rupaya.migrator.plan import Plan
+from rupaya.migrator.plan.plan import Plan
 
 Key = tuple[str, str]
 

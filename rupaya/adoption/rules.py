@@ -12,8 +12,8 @@ from rupaya.adoption.alignment import fill, tightened
 from rupaya.adoption.baseline import baseline
 from rupaya.adoption.decisions import REFUSE, Decisions
 from rupaya.adoption.original import TABLES
-from rupaya.migrator.catalog import Catalog
-from rupaya.migrator.difference import short_type
+from rupaya.migrator.schema.catalog import Catalog
+from rupaya.migrator.schema.diff import short_type
 
 EXAMPLES = 3
 BY_HAND = "mend these rows by hand"

@@ -16,7 +16,7 @@ from rupaya import environment
 PATH = "/health/live"
 # Shorter than the three seconds after which the container runtime kills the check, and with it the reason.
 TIMEOUT_S = 2.5
-HEARTBEAT_FRESH_S = 30.0  # as `rupaya.migrator.heartbeat` has it, which would import the database driver
+HEARTBEAT_FRESH_S = 30.0  # as `rupaya.migrator.session.heartbeat` has it, which would import the database driver
 
 
 def unhealthy_reason(port: int) -> str:

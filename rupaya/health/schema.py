@@ -10,10 +10,10 @@ from django.conf import settings
 from django.db.migrations.loader import MigrationLoader
 from psycopg2.errors import UndefinedTable
 
-from rupaya.migrator.history import breaking_migrations
-from rupaya.migrator.ledger import Ledger
-from rupaya.migrator.phases import CONTRACT
-from rupaya.migrator.plan import pending_phases
+from rupaya.migrator.ledger.ledger import Ledger
+from rupaya.migrator.plan.history import breaking_migrations
+from rupaya.migrator.plan.phases import CONTRACT
+from rupaya.migrator.plan.plan import pending_phases
 
 Key = tuple[str, str]
 

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from rupaya.migrator.difference import short_type
+from rupaya.migrator.schema.diff import short_type
 from rupaya.story.reading import rows
 
 MAX_TABLES = 500

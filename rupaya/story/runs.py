@@ -9,8 +9,8 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Count
 
-from rupaya.migrator.difference import Difference, differences
-from rupaya.migrator.snapshots import what_a_run_did
+from rupaya.migrator.ledger.snapshots import what_a_run_did
+from rupaya.migrator.schema.diff import Difference, differences
 from rupaya.story.exits import Exit, explain
 from rupaya.story.models import Attempt, Run
 from rupaya.story.reading import Tables, rows

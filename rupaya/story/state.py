@@ -14,13 +14,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
-from rupaya.migrator.audit import Entry, audit
-from rupaya.migrator.comparison import Comparison, with_snapshot
+from rupaya.migrator.analysis.schemadiff import Comparison, with_snapshot
 from rupaya.migrator.errors import MigratorError, driver_text, sqlstate
-from rupaya.migrator.history import Edited, refuse_breaking, refuse_edited
-from rupaya.migrator.ledger import Applied, Ledger
-from rupaya.migrator.plan import history_explained, refuse_conflicts
-from rupaya.migrator.snapshots import last_snapshot
+from rupaya.migrator.ledger.ledger import Applied, Ledger
+from rupaya.migrator.ledger.snapshots import last_snapshot
+from rupaya.migrator.plan.audit import Entry, audit
+from rupaya.migrator.plan.history import Edited, refuse_breaking, refuse_edited
+from rupaya.migrator.plan.plan import history_explained, refuse_conflicts
 from rupaya.story import reading
 from rupaya.story.exits import explain
 
@@ -163,7 +163,7 @@ def drift(connection: BaseDatabaseWrapper, tables: reading.Tables, *, max_age_s:
             if sqlstate(error) not in reading.OUT_OF_TIME_SQLSTATES:
                 raise
             return Drift(None, f"Changes by hand were not looked for: {driver_text(error)}.")
-        # As a run judges it (`rupaya.migrator.drift`).
+        # As a run judges it (`rupaya.migrator.run.drift`).
         same_server = snapshot.server_major == connection.connection.server_version // 10000
         return Drift(comparison, tells=same_server and not snapshot.is_superseded)
 

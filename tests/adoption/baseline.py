@@ -32,7 +32,8 @@ def built() -> dict[str, Any]:
 
     from rupaya.adoption.baseline import names
     from rupaya.adoption.original import ADOPTED
-    from rupaya.migrator import catalog, scratch
+    from rupaya.migrator.analysis import scratch
+    from rupaya.migrator.schema import catalog
 
     loader = MigrationLoader(None)
     history = {key for adopted in ADOPTED for key in loader.graph.forwards_plan(adopted)}

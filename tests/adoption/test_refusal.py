@@ -22,7 +22,7 @@ import django
 django.setup()
 from django.core.management.color import no_style
 from rupaya.migrator.output import Output
-from rupaya.migrator.runner import Request, Runner
+from rupaya.migrator.run.runner import Request, Runner
 
 class Second(Runner):
     def _ask_project(self, plan):

@@ -11,8 +11,8 @@ import psycopg2
 import pytest
 
 from rupaya.health import command
-from rupaya.migrator import heartbeat
-from rupaya.migrator.heartbeat import Heartbeat
+from rupaya.migrator.session import heartbeat
+from rupaya.migrator.session.heartbeat import Heartbeat
 from tests.faults.migrator import query, wait_for
 from tests.server.service import Service
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from rupaya.migrator.lock import FIRST_KEY
+from rupaya.migrator.session.lock import FIRST_KEY
 from tests.faults.migrator import Migrator, applied, invalid_indexes, migrate, query, wait_for
 
 ALL = [

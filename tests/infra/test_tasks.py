@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from rupaya.migrator.lock import FIRST_KEY
+from rupaya.migrator.session.lock import FIRST_KEY
 from tests.infra import rds
 from tests.infra.terraform import Applied
 from tests.infra.tools import PROJECT, require

@@ -8,9 +8,9 @@ from typing import Any
 import psycopg2
 import pytest
 
-from rupaya.migrator import catalog
-from rupaya.migrator.difference import differences
-from rupaya.migrator.picture import draw
+from rupaya.migrator.schema import catalog
+from rupaya.migrator.schema.diff import differences
+from rupaya.migrator.schema.dump import draw
 from tests.conftest import new_database
 
 Connection = psycopg2.extensions.connection

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from rupaya.migrator.snapshots import last_snapshot, what_a_run_did
+from rupaya.migrator.ledger.snapshots import last_snapshot, what_a_run_did
 from tests.faults.migrator import Migrator, applied, migrate, query, wait_for
 
 APP = "points"

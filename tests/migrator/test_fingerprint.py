@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rupaya.migrator.fingerprint import file_hash, fingerprint
+from rupaya.migrator.plan.fingerprint import file_hash, fingerprint
 
 SOURCE = '''
 """Adds a column."""

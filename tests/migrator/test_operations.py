@@ -19,8 +19,8 @@ from django.db.migrations.state import ProjectState
 from django.db.migrations.writer import OperationWriter
 
 from rupaya.environment import BASE_DIR
-from rupaya.migrator import operations
 from rupaya.migrator.operations import POSITIONS_TABLE, Backfill
+from rupaya.migrator.operations import backfill as operations
 
 ROWS = 2_000
 BATCH = 100

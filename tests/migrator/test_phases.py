@@ -10,7 +10,7 @@ from django.db.migrations.state import ModelState, ProjectState
 from django_pg_migration_tools import operations as safer
 
 from rupaya.migrator.operations import Backfill
-from rupaya.migrator.phases import must_declare, phase_of, unready_removals
+from rupaya.migrator.plan.phases import must_declare, phase_of, unready_removals
 from tests.faults.migrator import applied, query
 from tests.migrator.releases import CREATE, Release, migration
 

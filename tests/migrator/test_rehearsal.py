@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 
-from rupaya.migrator.lock import advisory_key
-from rupaya.migrator.scratch import name_prefix
+from rupaya.migrator.analysis.scratch import name_prefix
+from rupaya.migrator.session.lock import advisory_key
 from tests.faults.migrator import Migrator, applied, migrate, query, wait_for
 
 APP = "rehearsed"

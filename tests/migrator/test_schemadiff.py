@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 
-from rupaya.migrator import catalog
-from rupaya.migrator.difference import differences
+from rupaya.migrator.schema import catalog
+from rupaya.migrator.schema.diff import differences
 from tests.conftest import new_database
 from tests.faults.migrator import migrate, query
 from tests.server.service import PROJECT, manage
@@ -200,7 +200,7 @@ def read(url: str) -> catalog.Catalog:
 
 @pytest.mark.parametrize("length", [10, 63])
 def test_a_scratch_databases_name_fits_and_tells_whose_it_is(length: int) -> None:
-    from rupaya.migrator.scratch import name_prefix
+    from rupaya.migrator.analysis.scratch import name_prefix
 
     live = "x" * length
     assert len(name_prefix(live)) + 8 <= 63

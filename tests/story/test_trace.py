@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from rupaya.migrator.trace import MAX_CHARACTERS, MAX_STATEMENT_CHARACTERS, MAX_STATEMENTS, Trace
+from rupaya.migrator.ledger.trace import MAX_CHARACTERS, MAX_STATEMENT_CHARACTERS, MAX_STATEMENTS, Trace
 from tests.faults.migrator import query
 from tests.migrator.releases import CREATE, Release, migration
 

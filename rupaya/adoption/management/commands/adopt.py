@@ -12,7 +12,7 @@ from rupaya.adoption import report
 from rupaya.adoption.adoption import Adoption, Finish, _Run
 from rupaya.adoption.decisions import REFUSE, Decisions, Mapping
 from rupaya.migrator.output import JsonStream, Output
-from rupaya.migrator.runner import require_configuration
+from rupaya.migrator.run.runner import require_configuration
 
 EXIT_CODE_UNDECIDED = 1
 

@@ -37,7 +37,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Print what is wrong and fail, or say what was looked at."""
         try:
-            from rupaya.migrator import lint
+            from rupaya.migrator.analysis import lint
         except ImportError as error:
             raise CommandError(f"{error}. lintmigrations needs its linters: requirements/test.txt.") from None
 

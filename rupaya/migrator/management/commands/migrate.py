@@ -12,7 +12,7 @@ from django.core.management.commands import migrate
 from django.db import DEFAULT_DB_ALIAS
 
 from rupaya.migrator.output import JsonStream, Output
-from rupaya.migrator.runner import Request, Runner, require_configuration
+from rupaya.migrator.run.runner import Request, Runner, require_configuration
 
 
 class Command(migrate.Command):
@@ -112,7 +112,7 @@ class Command(migrate.Command):
             runner.run()
 
     def _preview(self, runner: Runner, style: str) -> None:
-        from rupaya.migrator.preview import as_text, preview
+        from rupaya.migrator.analysis.preview import as_text, preview
 
         with runner.reading():
             plan, _history = runner.plan_and_history()
@@ -122,8 +122,8 @@ class Command(migrate.Command):
         )
 
     def _rehearse(self, runner: Runner, style: str) -> None:
-        from rupaya.migrator import report
-        from rupaya.migrator.rehearsal import rehearse
+        from rupaya.migrator.analysis import report
+        from rupaya.migrator.analysis.rehearsal import rehearse
 
         with runner.reading():
             plan, history = runner.plan_and_history()

@@ -8,11 +8,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser, no_translations
 
 from rupaya.migrator.output import Output
-from rupaya.migrator.rollback import Rollback
+from rupaya.migrator.run.rollback import Rollback
 
 
 class Command(BaseCommand):
-    """Parses and prints; `rupaya.migrator.rollback` decides."""
+    """Parses and prints; `rupaya.migrator.run.rollback` decides."""
 
     help = (
         "Undoes the last batch of migrations, as one run of 'migrate' applied them. Refused whole, before anything "

@@ -10,11 +10,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import connection
 
-from rupaya.migrator.comparison import Comparison, with_code, with_snapshot
+from rupaya.migrator.analysis.schemadiff import Comparison, with_code, with_snapshot
 from rupaya.migrator.errors import EnvironmentUnfit
+from rupaya.migrator.ledger.snapshots import last_snapshot
 from rupaya.migrator.output import Output
-from rupaya.migrator.runner import Request, Runner
-from rupaya.migrator.snapshots import last_snapshot
+from rupaya.migrator.run.runner import Request, Runner
 
 EXIT_CODE_DIFFERENT = 1
 

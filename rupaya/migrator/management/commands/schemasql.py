@@ -8,10 +8,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import connection
 
-from rupaya.migrator.comparison import built_by_code
+from rupaya.migrator.analysis.schemadiff import built_by_code
 from rupaya.migrator.output import Output
-from rupaya.migrator.picture import draw
-from rupaya.migrator.runner import Request, Runner
+from rupaya.migrator.run.runner import Request, Runner
+from rupaya.migrator.schema.dump import draw
 
 HEADER = (
     "-- The schema that the migrations build, as PostgreSQL tells it. Written by `make schema`; not to be edited.\n\n"

@@ -14,12 +14,12 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
-from rupaya.migrator.audit import BAD_STATES, COLUMNS, Entry, as_rows, audit, is_clean
-from rupaya.migrator.comparison import with_snapshot
-from rupaya.migrator.ledger import Ledger
+from rupaya.migrator.analysis.schemadiff import with_snapshot
+from rupaya.migrator.ledger.ledger import Ledger
+from rupaya.migrator.ledger.snapshots import last_snapshot
 from rupaya.migrator.output import Output
-from rupaya.migrator.runner import Request, Runner
-from rupaya.migrator.snapshots import last_snapshot
+from rupaya.migrator.plan.audit import BAD_STATES, COLUMNS, Entry, as_rows, audit, is_clean
+from rupaya.migrator.run.runner import Request, Runner
 
 SHOWN = ("migration", "phase", "state", "applied at", "batch", "release", "by", "duration", "tries")
 

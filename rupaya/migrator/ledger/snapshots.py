@@ -13,8 +13,8 @@ from datetime import datetime
 from psycopg2.errors import UndefinedTable
 from psycopg2.extensions import connection as PgConnection  # noqa: N812
 
-from rupaya.migrator.catalog import Catalog, digest
-from rupaya.migrator.difference import Difference, differences
+from rupaya.migrator.schema.catalog import Catalog, digest
+from rupaya.migrator.schema.diff import Difference, differences
 
 # A later run ended without a snapshot, and it changed the schema or may have: SIGKILL, or an older release.
 _CHANGED_SINCE = """

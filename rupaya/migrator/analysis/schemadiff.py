@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
-from rupaya.migrator import catalog, scratch
-from rupaya.migrator.catalog import Catalog
-from rupaya.migrator.difference import Difference, differences
-from rupaya.migrator.snapshots import Snapshot, last_snapshot
+from rupaya.migrator.analysis import scratch
+from rupaya.migrator.ledger.snapshots import Snapshot, last_snapshot
+from rupaya.migrator.schema import catalog
+from rupaya.migrator.schema.catalog import Catalog
+from rupaya.migrator.schema.diff import Difference, differences
 
 LIVE_SIDE = "in the database"
 CODE_SIDE = "in the code"

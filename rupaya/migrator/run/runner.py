@@ -24,9 +24,7 @@ from django.db.migrations.state import ModelState, ProjectState
 from psycopg2.extensions import connection as PgConnection  # noqa: N812
 
 from rupaya.migrator import conf as configuration
-from rupaya.migrator import database
 from rupaya.migrator.conf import Conf
-from rupaya.migrator.drift import Drift
 from rupaya.migrator.errors import (
     DatabaseUnreachable,
     EnvironmentUnfit,
@@ -40,17 +38,10 @@ from rupaya.migrator.errors import (
     is_lost,
     sqlstate,
 )
-from rupaya.migrator.executor import (
-    RETRYABLE_SQLSTATES,
-    UNFIT_SQLSTATES,
-    Executor,
-    Session,
-    TryBatchAgain,
-    may_run_again,
-)
-from rupaya.migrator.fingerprint import migration_hashes
-from rupaya.migrator.heartbeat import Heartbeat
-from rupaya.migrator.history import (
+from rupaya.migrator.ledger.ledger import Failure, Ledger
+from rupaya.migrator.output import Output
+from rupaya.migrator.plan.fingerprint import migration_hashes
+from rupaya.migrator.plan.history import (
     Edited,
     edited_migrations,
     refuse_breaking,
@@ -58,12 +49,20 @@ from rupaya.migrator.history import (
     refuse_edited,
     refuse_existing,
 )
-from rupaya.migrator.ledger import Failure, Ledger
-from rupaya.migrator.lock import MigrationLock
-from rupaya.migrator.output import Output
-from rupaya.migrator.plan import Plan, history_explained, read_plan, refuse_conflicts
-from rupaya.migrator.stop import Stop
-from rupaya.migrator.watch import Watch
+from rupaya.migrator.plan.plan import Plan, history_explained, read_plan, refuse_conflicts
+from rupaya.migrator.plan.repeatable import may_run_again
+from rupaya.migrator.run.drift import Drift
+from rupaya.migrator.run.executor import (
+    Executor,
+    Session,
+    TryBatchAgain,
+)
+from rupaya.migrator.session import database
+from rupaya.migrator.session.heartbeat import Heartbeat
+from rupaya.migrator.session.lock import MigrationLock
+from rupaya.migrator.session.stop import Stop
+from rupaya.migrator.session.watch import Watch
+from rupaya.migrator.sqlstates import RETRYABLE, UNFIT
 
 # data exception, integrity constraint violation, syntax error or access rule violation: trying again mends nothing.
 DETERMINISTIC_SQLSTATE_CLASSES = ("22", "23", "42")
@@ -552,7 +551,7 @@ class Runner:
             except Exception as error:
                 if self.stop.requested:
                     raise self.stop.error("All migrations are applied; the next start does the rest.") from None
-                if sqlstate(error) in RETRYABLE_SQLSTATES and tries <= min(POST_MIGRATE_RETRIES, session.conf.retries):
+                if sqlstate(error) in RETRYABLE and tries <= min(POST_MIGRATE_RETRIES, session.conf.retries):
                     self.stop.wait(0.5 * tries)
                     continue
                 if isinstance(error, MigratorError) or is_lost(error):
@@ -572,7 +571,7 @@ class Runner:
         except (DjangoDatabaseError, psycopg2.Error) as error:
             if self.stop.requested:
                 raise self.stop.error() from None
-            if fact := UNFIT_SQLSTATES.get(sqlstate(error)):
+            if fact := UNFIT.get(sqlstate(error)):
                 raise EnvironmentUnfit(
                     f"The migrator cannot do its work, for {fact[0]}: {driver_text(error)}",
                     "What was under way was rolled back.",
@@ -592,7 +591,7 @@ class Runner:
             yield
         except Exception as error:
             cause = error.__cause__ or error.__context__ or error  # Django's MigrationSchemaMissing hides it
-            fact, remedy = UNFIT_SQLSTATES.get(sqlstate(error) or sqlstate(cause), ("", ""))
+            fact, remedy = UNFIT.get(sqlstate(error) or sqlstate(cause), ("", ""))
             if not fact:
                 raise
             raise EnvironmentUnfit(
@@ -634,20 +633,20 @@ def require_configuration() -> Conf:
 
 
 def _has_migrations(app_name: str) -> bool:
-    from rupaya.migrator.manifest import package_dir
+    from rupaya.migrator.plan.manifest import package_dir
 
     return package_dir(f"{app_name}.migrations") is not None
 
 
 def _is_deterministic(failure: Failure) -> bool:
     return failure.sqlstate == "PYTHON" or (
-        failure.sqlstate[:2] in DETERMINISTIC_SQLSTATE_CLASSES and failure.sqlstate not in UNFIT_SQLSTATES
+        failure.sqlstate[:2] in DETERMINISTIC_SQLSTATE_CLASSES and failure.sqlstate not in UNFIT
     )
 
 
 def _handlers_failed(signal: str, error: Exception, state: str) -> MigratorError:
     """What the handlers of a migration signal did wrong: their place, for it is in no migration."""
-    if sqlstate(error) in RETRYABLE_SQLSTATES:
+    if sqlstate(error) in RETRYABLE:
         return TableLocked(
             f"The handlers of {signal} could not lock a table: {driver_text(error)}",
             f"Another session keeps it locked, and traffic was not to wait for it. {state}",

@@ -26,8 +26,16 @@ from django_linear_migrations.apps import check_max_migration_files
 from django_migration_linter.migration_linter import MigrationLinter
 from django_migration_linter.sql_analyser.analyser import analyse_sql_statements
 
-from rupaya.migrator.executor import may_run_again
-from rupaya.migrator.phases import CONTRACT, EXPAND, PHASES, declared_phase, must_declare, phase_of, unready_removals
+from rupaya.migrator.plan.phases import (
+    CONTRACT,
+    EXPAND,
+    PHASES,
+    declared_phase,
+    must_declare,
+    phase_of,
+    unready_removals,
+)
+from rupaya.migrator.plan.repeatable import may_run_again
 
 EXCLUDED_SQUAWK_RULES = {
     "require-lock-timeout": "migrate sets lock_timeout for every statement",

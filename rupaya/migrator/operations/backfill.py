@@ -16,10 +16,9 @@ from django.db.migrations.operations.base import Operation, OperationCategory
 from django.db.migrations.state import ProjectState
 
 from rupaya.migrator.errors import driver_text, sqlstate
+from rupaya.migrator.sqlstates import RETRYABLE
 
 PROGRESS_EVERY_S = 5.0
-# lock_not_available, deadlock_detected, serialization_failure: the same batch may well succeed the next time.
-RETRYABLE_SQLSTATES = ("55P03", "40P01", "40001")
 TRIES_PER_BATCH = 6
 RETRY_FIRST_S = 0.2
 # Rows that old code wrote meanwhile, behind the position, are found by looking again; not for ever, for it may go on.
@@ -236,7 +235,7 @@ class _Run:
             try:
                 return self.batch()
             except OperationalError as error:
-                if sqlstate(error) not in RETRYABLE_SQLSTATES or tries == TRIES_PER_BATCH:
+                if sqlstate(error) not in RETRYABLE or tries == TRIES_PER_BATCH:
                     raise
                 pause_s = RETRY_FIRST_S * 2 ** (tries - 1) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
                 logger.info(

@@ -13,12 +13,11 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import connection as PgConnection  # noqa: N812
 
-from rupaya.migrator.trace import Trace
+from rupaya.migrator.ledger.trace import Trace
+from rupaya.migrator.statements import mask_literals, one_line
 
 SAMPLE_EVERY_S = 0.2
-SQL_MAX_CHARACTERS = 400
 
-_LITERALS = re.compile(r"\$(\w*)\$.*?\$\1\$|'(?:[^']|'')*'|\b\d+(?:\.\d+)?\b", re.DOTALL)
 _CONCURRENTLY = re.compile(
     r"^\s*(CREATE\s+(UNIQUE\s+)?INDEX|DROP\s+INDEX|REINDEX)\b.*\bCONCURRENTLY\b", re.IGNORECASE | re.DOTALL
 )
@@ -30,17 +29,6 @@ _BLOCKERS = """
             WHERE pid = %(pid)s AND NOT granted AND relation IS NOT NULL LIMIT 1)
     FROM unnest(pg_blocking_pids(%(pid)s)) AS blocker JOIN pg_stat_activity a ON a.pid = blocker
 """
-
-
-def mask_literals(sql: str) -> str:
-    """A statement on one line, its literals replaced: other people's data does not belong into a log."""
-    return " ".join(_LITERALS.sub("?", sql).split())
-
-
-def one_line(sql: str) -> str:
-    """A statement on one line, shortened."""
-    line = " ".join(sql.split())
-    return line if len(line) <= SQL_MAX_CHARACTERS else line[:SQL_MAX_CHARACTERS] + " …"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.operations import RunPython, RunSQL
 from django.db.migrations.state import ProjectState
 from django.db.models import Model
-from django_pg_migration_tools import operations as safer
 
 from rupaya.migrator.conf import Conf
 from rupaya.migrator.errors import (
@@ -30,45 +29,22 @@ from rupaya.migrator.errors import (
     is_lost,
     sqlstate,
 )
-from rupaya.migrator.fingerprint import migration_hashes, source_path
-from rupaya.migrator.ledger import FINISH_ATTEMPT, Ledger, trace_parameters
-from rupaya.migrator.lock import MigrationLock
-from rupaya.migrator.operations import Backfill
+from rupaya.migrator.ledger.ledger import FINISH_ATTEMPT, Ledger, trace_parameters
+from rupaya.migrator.ledger.trace import Trace
 from rupaya.migrator.output import Output
-from rupaya.migrator.phases import CONTRACT, flat_operations
-from rupaya.migrator.stop import Stop
-from rupaya.migrator.trace import Trace
-from rupaya.migrator.watch import Watch, one_line
+from rupaya.migrator.plan.fingerprint import migration_hashes, source_path
+from rupaya.migrator.plan.phases import CONTRACT, flat_operations
+from rupaya.migrator.plan.repeatable import may_run_again
+from rupaya.migrator.session.lock import MigrationLock
+from rupaya.migrator.session.stop import Stop
+from rupaya.migrator.session.watch import Watch
+from rupaya.migrator.sqlstates import RETRYABLE, UNFIT
+from rupaya.migrator.statements import one_line
 
-# lock_not_available, deadlock_detected, serialization_failure: another try may well succeed.
-RETRYABLE_SQLSTATES = ("55P03", "40P01", "40001")
-UNFIT_SQLSTATES = {
-    "42501": (
-        "the role lacks a privilege",
-        "Grant it, or give the migrator the owner's role in MIGRATION_DATABASE_URL",
-    ),
-    "53100": ("the server's disk is full", "Free or add disk space"),
-    "25006": ("the server is read-only", "Point the migrator at the primary"),
-}
 BACKOFF_FIRST_S = 0.5
 BACKOFF_FACTOR = 1.5
 BACKOFF_MAX_S = 30.0
 BACKOFF_JITTER = 0.25
-
-IDEMPOTENT_OPERATIONS = (
-    Backfill,
-    safer.SaferAddIndexConcurrently,
-    safer.SaferRemoveIndexConcurrently,
-    safer.SaferAddUniqueConstraint,
-    safer.SaferRemoveUniqueConstraint,
-    safer.SaferAlterFieldSetNotNull,
-    safer.SaferAddFieldForeignKey,
-    safer.SaferRemoveFieldForeignKey,
-    safer.SaferAddFieldOneToOne,
-    safer.SaferAddCheckConstraint,
-    safer.SaferRemoveCheckConstraint,
-)
-"""Operations that may be carried out again after they were interrupted anywhere."""
 
 KNOWN_OPERATIONS = ("django.", "django_pg_migration_tools.", "rupaya.migrator.")
 """Modules of operations that send people's data as parameters, never in a statement's text."""
@@ -76,22 +52,6 @@ KNOWN_OPERATIONS = ("django.", "django_pg_migration_tools.", "rupaya.migrator.")
 
 class TryBatchAgain(Exception):
     """A whole batch in one transaction met a lock, at the migration it names; all of it must be tried again."""
-
-
-def may_run_again(migration: Migration) -> bool:
-    """Whether a migration can be carried out again after an interruption that left any part of it behind.
-
-    An atomic one leaves nothing. Another one must consist of idempotent operations, or declare ``idempotent = True``.
-    """
-    return (
-        migration.atomic
-        or getattr(migration, "idempotent", False)
-        or all(
-            # SaferAddUniqueConstraint looks before it acts only if it was told to.
-            isinstance(operation, IDEMPOTENT_OPERATIONS) and not getattr(operation, "raise_if_exists", False)
-            for operation in migration.operations
-        )
-    )
 
 
 def _trace_of(migration: Migration) -> Trace:
@@ -290,7 +250,7 @@ class Executor(MigrationExecutor):
         session = self.session
         assert session is not None  # noqa: S101
         return (
-            sqlstate(error) in RETRYABLE_SQLSTATES
+            sqlstate(error) in RETRYABLE
             and may_run_again(migration)
             and not session.stop.requested
             and tries <= session.conf.retries
@@ -353,7 +313,7 @@ class Executor(MigrationExecutor):
                 f"The server ended the session or cannot be reached any more. {consequence}",
                 "Start again when the server is back; it goes on with whatever is still pending.",
             )
-        if code in RETRYABLE_SQLSTATES:
+        if code in RETRYABLE:
             blockers = session.watch.blockers
             return TableLocked(
                 f"{migration} could not lock {blockers or 'a table'} after {tries} tries: {driver_text(error)}",
@@ -361,8 +321,8 @@ class Executor(MigrationExecutor):
                 "Look at those sessions and end what should not run, then start again; "
                 "MIGRATE_RETRIES and MIGRATE_DEADLINE_S set how long to try.",
             )
-        if code in UNFIT_SQLSTATES:
-            fact, change = UNFIT_SQLSTATES[code]
+        if code in UNFIT:
+            fact, change = UNFIT[code]
             return EnvironmentUnfit(
                 f"{migration} cannot be {verb}, for {fact}: {driver_text(error)}",
                 consequence,

@@ -9,11 +9,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.migration import Migration
 
 from rupaya.migrator.errors import HistoryRefused
-from rupaya.migrator.executor import Executor
-from rupaya.migrator.ledger import Applied, Ledger
+from rupaya.migrator.ledger.ledger import Applied, Ledger
 from rupaya.migrator.output import Output
-from rupaya.migrator.plan import Plan, backwards_plan
-from rupaya.migrator.runner import Request, Runner
+from rupaya.migrator.plan.plan import Plan, backwards_plan
+from rupaya.migrator.run.executor import Executor
+from rupaya.migrator.run.runner import Request, Runner
 
 # How the service's own sessions name themselves: settings.py sets application_name to "release RELEASE".
 _SERVING = re.compile(r"release (\S+)")

@@ -12,18 +12,18 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
 
-from rupaya.migrator import catalog
-from rupaya.migrator.catalog import Catalog, Names
-from rupaya.migrator.difference import differences
 from rupaya.migrator.errors import HistoryRefused, driver_text, sqlstate
-from rupaya.migrator.ledger import Ledger
+from rupaya.migrator.ledger.ledger import Ledger
+from rupaya.migrator.ledger.snapshots import Snapshot, add_snapshot, last_snapshot
 from rupaya.migrator.output import Output
-from rupaya.migrator.snapshots import Snapshot, add_snapshot, last_snapshot
+from rupaya.migrator.schema import catalog
+from rupaya.migrator.schema.catalog import Catalog, Names
+from rupaya.migrator.schema.diff import differences
+from rupaya.migrator.sqlstates import LOCK_NOT_AVAILABLE
 
 MAX_LINES = 30
 # Before each try of the snapshot.
 PAUSES_S = (0.0, 0.5, 1.0)
-LOCK_NOT_AVAILABLE = "55P03"
 
 
 class Drift:

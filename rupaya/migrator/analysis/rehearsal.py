@@ -6,7 +6,6 @@ there.
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,15 +18,15 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.exceptions import IrreversibleError
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
-from django.db.migrations.recorder import MigrationRecorder
 from psycopg2.extensions import connection as PgConnection  # noqa: N812
 
-from rupaya.migrator import catalog, database, scratch
-from rupaya.migrator.difference import differences
+from rupaya.migrator.analysis import scratch
 from rupaya.migrator.errors import MigrationFailed, MigratorError, driver_text, sqlstate
-from rupaya.migrator.operations import POSITIONS_TABLE
-from rupaya.migrator.plan import Plan
-from rupaya.migrator.watch import one_line
+from rupaya.migrator.plan.plan import Plan
+from rupaya.migrator.schema import catalog
+from rupaya.migrator.schema.diff import differences
+from rupaya.migrator.session import database
+from rupaya.migrator.statements import is_bookkeeping, one_line
 
 # From the weakest. ACCESS SHARE, which every query takes, is not worth a line.
 MODES = (
@@ -60,13 +59,6 @@ _LOCKS = """
     WHERE l.pid = %s AND (l.locktype = 'relation' OR NOT l.granted)
       AND (l.database IS NULL OR l.database IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())))
 """
-# What Django and the operations do around a migration's own statements.
-_AROUND = re.compile(
-    r"\s*(SAVEPOINT|RELEASE SAVEPOINT|ROLLBACK TO|SET\s|SHOW\s|RESET\s"
-    r"|SELECT\b.*(\bpg_\w+|\bset_config\(|information_schema))",
-    re.IGNORECASE | re.DOTALL,
-)
-_BOOKKEEPING = (f'"{MigrationRecorder.Migration._meta.db_table}"', POSITIONS_TABLE)
 
 
 @dataclass
@@ -238,7 +230,7 @@ class _Stage:
         self, execute: Callable[..., Any], sql: str, parameters: Any, many: bool, context: dict[str, Any]
     ) -> Any:
         text = str(sql)
-        if _AROUND.match(text) or any(table in text for table in _BOOKKEEPING):
+        if is_bookkeeping(text):
             return execute(sql, parameters, many, context)
         statement = Statement(" ".join(text.split()), 0.0)
         self.step.statements.append(statement)

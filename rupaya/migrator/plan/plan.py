@@ -21,9 +21,9 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
 from django.db.migrations.state import ProjectState
 
-from rupaya.migrator import manifest
 from rupaya.migrator.errors import HistoryRefused
-from rupaya.migrator.phases import CONTRACT, phase_of
+from rupaya.migrator.plan import manifest
+from rupaya.migrator.plan.phases import CONTRACT, phase_of
 
 Target = tuple[str, str | None]
 

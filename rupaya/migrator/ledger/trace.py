@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from typing import Any
 
 import psycopg2
 from psycopg2.sql import Composable
 
+from rupaya.migrator.statements import is_bookkeeping, mask_literals
+
 MAX_STATEMENTS = 200
 MAX_STATEMENT_CHARACTERS = 8 * 1024
 MAX_CHARACTERS = 64 * 1024
 MAX_BLOCKERS = 20
-
-# As in `watch`, and besides: literals that are cut off, and those with escapes.
-_LITERALS = re.compile(
-    r"[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z)|'(?:[^']|'')*(?:'|\Z)|\$(\w*)\$.*?(?:\$\1\$|\Z)|\b\d+(?:\.\d+)?\b", re.DOTALL
-)
-# Django's and the migrator's own, which are in every migration and say nothing of it.
-_AROUND = re.compile(
-    r"\s*(SAVEPOINT|RELEASE SAVEPOINT|ROLLBACK TO|SHOW\s|SELECT\b.*\b(FROM|JOIN)\s+(pg_|information_schema))",
-    re.IGNORECASE | re.DOTALL,
-)
-_BOOKKEEPING = ('"django_migrations"', "migrator_")
 
 
 class Trace:
@@ -66,14 +56,14 @@ class Trace:
         raw = text[:MAX_STATEMENT_CHARACTERS]
         noted = self._statements.get(raw)
         if noted is None:
-            if _AROUND.match(raw) or any(name in raw for name in _BOOKKEEPING):
+            if is_bookkeeping(raw):
                 return
             if len(self._statements) >= MAX_STATEMENTS or self._characters + len(raw) > MAX_CHARACTERS:
                 self.omitted += 1
                 return
             shown = raw.strip()
             if is_composed or not (self._keeps_literals or text in self._own_sql):
-                shown = _LITERALS.sub("?", shown)
+                shown = mask_literals(shown)
             self._characters += len(raw)
             noted = self._statements[raw] = {
                 "sql": shown + (" …" if len(text) > len(raw) else ""),

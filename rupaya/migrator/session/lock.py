@@ -22,7 +22,7 @@ from psycopg2.extensions import connection as PgConnection  # noqa: N812
 from rupaya.migrator.conf import Conf
 from rupaya.migrator.errors import DatabaseUnreachable, LockWaitExceeded
 from rupaya.migrator.output import Output
-from rupaya.migrator.stop import Stop
+from rupaya.migrator.session.stop import Stop
 
 POLL_S = 0.1
 POLL_JITTER_S = 0.1

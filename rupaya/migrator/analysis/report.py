@@ -7,8 +7,8 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
-from rupaya.migrator.rehearsal import MODES, WAITING, Rehearsal, Statement, Step
-from rupaya.migrator.watch import one_line
+from rupaya.migrator.analysis.rehearsal import MODES, WAITING, Rehearsal, Statement, Step
+from rupaya.migrator.statements import one_line
 
 STATEMENT_WIDTH = 70
 _RULE = "|---" * 6 + "|"

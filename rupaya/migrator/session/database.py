@@ -17,7 +17,7 @@ from psycopg2.extensions import connection as PgConnection  # noqa: N812 - a cla
 from rupaya.migrator.conf import Conf
 from rupaya.migrator.errors import DatabaseUnreachable, EnvironmentUnfit, driver_text
 from rupaya.migrator.output import Output
-from rupaya.migrator.stop import Stop
+from rupaya.migrator.session.stop import Stop
 
 Connected = TypeVar("Connected")
 

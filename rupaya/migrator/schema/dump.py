@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from rupaya.migrator.catalog import Catalog
-from rupaya.migrator.difference import short_type
+from rupaya.migrator.schema.catalog import Catalog
+from rupaya.migrator.schema.diff import short_type
 
 # What PostgreSQL wants quoted although it looks like a name.
 _RESERVED = frozenset(

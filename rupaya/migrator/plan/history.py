@@ -12,10 +12,10 @@ from django.db.migrations.migration import Migration
 from django.utils.module_loading import import_string
 
 from rupaya.migrator.errors import HistoryRefused
-from rupaya.migrator.fingerprint import migration_hashes, source_path
-from rupaya.migrator.ledger import Applied, versions
-from rupaya.migrator.phases import CONTRACT, flat_operations
-from rupaya.migrator.plan import Plan
+from rupaya.migrator.ledger.ledger import Applied, versions
+from rupaya.migrator.plan.fingerprint import migration_hashes, source_path
+from rupaya.migrator.plan.phases import CONTRACT, flat_operations
+from rupaya.migrator.plan.plan import Plan
 
 Key = tuple[str, str]
 

@@ -20,9 +20,9 @@ from psycopg2.errors import InsufficientPrivilege, ObjectInUse
 from psycopg2.extensions import connection as PgConnection  # noqa: N812
 from psycopg2.extensions import quote_ident
 
-from rupaya.migrator import database
 from rupaya.migrator.errors import EnvironmentUnfit, driver_text
-from rupaya.migrator.lock import advisory_key
+from rupaya.migrator.session import database
+from rupaya.migrator.session.lock import advisory_key
 
 NAME_MAX_BYTES = 63
 _MARK = "_scratch_"

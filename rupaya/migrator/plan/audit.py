@@ -9,10 +9,10 @@ from typing import Any
 
 from django.db.migrations.loader import MigrationLoader
 
-from rupaya.migrator.history import breaking_migrations, edited_migrations
-from rupaya.migrator.ledger import Applied, Ledger
-from rupaya.migrator.phases import CONTRACT
-from rupaya.migrator.plan import pending_phases
+from rupaya.migrator.ledger.ledger import Applied, Ledger
+from rupaya.migrator.plan.history import breaking_migrations, edited_migrations
+from rupaya.migrator.plan.phases import CONTRACT
+from rupaya.migrator.plan.plan import pending_phases
 
 Key = tuple[str, str]
 

@@ -17,7 +17,7 @@ import django
 from psycopg2.errors import UndefinedTable
 from psycopg2.extensions import connection as PgConnection  # noqa: N812
 
-from rupaya.migrator.trace import Trace
+from rupaya.migrator.ledger.trace import Trace
 
 # One entry a version, additive only: an older release must be able to write to a newer ledger.
 _VERSIONS = (

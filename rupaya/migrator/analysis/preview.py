@@ -11,8 +11,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
 
-from rupaya.migrator.phases import flat_operations
-from rupaya.migrator.plan import Plan
+from rupaya.migrator.plan.phases import flat_operations
+from rupaya.migrator.plan.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rupaya.migrator.catalog import CATEGORIES, Catalog
+from rupaya.migrator.schema.catalog import CATEGORIES, Catalog
 
 # Words of a long text that are shown around the place where two versions of it part.
 CONTEXT_WORDS = 3

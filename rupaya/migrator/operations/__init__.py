@@ -1,0 +1,11 @@
+"""Operations for migrations; this import path is public.
+
+An applied migration's import lines are part of its fingerprint, so ``from rupaya.migrator.operations import …`` must
+work for ever: what moves inside this package goes on being exported here.
+"""
+
+from rupaya.migrator.operations.backfill import POSITIONS_TABLE, Backfill
+
+__all__ = ["POSITIONS_TABLE", "Backfill"]
+
+Backfill.__module__ = __name__  # the path that makemigrations and squashmigrations write
