@@ -15,6 +15,7 @@ import time
 
 from rupaya.environment import Environment
 from rupaya.installed_apps import INSTALLED_APPS
+from rupaya.migrator.ledger.settled import IS_SETTLED
 from rupaya.migrator.plan.manifest import digest, migration_files
 
 TYPE_CHECKING = False
@@ -29,10 +30,6 @@ WAIT_AT_MOST_S = 30.0
 # An advisory lock that decides only who goes on first; what keeps migrators apart is `rupaya.migrator.session.lock`.
 TURN_KEY = 0x72757061_79610001
 
-_QUERY = """
-    SELECT (SELECT array_agg(app || '.' || name) FROM django_migrations),
-           (SELECT held FROM migrator_settled WHERE digest = %s)
-"""
 _TURN_TAKER = """
     SELECT a.application_name, a.pid, round(extract(epoch FROM now() - a.backend_start))
     FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
@@ -65,7 +62,7 @@ def nothing_to_migrate(env: Environment, arguments: list[str]) -> bool:
         )
         connection.autocommit = True
         with connection.cursor() as cursor:
-            state = _State(env, psycopg2, cursor, digest(files), frozenset(f"{app}.{name}" for app, name in files))
+            state = _State(env, psycopg2, cursor, digest(files, env.release))
             if not state.is_done() and not (state.may_wait and _wait_for_turn(env, connection, cursor, state)):
                 _turn.append(connection)
                 return False
@@ -76,8 +73,8 @@ def nothing_to_migrate(env: Environment, arguments: list[str]) -> bool:
     if state.held:
         names = ", ".join(sorted(state.held))
         _say(env, f"Held back until 'manage.py migrate --contract', once no older release runs: {names}")
-    count = f"{'the other' if state.held else 'all'} {len(files) - len(state.held)} migrations"
-    _say(env, f"Nothing to migrate: {count} are applied ({time.monotonic() - began:.3f} s)")
+    known = f"{'the other' if state.held else 'all'} migrations of release {env.release}"
+    _say(env, f"Nothing to migrate: {known} are applied ({time.monotonic() - began:.3f} s)")
     return True
 
 
@@ -106,29 +103,25 @@ def _import_psycopg2() -> Any:
 
 
 class _State:
-    """How the database stands to this code, asked again at each poll."""
+    """How the database stands to this release, asked again at each poll."""
 
-    def __init__(self, env: Environment, psycopg2: Any, cursor: Any, code: str, names: frozenset[str]) -> None:
+    def __init__(self, env: Environment, psycopg2: Any, cursor: Any, release: str) -> None:
         self.psycopg2 = psycopg2
         self.cursor = cursor
-        self.code = code
-        self.names = names
+        self.release = release
         self.holds = env.migrate.get("MIGRATE_PHASE", "expand" if env.is_production else "all") == "expand"
         self.held: frozenset[str] = frozenset()
         self.may_wait = True
 
     def is_done(self) -> bool:
-        """Whether the history equals the code, and the last run over exactly this code ended well."""
+        """Whether this very release was settled, and the history is what it was then."""
         try:
-            self.cursor.execute(_QUERY, [self.code])
-        except self.psycopg2.errors.UndefinedTable:
-            return False
-        recorded, held = self.cursor.fetchone()
-        recorded = frozenset(recorded or ())
-        self.held = frozenset(held or ())
-        # A database that is ahead of this code is nobody's work to wait for.
-        self.may_wait = recorded <= self.names
-        return held is not None and recorded == self.names - self.held and (self.holds or not self.held)
+            self.cursor.execute(IS_SETTLED, [self.release])
+        except self.psycopg2.errors.Error:
+            return False  # no ledger yet, or an older one, or a role that may not read it
+        row = self.cursor.fetchone()
+        self.held = frozenset(row[0] if row else ())
+        return row is not None and (self.holds or not self.held)
 
 
 def _wait_for_turn(env: Environment, connection: Any, cursor: Any, state: _State) -> bool:

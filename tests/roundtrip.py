@@ -85,18 +85,17 @@ def main() -> int:
     """Print the times and what is wrong; 1 if anything is."""
     from rupaya.migrator.analysis import scratch
     from rupaya.migrator.output import Output
-    from rupaya.migrator.run.runner import Request, Runner
     from rupaya.migrator.schema import catalog
     from rupaya.migrator.schema.diff import differences
     from rupaya.migrator.schema.dump import draw
+    from rupaya.migrator.session.session import Session
 
     def read() -> catalog.Catalog:
         with connection.cursor() as cursor:
             return catalog.read(cursor)
 
     roundtrip = Roundtrip()
-    runner = Runner(Request(), Output(sys.stderr, color_style()), sync_apps=lambda _connection, _apps: None)
-    with runner.reading(), scratch.database_like(connection):
+    with Session(Output(sys.stderr, color_style())).reading(), scratch.database_like(connection):
         roundtrip.forward()
         first = read()
         problems = broken_rules()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
@@ -90,18 +91,22 @@ def test_it_is_not_taken_for_other_arguments(migrated_url: str) -> None:
 
 
 def test_it_finds_the_same_migrations_as_django() -> None:
-    assert set(manifest.migration_files(INSTALLED_APPS)) == set(MigrationLoader(None).disk_migrations or {})
+    loaded = {inspect.getfile(type(migration)) for migration in (MigrationLoader(None).disk_migrations or {}).values()}
+
+    assert set(manifest.migration_files(INSTALLED_APPS)) == loaded
 
 
-def test_the_digest_follows_the_content_alone(tmp_path: Path) -> None:
-    one, other = tmp_path / "one.py", tmp_path / "other.py"
-    one.write_text("operations = []")
-    other.write_text("operations = []")
+def test_the_digest_follows_the_release_and_the_content_alone(tmp_path: Path) -> None:
+    one, other = (tmp_path / place / "shop" / "migrations" / "0001.py" for place in ("one", "other"))
+    for path in (one, other):
+        path.parent.mkdir(parents=True)
+        path.write_text("operations = []")
     os.utime(other, (0, 0))
 
-    assert manifest.digest({("app", "0001"): str(one)}) == manifest.digest({("app", "0001"): str(other)})
+    assert manifest.digest([str(one)], "v1") == manifest.digest([str(other)], "v1")
+    assert manifest.digest([str(one)], "v1") != manifest.digest([str(one)], "v2")
     other.write_text("operations = [1]")
-    assert manifest.digest({("app", "0001"): str(one)}) != manifest.digest({("app", "0001"): str(other)})
+    assert manifest.digest([str(one)], "v1") != manifest.digest([str(other)], "v1")
 
 
 def test_containers_that_start_together_take_turns(database_url: str) -> None:

@@ -6,18 +6,17 @@ Both are runs of the migrator: under its lock, with its timeouts and retries, in
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any, cast
 
-import psycopg2
 from django.apps import apps
-from django.db import Error, transaction
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.migration import Migration
+from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
 from rupaya.adoption import baseline
@@ -35,17 +34,21 @@ from rupaya.adoption.decisions import Decisions
 from rupaya.adoption.mending import CREATE_QUARANTINE, Mending, mendings, refused_values
 from rupaya.adoption.original import ADOPTED, COMMAND, TABLES, Key, Original, find
 from rupaya.adoption.rules import Finding, findings
+from rupaya.migrator.conf import require_configuration
+from rupaya.migrator.django import record_applied
 from rupaya.migrator.errors import HistoryRefused, MigrationFailed, MigratorError
 from rupaya.migrator.ledger.snapshots import snapshot_before
 from rupaya.migrator.operations import Backfill
 from rupaya.migrator.output import Output
 from rupaya.migrator.plan.phases import CONTRACT, EXPAND
-from rupaya.migrator.plan.plan import Plan, read_plan
-from rupaya.migrator.run.drift import Drift
+from rupaya.migrator.plan.plan import Plan
+from rupaya.migrator.run.batch import BatchExecutor
+from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.executor import Executor
-from rupaya.migrator.run.runner import Request, Runner
+from rupaya.migrator.run.procedure import Procedure, Request, plain_migrate, without_migrations
 from rupaya.migrator.schema import catalog
 from rupaya.migrator.schema.catalog import Catalog
+from rupaya.migrator.session.session import Session
 
 FINISH_COMMAND = "adopt --finish"
 ADOPTED_APPS = frozenset(app for app, _name in ADOPTED)
@@ -84,7 +87,7 @@ class Step(Migration):
         super().__init__(name, "adoption")
 
 
-class AdoptingExecutor(Executor):
+class AdoptingExecutor(BatchExecutor):
     """Carries out steps; of the adopted migrations it makes only what the original does not have."""
 
     def apply_migration(
@@ -102,17 +105,17 @@ class AdoptingExecutor(Executor):
                     module = import_module(f"{key[0]}.migrations.{key[1]}")
                     for id_, name, category_type in module.SYSTEM_CATEGORIES:
                         cursor.execute(ADD_SYSTEM_CATEGORY, [id_, name, category_type, name, category_type])
-            self.record_migration(migration)  # type: ignore[arg-type,call-arg]  # Django's stubs have an old signature
+            record_applied(self, migration)
+            self._progress("apply_success", migration, fake=True)
             return migration.mutate_state(state, preserve=False)
 
-        return self._carry_out(migration, "apply", state, work, faked=True)
+        return self.run_recorded(migration, "apply", state, work)
 
     def carry_out_step(self, name: str, phase: str, work: Callable[[], None]) -> None:
         """Carry out what is not a migration, in batch 0: no rollback may take it for one of its own."""
-        session = self.session
-        assert session is not None  # noqa: S101 - set by the runner
+        context = self.context
         step = Step(name)
-        session.phases = {**session.phases, ("adoption", name): phase}
+        context.phases = {**context.phases, ("adoption", name): phase}
 
         def unchanged(state: ProjectState) -> ProjectState:
             with self.connection.cursor() as cursor:
@@ -125,17 +128,19 @@ class AdoptingExecutor(Executor):
                         cursor.execute("SELECT set_config(%s, 'off', false)", [KEEP_UPDATED_AT])
             return state
 
-        batch, session.batch = session.batch, 0
+        batch, context.batch = context.batch, 0
         try:
-            self._carry_out(step, "apply", ProjectState(), unchanged, faked=False)
+            self.run_recorded(step, "apply", ProjectState(), unchanged)
         finally:
-            session.batch = batch
+            context.batch = batch
 
-    def _state_before(self, direction: str, state: ProjectState) -> ProjectState:
-        return super()._state_before(direction, state) if state.models else state
+    def state_before(self, direction: str, state: ProjectState) -> ProjectState:
+        """A step has no state."""
+        return super().state_before(direction, state) if state.models else state
 
-    def _explain(self, migration: Migration, direction: str, error: BaseException, tries: int) -> MigratorError:
-        explained = super()._explain(migration, direction, error, tries)
+    def explain(self, migration: Migration, direction: str, error: BaseException, tries: int) -> MigratorError:
+        """A step that failed has its own way on."""
+        explained = super().explain(migration, direction, error, tries)
         if not (isinstance(migration, Step) and isinstance(explained, MigrationFailed)):
             return explained
         return MigrationFailed(
@@ -248,16 +253,23 @@ def _is_to_be_recorded(plan: Plan) -> bool:
     return any((migration.app_label, migration.name) in ADOPTED for migration, _backwards in plan.steps)
 
 
-class _Run(Runner):
+class AdoptionRun(Procedure):
     """What both runs have in common."""
 
-    executor_class = AdoptingExecutor
-
     def __init__(self, command: str, output: Output) -> None:
-        super().__init__(Request(command=command), output, lambda _connection, _labels: None)
-        self.conf = replace(self.conf, batch="each")
+        super().__init__(
+            Request(command=command), plain_migrate(output.verbosity, using=DEFAULT_DB_ALIAS, stdout=output.stream)
+        )
+        self.output = output
+        self.connection = connections[DEFAULT_DB_ALIAS]
+        self.conf = require_configuration()
 
-    def _ask_project(self, plan: Plan) -> None:
+    def executor(self, plan: Plan, context: RunContext) -> AdoptingExecutor:
+        """A transaction a migration: somebody's traffic is on this database."""
+        context.conf = replace(context.conf, batch="each")
+        return AdoptingExecutor(plan, context)
+
+    def refuse_before_the_lock(self, session: Session, plan: Plan) -> None:
         """Refuse what is not the original's, and what somebody is migrating with Knex.
 
         Raises:
@@ -272,10 +284,7 @@ class _Run(Runner):
                 "'knex migrate:unlock', and start again.",
             )
 
-    def _refuse_histories(self, plan: Plan) -> None:
-        """Nothing more is asked."""
-
-    def _refuse_existing(self, plan: Plan) -> None:
+    def refuse_existing(self, session: Session, plan: Plan) -> None:
         """That the tables are there already is what this is for."""
 
     def original(self) -> Original:
@@ -302,7 +311,7 @@ class _Run(Runner):
         return read_live(self.connection, self._applied())
 
     def _applied(self) -> set[Key]:
-        return set(self._executor().loader.applied_migrations or {})
+        return set(MigrationRecorder(self.connection).applied_migrations())
 
     def align(self, executor: AdoptingExecutor, stage: str) -> None:
         """Carry out every change of a stage that is left to do."""
@@ -353,53 +362,49 @@ class _Run(Runner):
             backfill.database_forwards(model._meta.app_label, editor, state, state)
 
 
-class Adoption(_Run):
+class Adoption(AdoptionRun):
     """`adopt`: from here both systems can run on this database."""
 
     def __init__(self, output: Output) -> None:
         super().__init__(COMMAND, output)
 
-    def _read_plan(self, executor: Executor) -> Plan:
+    def read_plan(self, session: Session) -> Plan:
         """All migrations but those of the adopted apps that came after: those run as everywhere, afterwards."""
-        plan = read_plan(executor, None, None)
+        plan = super().read_plan(session)
         later: set[Key] = set()
-        steps = []
-        for migration, backwards in plan.steps:
+        for migration, _backwards in plan.steps:
             key = (migration.app_label, migration.name)
             if (migration.app_label in ADOPTED_APPS and key not in ADOPTED) or later & set(migration.dependencies):
                 later.add(key)
-            else:
-                steps.append((migration, backwards))
-        # Somebody's traffic is on it, whatever its history says.
-        plan = replace(plan, history_is_empty=False)
-        if not later:
-            return plan
-        targets = tuple((migration.app_label, migration.name) for migration, _backwards in steps)
-        return replace(plan, steps=tuple(steps), targets=targets, is_complete=False)
+        return without_migrations(plan, later) if later else plan
 
-    def _ask_project(self, plan: Plan) -> None:
+    def refuse_before_the_lock(self, session: Session, plan: Plan) -> None:
         """Refuse, moreover, what the original itself has not brought up to date.
 
         Raises:
             HistoryRefused: saying what Knex has not applied.
         """
-        super()._ask_project(plan)
+        super().refuse_before_the_lock(session, plan)
         missing = self.original().missing_migrations
-        if missing and self._has_work(plan):
+        if missing and self.has_work(session, plan):
             raise HistoryRefused(
                 f"Knex has not applied everything to this database: {', '.join(missing)}.",
                 "The original's next start would apply it, and stop at what is there already; nothing was changed.",
                 "Start the original's last release once, which applies it; then start again.",
             )
 
-    def _has_work(self, plan: Plan) -> bool:
+    def has_work(self, session: Session, plan: Plan) -> bool:
+        """Whether it is still to be done."""
         with self.connection.cursor() as cursor:
             return _is_to_be_recorded(plan) or not _succeeded(cursor, COMMAND)
 
-    def _say_nothing_to_do(self, plan: Plan) -> None:
+    def nothing_to_do(self, session: Session, plan: Plan) -> None:
+        """Say so."""
         self.output.say("Nothing to adopt: the history is recorded already", success=True)
 
-    def _migrate(self, executor: Executor, plan: Plan, state: ProjectState) -> ProjectState:
+    def apply(self, executor: Executor) -> None:
+        """Align what the original tolerates, then let Django's command record and make the rest."""
+        plan = executor.plan
         assert isinstance(executor, AdoptingExecutor)  # noqa: S101 - the class says so
         # Once they are recorded, later migrations may have changed the tables: there is nothing to align any more.
         if _is_to_be_recorded(plan):
@@ -408,63 +413,72 @@ class Adoption(_Run):
             self.align(executor, ADOPT)
             if missing := tuple(name for name in TABLES if name not in {table.name for table in original.tables}):
                 executor.carry_out_step("tables.added", EXPAND, partial(self._create, missing))
-        state = super()._migrate(executor, plan, state)
+        super().apply(executor)
         self.output.say(
             "Adopted. The original can go on on this database; once it is switched off: 'manage.py adopt --finish'",
             success=True,
         )
-        return state
+
+    def say_done(self, context: RunContext, plan: Plan) -> None:
+        """Nothing more."""
 
     def _create(self, relations: tuple[str, ...]) -> None:
         with transaction.atomic(using=self.connection.alias), self.connection.cursor() as cursor:
             create(cursor, relations)
 
 
-class Finish(_Run):
+class Finish(AdoptionRun):
     """`adopt --finish`: the point of no return, after which the contract's rules hold."""
 
     def __init__(self, decisions: Decisions, output: Output) -> None:
         super().__init__(f"{FINISH_COMMAND} {decisions}".strip(), output)
         self.decisions = decisions
 
-    def _read_plan(self, executor: Executor) -> Plan:
-        plan = read_plan(executor, None, None)
-        missing = [
-            f"{app}.{name}" for app, name in ADOPTED if (app, name) not in (executor.loader.applied_migrations or {})
-        ]
+    def read_plan(self, session: Session) -> Plan:
+        """No migration: what is left to do is found by looking at the tables.
+
+        Raises:
+            HistoryRefused: if this database is not adopted yet.
+        """
+        plan = super().read_plan(session)
+        missing = [f"{app}.{name}" for app, name in ADOPTED if (app, name) not in plan.history]
         if missing:
             raise HistoryRefused(
                 f"This database is not adopted yet: {', '.join(missing)}.",
                 "Finishing comes after adopting, once the original is switched off; nothing was changed.",
                 "'manage.py adopt' comes first; docs/adopting.md has the order.",
             )
-        return replace(plan, steps=(), targets=(), history_is_empty=False, digest="")
+        return replace(plan, steps=(), unrecorded=frozenset(), digest="")
 
-    def _has_work(self, plan: Plan) -> bool:
+    def has_work(self, session: Session, plan: Plan) -> bool:
+        """Whether it is still to be done."""
         with self.connection.cursor() as cursor:
             return not _finished_by(cursor)
 
-    def _say_nothing_to_do(self, plan: Plan) -> None:
+    def nothing_to_do(self, session: Session, plan: Plan) -> None:
+        """Say so."""
         with self.connection.cursor() as cursor:
             self.output.say(f"Nothing to do: the adoption was finished {_finished_by(cursor)}", success=True)
 
-    def _apply(self, executor: Executor, plan: Plan, drift: Drift) -> None:
+    def apply(self, executor: Executor) -> None:
+        """Do what the decisions say to rows, then make the rules hold.
+
+        Raises:
+            MigratorError: if rows are undecided, or something else changed the schema meanwhile.
+        """
         assert isinstance(executor, AdoptingExecutor)  # noqa: S101 - the class says so
         survey = self.survey(self.decisions)
         self._refuse_undecided(survey)
         if survey.sessions:
             told = ", ".join(survey.sessions)
             self.output.say(f"Sessions that are not this service's are connected: {told}", warning=True)
-        try:
-            with self.connection.cursor() as cursor:
-                cursor.execute(CREATE_QUARANTINE)
-            for mending in mendings(self.decisions):
-                self.output.say(f"  {mending.says}")
-                executor.carry_out_step(mending.name, CONTRACT, self._mend(mending))
-            self.align(executor, ADOPT)
-            self.align(executor, FINISH)
-        finally:
-            self._keep(executor, drift)
+        with self.connection.cursor() as cursor:
+            cursor.execute(CREATE_QUARANTINE)
+        for mending in mendings(self.decisions):
+            self.output.say(f"  {mending.says}")
+            executor.carry_out_step(mending.name, CONTRACT, self._mend(mending))
+        self.align(executor, ADOPT)
+        self.align(executor, FINISH)
         if left := changes(self.live()):
             raise MigrationFailed(
                 f"After all that was done, {left[0].table} still needs: {left[0].says}.",
@@ -476,10 +490,8 @@ class Finish(_Run):
     def _mend(self, mending: Mending) -> Callable[[], None]:
         return lambda: mending.carry_out(self.connection)
 
-    def _keep(self, executor: AdoptingExecutor, drift: Drift) -> None:
-        with suppress(psycopg2.Error, Error):  # where the run itself failed, its failure is the one to tell
-            if not drift.keep(executor.applied_models()):
-                self.output.say("The schema's snapshot was not taken, for a table is locked", warning=True)
+    def say_done(self, context: RunContext, plan: Plan) -> None:
+        """Nothing more."""
 
     @staticmethod
     def _refuse_undecided(survey: Survey) -> None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import psycopg2.extensions
 from django.conf import settings
 from django.db.migrations.loader import MigrationLoader
 from psycopg2.errors import UndefinedTable
 
+from rupaya.migrator.django import Key
+from rupaya.migrator.errors import counted
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.plan.history import breaking_migrations
 from rupaya.migrator.plan.phases import CONTRACT
 from rupaya.migrator.plan.plan import pending_phases
-
-Key = tuple[str, str]
+from rupaya.migrator.plan.status import Status, read_status
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,9 @@ class SchemaState:
     def unready_reason(self) -> str:
         """Why this code must not be sent traffic on that schema; empty if it may."""
         if self.pending:
-            return f"{self.pending} migrations that this release needs are not applied"
+            return f"{counted(self.pending, 'migration')} of this release not applied"
         if self.breaking:
-            return f"the schema has {self.breaking} breaking migrations of a newer release"
+            return f"the schema has {counted(self.breaking, 'breaking migration')} of a newer release"
         return ""
 
 
@@ -49,15 +50,9 @@ def _loader() -> MigrationLoader:
     return MigrationLoader(None)
 
 
-@cache
-def _known() -> frozenset[Key]:
-    return frozenset(_loader().graph.nodes)
-
-
-@cache
-def _replaced() -> frozenset[Key]:
-    """The names that squashed migrations replace: in a database they are history, not unknown."""
-    return frozenset(name for migration in _loader().replacements.values() for name in migration.replaces)
+@lru_cache(maxsize=2)
+def _status(recorded: tuple[Key, ...]) -> Status:
+    return read_status(_loader(), recorded)
 
 
 @cache
@@ -77,18 +72,19 @@ def read_schema_state(connection: psycopg2.extensions.connection) -> SchemaState
     """
     with connection.cursor() as cursor:
         try:
-            cursor.execute("SELECT app, name FROM django_migrations")
-            recorded = frozenset(cursor.fetchall())
+            cursor.execute("SELECT app, name FROM django_migrations ORDER BY id")
+            recorded: tuple[Key, ...] = tuple(cursor.fetchall())
         except UndefinedTable:
-            recorded = frozenset()
-    missing = _known() - recorded
+            recorded = ()
+    status = _status(recorded)
+    pending = frozenset(status.pending)
     # On an empty history nothing is held: everything is to be applied.
-    held = _held(missing) if recorded else frozenset()
-    unknown = recorded - _known() - _replaced()
+    held = _held(pending) if recorded else frozenset()
+    newer = status.newer
     return SchemaState(
-        applied=len(_known() & recorded),
-        pending=len(missing - held),
+        applied=len(status.applied),
+        pending=len(pending - held),
         held=len(held),
-        unknown=len(unknown),
-        breaking=len(breaking_migrations(unknown, Ledger(connection).in_force())) if unknown else 0,
+        unknown=len(status.unknown),
+        breaking=len(breaking_migrations(newer, Ledger(connection).in_force())) if newer else 0,
     )

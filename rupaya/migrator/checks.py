@@ -17,6 +17,6 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> l
     """What `migrate` would refuse to start with (E…), or what can hardly be meant (W…)."""
     _conf, problems = conf.read()
     return [
-        (checks.Warning if ".W" in problem.id else checks.Error)(problem.fact, hint=problem.remedy, id=problem.id)
+        (checks.Error if problem.is_error else checks.Warning)(problem.fact, hint=problem.remedy, id=problem.id)
         for problem in problems
     ]

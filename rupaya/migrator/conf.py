@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 
 from django.conf import settings
 
+from rupaya.migrator.errors import EnvironmentUnfit
+
 CHOICES = {
     "batch": ("auto", "each", "all"),
     "phase": ("expand", "all"),
@@ -66,6 +68,11 @@ class Problem:
     id: str
     fact: str
     remedy: str
+
+    @property
+    def is_error(self) -> bool:
+        """Whether `migrate` refuses to start with it."""
+        return ".E" in self.id
 
 
 def read() -> tuple[Conf, list[Problem]]:
@@ -132,3 +139,19 @@ def read() -> tuple[Conf, list[Problem]]:
             )
         )
     return conf, problems
+
+
+def require_configuration() -> Conf:
+    """The MIGRATE_* settings.
+
+    Raises:
+        EnvironmentUnfit: if any is invalid.
+    """
+    conf, problems = read()
+    if errors := [problem for problem in problems if problem.is_error]:
+        raise EnvironmentUnfit(
+            " ".join(f"{problem.fact} ({problem.id})" for problem in errors),
+            "The migrator does not guess what was meant; nothing was changed.",
+            " ".join(problem.remedy for problem in errors),
+        )
+    return conf

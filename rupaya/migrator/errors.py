@@ -25,6 +25,18 @@ class DatabaseUnreachable(MigratorError):
     exit_code = 10
 
 
+class ConnectionLost(DatabaseUnreachable):
+    """The server ended the session, or cannot be reached any more."""
+
+    def __init__(self, error: BaseException, during: str, consequence: str) -> None:
+        while_ = f" while {during}" if during else ""
+        super().__init__(
+            f"The connection to the database was lost{while_}: {driver_text(error)}",
+            f"The server ended the session or cannot be reached any more. {consequence}".strip(),
+            "Start again when the server is back; it goes on with whatever is still pending.",
+        )
+
+
 class LockWaitExceeded(MigratorError):
     """Another migrator held the lock for too long."""
 
@@ -35,6 +47,16 @@ class TableLocked(MigratorError):
     """A table lock was not obtained after all retries."""
 
     exit_code = 12
+
+    def __init__(self, what: str, error: BaseException, tries: int, consequence: str, blockers: object = None) -> None:
+        super().__init__(
+            f"{what} could not lock {blockers or 'a table'} after {tries} {'try' if tries == 1 else 'tries'}: "
+            f"{driver_text(error)}",
+            "Another session keeps the table locked; the migrator gave up rather than make traffic queue behind it. "
+            f"{consequence}",
+            "Look at those sessions and end what should not run, then start again; "
+            "MIGRATE_RETRIES and MIGRATE_DEADLINE_S set how long to try.",
+        )
 
 
 class MigrationFailed(MigratorError):
@@ -50,7 +72,7 @@ class HistoryRefused(MigratorError):
 
 
 class FailedBefore(MigratorError):
-    """This same migration failed before, in a way that trying again does not mend."""
+    """This same migration failed before, in a way that does not pass by itself."""
 
     exit_code = 15
 
@@ -65,6 +87,22 @@ class Terminated(MigratorError):
     """The process was told to stop."""
 
     exit_code = 143
+
+
+def exit_codes() -> dict[int, str]:
+    """Each exit code of a run and what it means: the first line of its class's docstring."""
+    classes: list[type[MigratorError]] = [
+        DatabaseUnreachable,
+        LockWaitExceeded,
+        TableLocked,
+        MigrationFailed,
+        HistoryRefused,
+        FailedBefore,
+        EnvironmentUnfit,
+        Terminated,
+    ]
+    meanings = {error.exit_code: (error.__doc__ or "").strip() for error in classes}
+    return {0: "Everything is applied, or there was nothing to do.", **meanings}
 
 
 def sqlstate(error: BaseException | None) -> str:
@@ -86,10 +124,7 @@ def is_lost(error: BaseException) -> bool:
     code = sqlstate(error)
     return code.startswith(("08", "57P")) or (
         not code
-        and (
-            isinstance(error, OperationalError | psycopg2.OperationalError)
-            or (isinstance(error, InterfaceError | psycopg2.InterfaceError) and "connection" in str(error))
-        )
+        and (isinstance(error, OperationalError | InterfaceError | psycopg2.OperationalError | psycopg2.InterfaceError))
     )
 
 
@@ -97,3 +132,8 @@ def driver_text(error: BaseException) -> str:
     """The driver's reason on one line, without the lines that repeat or point into the statement."""
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and what it counts: ``1 migration``, ``2 migrations``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from django.conf import settings
-from django.core.management.base import OutputWrapper
+from django.core.management.base import BaseCommand, OutputWrapper
 from django.core.management.color import Style
 
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 # What some readers of lines take for the end of one, and JSON leaves as it is.
 _LINE_SEPARATORS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
@@ -38,8 +42,25 @@ class Output:
             line = self.style.WARNING(message)
         else:
             line = message
-        self.stream.write(line + "\n")
+        self._write(line + "\n")
+
+    def _write(self, text: str) -> None:
+        """Write; a stream that cannot say a character says it otherwise, for no message may end a run."""
+        try:
+            self.stream.write(text)
+        except UnicodeEncodeError as error:
+            self.stream.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
         self.stream.flush()
+
+    @contextmanager
+    def speaking_for(self, command: BaseCommand) -> Iterator[None]:
+        """Let what Django's command prints come out as this output does, for as long as the block runs."""
+        before = command.stdout
+        command.stdout = _DjangoStream(self, before)
+        try:
+            yield
+        finally:
+            command.stdout = before
 
     def progress(self, message: str) -> None:
         """On a terminal, show what is under way; the next line replaces it."""
@@ -54,6 +75,38 @@ class Output:
         if self._progress_shown and isinstance(self.stream, OutputWrapper):
             self.stream.write("\r\033[K", ending="")
         self._progress_shown = False
+
+
+class _DjangoStream(OutputWrapper):
+    """What Django's `migrate` prints, but for the headings that say in other words what the run says itself.
+
+    A list of what is left out: whatever else Django prints, or a handler of its signals, is passed on.
+    """
+
+    _HEADINGS = (
+        "Operations to perform:",
+        "  Synchronize unmigrated app",
+        "  Apply all migrations: ",
+        "  Unapply all migrations: ",
+        "  Target specific migration: ",
+        "Running migrations:",
+        "  No migrations to apply.",
+    )
+
+    def __init__(self, output: Output, out: TextIO | OutputWrapper) -> None:
+        super().__init__(out)  # type: ignore[arg-type]
+        self._output = output
+
+    def write(self, msg: str = "", style_func: Any = None, ending: str | None = None) -> None:  # type: ignore[override]
+        """Write what is not a heading of Django's."""
+        plain = _COLOURS.sub("", str(msg))
+        if plain.startswith(self._HEADINGS):
+            return
+        if self._output.as_json:
+            if plain.strip():
+                self._output.say(plain.strip())
+            return
+        super().write(msg, style_func, ending)
 
 
 class JsonStream(OutputWrapper):

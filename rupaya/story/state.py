@@ -201,7 +201,7 @@ def _state(connection: BaseDatabaseWrapper) -> State:
         with history_explained():
             loader = MigrationLoader(connection, ignore_no_migrations=True)
         refuse_conflicts(loader)
-        entries = audit(loader, ledger, holds=getattr(settings, "MIGRATE_PHASE", "all") == "expand")
+        entries = audit(loader, connection, ledger, holds=getattr(settings, "MIGRATE_PHASE", "all") == "expand")
     except MigratorError as error:
         facts.append(_of_error("refused", error))
     is_under_way = last_run is not None and last_run.is_alive

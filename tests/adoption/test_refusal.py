@@ -22,15 +22,21 @@ import django
 django.setup()
 from django.core.management.color import no_style
 from rupaya.migrator.output import Output
-from rupaya.migrator.run.runner import Request, Runner
+from rupaya.migrator.run import order
+from rupaya.migrator.run.procedure import Procedure, Request, plain_migrate
+from rupaya.migrator.session.session import Session
 
-class Second(Runner):
-    def _ask_project(self, plan):
-        assert plan.steps
-        subprocess.run([sys.executable, "manage.py", *sys.argv[1:]], check=True)
-        super()._ask_project(plan)
+class Second(Procedure):
+    is_first = True
 
-Second(Request(), Output(sys.stdout, no_style()), lambda _connection, _labels: None).run()
+    def refuse_before_the_lock(self, session, plan):
+        if self.is_first:
+            assert plan.steps
+            subprocess.run([sys.executable, "manage.py", *sys.argv[1:]], check=True)
+        self.is_first = False
+        super().refuse_before_the_lock(session, plan)
+
+order.run(Second(Request(), plain_migrate(1, using="default")), Session(Output(sys.stdout, no_style())))
 """
 
 

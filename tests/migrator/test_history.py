@@ -92,7 +92,7 @@ def test_half_a_history_names_the_column_that_is_there(database_url: str, v1: Re
     refused = v2.run(database_url)
 
     assert refused.returncode == 14
-    assert "has 1 migrations, but not these" in refused.stderr
+    assert "has 1 migration, but not these" in refused.stderr
     assert "shop.0002_add_size would create shop_item.size" in refused.stderr
 
 

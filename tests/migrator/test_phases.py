@@ -183,7 +183,7 @@ def test_an_older_release_starts_on_an_expanded_schema_and_refuses_a_contracted_
 
     started = older.run(database_url)
     assert started.returncode == 0
-    assert "ahead of this release by 1 migrations: shop.0002_add_size" in started.stdout
+    assert "ahead of this release by 1 migration: shop.0002_add_size" in started.stdout
 
     assert newer.run(database_url, "migrate", "--contract").returncode == 0
     refused = older.run(database_url)

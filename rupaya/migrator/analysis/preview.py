@@ -93,7 +93,7 @@ def _step(
         operations=tuple(operation.describe() for operation in migration.operations),
         sql=sql,
         unknown_sql=unknown_sql,
-        tables=_touched_tables(connection, _table_names(migration, plan.tables)),
+        tables=_touched_tables(connection, _table_names(migration, plan.tables())),
     )
 
 

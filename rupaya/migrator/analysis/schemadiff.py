@@ -8,7 +8,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
 from rupaya.migrator.analysis import scratch
+from rupaya.migrator.django import recorded_rows
 from rupaya.migrator.ledger.snapshots import Snapshot, last_snapshot
+from rupaya.migrator.plan.status import read_status
 from rupaya.migrator.schema import catalog
 from rupaya.migrator.schema.catalog import Catalog
 from rupaya.migrator.schema.diff import Difference, differences
@@ -55,10 +57,9 @@ def with_code(connection: BaseDatabaseWrapper, *, pending_too: bool) -> Comparis
     """
     loader = MigrationLoader(connection)
     applied = set(loader.applied_migrations or {})
-    known = set(loader.disk_migrations or {}) | set(loader.replacements)
-    replaced = {key for migration in loader.replacements.values() for key in migration.replaces}
+    status = read_status(loader, list(recorded_rows(connection)))
     notes = []
-    if unknown := sorted(applied - known - replaced):
+    if unknown := sorted(status.unknown):
         names = ", ".join(f"{app}.{name}" for app, name in unknown)
         notes.append(f"The database has migrations that this code does not: {names}. What they did is told as well.")
     built = built_by_code(connection, None if pending_too else applied)

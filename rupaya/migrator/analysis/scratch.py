@@ -48,8 +48,7 @@ def database_like(connection: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapp
     """
     # Each scratch database has a keeper: a session on the live database that holds an advisory lock by its name, from
     # before it is created until it is dropped. Whoever gets that lock knows that the creator is dead.
-    keeper = psycopg2.connect(**database.connection_parameters(connection))
-    keeper.autocommit = True
+    keeper = database.connect(connection)
     try:
         database.prepare_session(keeper)
         prefix = name_prefix(connection.settings_dict["NAME"])

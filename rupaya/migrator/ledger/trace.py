@@ -46,6 +46,10 @@ class Trace:
         """``table``, ``session`` and ``waited_s`` for each session that was seen to hold a lock, on each table."""
         return [blocker | {"waited_s": round(blocker["waited_s"], 1)} for blocker in list(self._blockers.values())]
 
+    def shows_literals(self, sql: str) -> bool:
+        """Whether a statement is surely the migration's own text, and has nobody's data in it."""
+        return self._keeps_literals or sql in self._own_sql
+
     def executed(self, sql: object, connection: Any, duration_s: float) -> None:
         """Note a statement."""
         is_composed = isinstance(sql, Composable)
@@ -62,7 +66,7 @@ class Trace:
                 self.omitted += 1
                 return
             shown = raw.strip()
-            if is_composed or not (self._keeps_literals or text in self._own_sql):
+            if is_composed or not self.shows_literals(text):
                 shown = mask_literals(shown)
             self._characters += len(raw)
             noted = self._statements[raw] = {

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
-from typing import Any
 
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
+from rupaya.migrator.django import Key, full_order, recorded_rows
 from rupaya.migrator.ledger.ledger import Applied, Ledger
 from rupaya.migrator.plan.history import breaking_migrations, edited_migrations
 from rupaya.migrator.plan.phases import CONTRACT
 from rupaya.migrator.plan.plan import pending_phases
-
-Key = tuple[str, str]
+from rupaya.migrator.plan.status import read_status
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,9 @@ class Entry:
     migration: str
     phase: str
     state: str
-    """applied, pending, held, unknown (to this code), breaking (unknown, and this code may not survive it), edited
-    (since it was applied) or failed (its last attempt, and it is still pending)."""
+    """applied, pending, held, unknown (newer than this code), breaking (newer, and this code may not survive it), gone
+    (older than this code, or of an app that it does not install), edited (since it was applied) or failed (its last
+    attempt, and it is still pending)."""
     applied_at: datetime | None
     batch: int | None
     release: str
@@ -40,39 +41,45 @@ BAD_STATES = ("edited", "breaking", "failed")
 COLUMNS = tuple(field.name for field in fields(Entry))
 
 
-def audit(loader: MigrationLoader, ledger: Ledger, *, holds: bool) -> list[Entry]:
+def audit(loader: MigrationLoader, connection: BaseDatabaseWrapper, ledger: Ledger, *, holds: bool) -> list[Entry]:
     """Every migration of the code in the order of its plan, then those that only the database has.
 
     `holds`: whether `migrate` holds contract migrations back here.
     """
-    # Django's stubs take these values for migrations; they are rows of django_migrations.
-    rows: dict[Key, Any] = dict(loader.applied_migrations or {})
-    applied_at: dict[Key, datetime] = {key: row.applied for key, row in rows.items()}
+    rows = recorded_rows(connection)
+    status = read_status(loader, list(rows))
     in_force = ledger.in_force()
     of_ledger = {applied.key: applied for applied in in_force}
     edited = {item.applied.key for item in edited_migrations(loader.disk_migrations or {}, in_force) if item.is_certain}
-    plan = loader.graph._generate_plan(loader.graph.leaf_nodes(), at_end=True)
-    pending = [loader.graph.nodes[key] for key in plan if key not in applied_at]
+    pending = [loader.graph.nodes[key] for key in status.pending]
     phases = pending_phases(loader, pending)
-    replaced = {key for migration in loader.replacements.values() for key in migration.replaces}
-    unknown = [key for key in applied_at if key not in plan and key not in replaced]
     failed = ledger.last_failures() if pending else {}
-    breaking = {applied.key for applied in breaking_migrations(unknown, in_force)}
+    breaking = {applied.key for applied in breaking_migrations(status.newer, in_force)}
+
+    def applied_at(key: Key) -> datetime | None:
+        if key in rows or key not in loader.replacements:
+            return rows[key].applied if key in rows else None
+        # A squashed migration that is not recorded yet is there since the last of what it replaces was.
+        times = [when for replaced in loader.replacements[key].replaces if (when := applied_at(replaced))]
+        return max(times) if times and key in status.applied else None
 
     def state_of(key: Key) -> str:
         if key in edited:
             return "edited"
         if key in breaking:
             return "breaking"
-        if key in unknown:
+        if key in status.newer:
             return "unknown"
-        if key in applied_at:
+        if key in status.older | status.foreign:
+            return "gone"
+        if key in status.applied:
             return "applied"
         if key in failed:
             return "failed"
-        return "held" if holds and applied_at and phases[key] == CONTRACT else "pending"
+        return "held" if holds and rows and phases[key] == CONTRACT else "pending"
 
-    return [_entry(key, state_of(key), of_ledger.get(key), applied_at, phases) for key in [*plan, *sorted(unknown)]]
+    order = [*full_order(loader), *sorted(status.unknown)]
+    return [_entry(key, state_of(key), of_ledger.get(key), applied_at(key), phases) for key in order]
 
 
 def is_clean(entries: Iterable[Entry]) -> bool:
@@ -89,7 +96,7 @@ def as_rows(entries: Iterable[Entry]) -> list[dict[str, object]]:
 
 
 def _entry(
-    key: Key, state: str, applied: Applied | None, applied_at: Mapping[Key, datetime], phases: Mapping[Key, str]
+    key: Key, state: str, applied: Applied | None, applied_at: datetime | None, phases: Mapping[Key, str]
 ) -> Entry:
     duration_s = (applied.finished_at - applied.started_at).total_seconds() if applied else None
     return Entry(
@@ -97,8 +104,8 @@ def _entry(
         migration=key[1],
         phase=applied.phase if applied else phases.get(key, ""),
         state=state,
-        applied_at=applied_at.get(key),
-        batch=applied.batch if applied and key in applied_at else None,
+        applied_at=applied_at,
+        batch=applied.batch if applied and applied_at else None,
         release=applied.release if applied else "",
         by=applied.database_user if applied else "",
         task=applied.task if applied else "",

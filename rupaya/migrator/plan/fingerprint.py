@@ -49,4 +49,6 @@ def migration_hashes(migration: Migration) -> tuple[str, str]:
     if path is None or not path.is_file():
         return "", ""
     source = path.read_bytes()
+    if path.suffix != ".py":  # compiled: what it does cannot be read off it
+        return "", file_hash(source)
     return fingerprint(source), file_hash(source)

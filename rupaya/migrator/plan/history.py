@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
+from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import operations as ops
 from django.db.migrations.migration import Migration
+from django.db.migrations.operations.base import Operation
 from django.utils.module_loading import import_string
 
 from rupaya.migrator.errors import HistoryRefused
-from rupaya.migrator.ledger.ledger import Applied, versions
+from rupaya.migrator.ledger.ledger import Applied, comparable_versions
 from rupaya.migrator.plan.fingerprint import migration_hashes, source_path
 from rupaya.migrator.plan.phases import CONTRACT, flat_operations
 from rupaya.migrator.plan.plan import Plan
@@ -44,7 +46,9 @@ def edited_migrations(disk: Mapping[Key, Migration], in_force: Iterable[Applied]
             continue
         path = source_path(migration)
         is_ours = path is not None and not {"site-packages", "dist-packages"} & set(path.parts)
-        found.append(Edited(applied, is_ours and (applied.python_version, applied.django_version) == versions()))
+        found.append(
+            Edited(applied, is_ours and (applied.python_version, applied.django_version) == comparable_versions())
+        )
     return found
 
 
@@ -66,13 +70,15 @@ def refuse_edited(edited: Sequence[Edited]) -> None:
     )
 
 
-def refuse_breaking(unknown: Iterable[Key], in_force: Iterable[Applied]) -> None:
+def refuse_breaking(newer: Iterable[Key], in_force: Iterable[Applied]) -> None:
     """Refuse to start old code where a newer release has removed or tightened what it may use.
+
+    `newer` are the migrations that came after everything that this code knows: `Status.newer`.
 
     Raises:
         HistoryRefused: naming those migrations.
     """
-    breaking = breaking_migrations(unknown, in_force)
+    breaking = breaking_migrations(newer, in_force)
     if breaking:
         told = ", ".join(f"{item.app}.{item.name} (release {item.release})" for item in breaking)
         raise HistoryRefused(
@@ -82,10 +88,10 @@ def refuse_breaking(unknown: Iterable[Key], in_force: Iterable[Applied]) -> None
         )
 
 
-def breaking_migrations(unknown: Iterable[Key], in_force: Iterable[Applied]) -> list[Applied]:
-    """Of the migrations that a release does not know, those that its code may not survive."""
-    unknown = set(unknown)
-    return [applied for applied in in_force if applied.key in unknown and applied.phase == CONTRACT]
+def breaking_migrations(newer: Iterable[Key], in_force: Iterable[Applied]) -> list[Applied]:
+    """Of the migrations that are newer than a release, those that its code may not survive."""
+    newer = set(newer)
+    return [applied for applied in in_force if applied.key in newer and applied.phase == CONTRACT]
 
 
 def refuse_by_project(connection: BaseDatabaseWrapper, plan: Plan) -> None:
@@ -115,6 +121,8 @@ def refuse_existing(
     for migration in pending:
         for operation in flat_operations(migration.operations):
             key = (migration.app_label, str(getattr(operation, "model_name", getattr(operation, "name", ""))).lower())
+            if not _is_for(connection, migration.app_label, operation):
+                continue
             if isinstance(operation, ops.CreateModel) and operation.options.get("managed", True):
                 table = operation.options.get("db_table") or f"{migration.app_label}_{operation.name_lower}"
                 if not (operation.options.get("proxy") or table in gone):
@@ -131,13 +139,23 @@ def refuse_existing(
     for pair in found:
         told.setdefault(wanted[pair], []).append(f"{pair[0]}.{pair[1]}" if pair[1] else pair[0])
     names = "; ".join(f"{migration} would create {', '.join(things)}" for migration, things in told.items())
-    state = f"has {applied} migrations, but not these" if applied else "is empty"
+    state = f"has {applied} migration{'s' if applied != 1 else ''}, but not these" if applied else "is empty"
     raise HistoryRefused(
         f"The history (django_migrations) {state}, while what they create exists: {names}.",
         "The tables were made by something else, or the history was lost or edited; nothing was changed.",
         "If this code made them, record it: 'manage.py migrate --fake-initial', or '--fake APP NAME' for one of them. "
         "If another system made them, they must be taken over, not created. If the history was lost, restore it.",
     )
+
+
+def _is_for(connection: BaseDatabaseWrapper, app_label: str, operation: Operation) -> bool:
+    """Whether Django would do it on this database: routers may refuse it, and a model that is swapped is not made."""
+    if isinstance(operation, ops.CreateModel) and (swappable := operation.options.get("swappable")):
+        wanted = str(getattr(settings, swappable, "")).lower()
+        if wanted not in ("", f"{app_label}.{operation.name_lower}"):
+            return False
+    model_name = str(getattr(operation, "model_name", getattr(operation, "name", ""))).lower()
+    return router.allow_migrate(connection.alias, app_label, model_name=model_name)
 
 
 def _existing(connection: BaseDatabaseWrapper, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -1,16 +1,15 @@
-"""The code's migrations against the database's: targets, pending, unknown, and histories that do not go together."""
+"""What a run would do: Django's plan for the targets that were named, and how the database stands to the code."""
 
 from __future__ import annotations
 
+import inspect
+import os
 from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from django.apps import apps
 from django.conf import settings
-from django.core.management.base import CommandError
 from django.db.migrations.exceptions import (
-    AmbiguityError,
     BadMigrationError,
     CircularDependencyError,
     InconsistentMigrationHistory,
@@ -21,44 +20,71 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
 from django.db.migrations.state import ProjectState
 
+from rupaya.migrator.django import Conflict, Key, Planned, Step, Target, full_order, recorded_rows
 from rupaya.migrator.errors import HistoryRefused
 from rupaya.migrator.plan import manifest
 from rupaya.migrator.plan.phases import CONTRACT, phase_of
-
-Target = tuple[str, str | None]
+from rupaya.migrator.plan.status import Status, read_status
 
 
 @dataclass(frozen=True)
 class Plan:
     """What a run would do, and how the database stands to the code."""
 
+    executor: MigrationExecutor
+    """Django's, which has read every migration and the history."""
     targets: tuple[Target, ...]
-    steps: tuple[tuple[Migration, bool], ...]
-    """Migrations in the order they are to be carried out; True: backwards."""
-    applied: int
-    """Migrations of this code that the database has."""
-    unknown: frozenset[tuple[str, str]]
-    """Migrations that the database has and this code does not."""
-    phases: Mapping[tuple[str, str], str]
+    steps: tuple[Step, ...]
+    """Migrations in the order in which they are to run; True: backwards."""
+    status: Status
+    phases: Mapping[Key, str]
     """``expand`` or ``contract``, for each migration in `steps` and in `held`."""
     held: tuple[Migration, ...]
     """Pending, but held back: they would break the release that is still running."""
-    has_unrecorded_squashes: bool
-    """All that a squashed migration replaces is applied, and the squashed one not yet recorded."""
-    history_is_empty: bool
+    unrecorded: frozenset[Key]
+    """Squashed migrations all of whose replaced ones are applied, and which are not recorded themselves yet."""
+    history: frozenset[Key]
+    """What the database has recorded."""
     is_complete: bool
-    """Whether carrying it out leaves nothing of this code unapplied but what is held."""
-    disk: Mapping[tuple[str, str], Migration]
-    """Every migration of this code."""
-    tables: Mapping[tuple[str, str], str]
-    """The table of each (app label, lower-case model name) that this code's migrations amount to."""
+    """Whether running it leaves nothing of this code unapplied but what is held."""
     digest: str
-    """By what the early exit knows this code; empty if it cannot find the same migrations as Django."""
+    """By what the early exit knows this release; empty if it has no name, or files were not found without Django."""
+
+    @property
+    def disk(self) -> Mapping[Key, Migration]:
+        """Every migration of this code."""
+        return self.executor.loader.disk_migrations or {}
+
+    @property
+    def applied(self) -> int:
+        """How many migrations of this code the database has."""
+        return len(self.status.applied)
+
+    @property
+    def unknown(self) -> frozenset[Key]:
+        """Migrations that the database has and this code does not."""
+        return self.status.unknown
+
+    @property
+    def history_is_empty(self) -> bool:
+        """Whether nothing at all is recorded, so that nobody can be using the schema."""
+        return not self.history
 
     @property
     def has_work(self) -> bool:
-        """Whether there is anything to carry out or to record."""
-        return bool(self.steps) or self.has_unrecorded_squashes
+        """Whether there is anything to run or to record."""
+        return bool(self.steps or self.unrecorded)
+
+    def tables(self) -> dict[Key, str]:
+        """The table of each (app label, lower-case model name) that this code's migrations amount to."""
+        return {
+            key: str(model.options.get("db_table") or f"{key[0]}_{key[1]}")
+            for key, model in self.executor.loader.project_state().models.items()
+        }
+
+    def with_steps(self, steps: Iterable[Step]) -> Plan:
+        """The same plan with other steps."""
+        return replace(self, steps=tuple(steps))
 
 
 @contextmanager
@@ -70,114 +96,93 @@ def history_explained() -> Iterator[None]:
         raise HistoryRefused(
             str(error),
             "The history says that migrations ran in an order that this code does not allow; nothing was changed.",
-            "If somebody edited django_migrations or faked a migration, mend that entry; "
+            "If somebody edited django_migrations or faked a migration, correct that entry; "
             "if dependencies were changed in the code, change them back.",
+        ) from None
+    except Conflict as error:
+        raise HistoryRefused(
+            str(error),
+            "Two branches each added a migration after the same one; nothing was changed.",
+            "Run 'python manage.py makemigrations --merge', or make one depend on the other, and release again.",
         ) from None
     except (NodeNotFoundError, CircularDependencyError, BadMigrationError) as error:
         raise HistoryRefused(
             f"The migrations in this release do not fit together: {error}",
             "A file is missing, or dependencies form a circle; nothing was changed.",
-            "Build the release from a complete checkout, or mend the dependencies.",
+            "Build the release from a complete checkout, or correct the dependencies.",
         ) from None
 
 
 def refuse_conflicts(loader: MigrationLoader) -> None:
-    """Refuse two leaf nodes in one app.
+    """Refuse two leaf nodes in one app, for what reads migrations without asking Django's command for a plan.
 
     Raises:
         HistoryRefused: naming them.
     """
     if conflicts := loader.detect_conflicts():
         names = "; ".join(f"{', '.join(sorted(names))} in {app}" for app, names in conflicts.items())
-        raise HistoryRefused(
-            f"Conflicting migrations: multiple leaf nodes in the migration graph ({names}).",
-            "Two branches each added a migration after the same one; nothing was changed.",
-            "Run 'python manage.py makemigrations --merge', or make one depend on the other, and release again.",
-        )
+        with history_explained():
+            raise Conflict(f"Conflicting migrations detected; multiple leaf nodes in the migration graph: ({names}).")
 
 
-def read_plan(
-    executor: MigrationExecutor,
-    app_label: str | None,
-    migration_name: str | None,
-    *,
-    run_syncdb: bool = False,
-    hold_contract: bool = False,
-) -> Plan:
-    """What `migrate [app_label [migration_name]]` would do now.
+def read_plan(planned: Planned, *, hold_contract: bool = False) -> Plan:
+    """What Django's plan means on this database.
 
     With `hold_contract`, migrations that would break the running release stay pending; not on an empty history, where
-    nothing runs yet, and not for a migration that was asked for by its name.
+    nothing runs yet.
 
     Raises:
-        CommandError: if the arguments name no app or no migration; the texts are Django's.
         HistoryRefused: if a migration depends on one that is held.
     """
-    loader = executor.loader
-    targets = _targets(loader, app_label, migration_name, run_syncdb=run_syncdb)
-    steps = tuple(executor.migration_plan(list(targets)))
-    applied = set(loader.applied_migrations or {})
-    phases = pending_phases(loader, [step for step, _backwards in steps])
+    executor, steps = planned.executor, planned.steps
+    rows = recorded_rows(executor.connection)
+    status = read_status(executor.loader, list(rows))
+    phases = pending_phases(executor.loader, [migration for migration, _backwards in steps])
     held: tuple[Migration, ...] = ()
-    if hold_contract and applied and not migration_name:
+    if hold_contract and rows:
         held = _held(steps, phases)
         steps = tuple(step for step in steps if step[0] not in held)
-        if held:
-            targets = tuple((step.app_label, step.name) for step, _backwards in steps)
-    known = set(loader.disk_migrations or {})
-    replaced = {key for migration in loader.replacements.values() for key in migration.replaces}
-    wanted = {key for key in loader.graph.nodes if loader.graph.nodes[key]}
-    will_be_applied = applied | {(step.app_label, step.name) for step, backwards in steps if not backwards}
-    will_be_applied -= {(step.app_label, step.name) for step, backwards in steps if backwards}
+    forwards = {key_of(migration) for migration, backwards in steps if not backwards}
+    backwards = {key_of(migration) for migration, backwards in steps if backwards}
+    left = set(status.pending) - forwards - {key_of(migration) for migration in held}
     return Plan(
-        targets=targets,
+        executor=executor,
+        targets=planned.targets,
         steps=steps,
+        status=status,
         phases=phases,
         held=held,
-        applied=len(applied & known),
-        unknown=frozenset(applied - known - replaced),
-        has_unrecorded_squashes=any(
-            key not in applied and all(replaced_key in applied for replaced_key in migration.replaces)
-            for key, migration in loader.replacements.items()
+        unrecorded=frozenset(
+            key
+            for key, migration in executor.loader.replacements.items()
+            if key not in rows and all(replaced in rows for replaced in migration.replaces)
         ),
-        history_is_empty=not applied,
-        is_complete=wanted - {(migration.app_label, migration.name) for migration in held} <= will_be_applied,
-        disk=loader.disk_migrations or {},
-        tables=_tables(loader) if steps else {},
-        digest=_code_digest(known),
+        history=frozenset(rows),
+        is_complete=not left and not backwards,
+        digest=_code_digest(executor.loader),
     )
 
 
-def backwards_plan(executor: MigrationExecutor, keys: Set[tuple[str, str]]) -> Plan:
+def backwards_plan(executor: MigrationExecutor, keys: Set[Key]) -> Plan:
     """What unapplies exactly these migrations, each before those it depends on."""
     loader = executor.loader
-    order = loader.graph._generate_plan(loader.graph.leaf_nodes(), at_end=True)
-    steps = tuple((loader.graph.nodes[key], True) for key in reversed(order) if key in keys)
-    applied = set(loader.applied_migrations or {})
-    return Plan(
-        targets=(),
-        steps=steps,
-        phases=pending_phases(loader, [step for step, _backwards in steps]),
-        held=(),
-        applied=len(applied & set(loader.disk_migrations or {})),
-        unknown=frozenset(applied - set(loader.disk_migrations or {})),
-        has_unrecorded_squashes=False,
-        history_is_empty=not applied,
-        is_complete=False,
-        disk=loader.disk_migrations or {},
-        tables={},
-        digest="",
-    )
+    steps = tuple((loader.graph.nodes[key], True) for key in reversed(full_order(loader)) if key in keys)
+    return read_plan(Planned(executor, (), steps))
 
 
-def pending_phases(loader: MigrationLoader, pending: Iterable[Migration]) -> dict[tuple[str, str], str]:
+def key_of(migration: Migration) -> Key:
+    """App label and name."""
+    return migration.app_label, migration.name
+
+
+def pending_phases(loader: MigrationLoader, pending: Iterable[Migration]) -> dict[Key, str]:
     """The phase of each of these migrations, each judged by the project state just before it."""
-    wanted = {(migration.app_label, migration.name) for migration in pending}
-    phases: dict[tuple[str, str], str] = {}
+    wanted = {key_of(migration) for migration in pending}
+    phases: dict[Key, str] = {}
     if not wanted:
         return phases
     state = ProjectState(real_apps=loader.unmigrated_apps)
-    for key in loader.graph._generate_plan(loader.graph.leaf_nodes(), at_end=True):
+    for key in full_order(loader):
         migration = loader.graph.nodes[key]
         if key in wanted:
             phases[key] = phase_of(migration, state)
@@ -187,10 +192,10 @@ def pending_phases(loader: MigrationLoader, pending: Iterable[Migration]) -> dic
     return phases
 
 
-def _held(steps: Iterable[tuple[Migration, bool]], phases: Mapping[tuple[str, str], str]) -> tuple[Migration, ...]:
-    held: dict[tuple[str, str], Migration] = {}
+def _held(steps: Iterable[Step], phases: Mapping[Key, str]) -> tuple[Migration, ...]:
+    held: dict[Key, Migration] = {}
     for migration, backwards in steps:
-        key = (migration.app_label, migration.name)
+        key = key_of(migration)
         if backwards:
             continue
         if phases[key] == CONTRACT:
@@ -206,47 +211,17 @@ def _held(steps: Iterable[tuple[Migration, bool]], phases: Mapping[tuple[str, st
     return tuple(held.values())
 
 
-def _tables(loader: MigrationLoader) -> dict[tuple[str, str], str]:
-    return {
-        key: str(model.options.get("db_table") or f"{key[0]}_{key[1]}")
-        for key, model in loader.project_state().models.items()
-    }
-
-
-def _code_digest(known: set[tuple[str, str]]) -> str:
-    files = manifest.migration_files(settings.INSTALLED_APPS)
-    return manifest.digest(files) if set(files) == known else ""
-
-
-def _targets(
-    loader: MigrationLoader, app_label: str | None, migration_name: str | None, *, run_syncdb: bool
-) -> tuple[Target, ...]:
-    if not app_label:
-        return tuple(loader.graph.leaf_nodes())
-    try:
-        apps.get_app_config(app_label)
-    except LookupError as error:
-        raise CommandError(str(error)) from None
-    if run_syncdb:
-        if app_label in loader.migrated_apps:
-            raise CommandError(f"Can't use run_syncdb with app '{app_label}' as it has migrations.")
-        return ()
-    if app_label not in loader.migrated_apps:
-        raise CommandError(f"App '{app_label}' does not have migrations.")
-    if not migration_name:
-        return tuple(key for key in loader.graph.leaf_nodes() if key[0] == app_label)
-    if migration_name == "zero":
-        return ((app_label, None),)
-    try:
-        migration = loader.get_migration_by_prefix(app_label, migration_name)
-    except AmbiguityError:
-        raise CommandError(
-            f"More than one migration matches '{migration_name}' in app '{app_label}'. Please be more specific."
-        ) from None
-    except KeyError:
-        raise CommandError(f"Cannot find a migration matching '{migration_name}' from app '{app_label}'.") from None
-    target = (app_label, migration.name)
-    # A partly applied squashed migration is not in the graph: the last one it replaces stands for it, as in Django.
-    if target not in loader.graph.nodes and target in loader.replacements:
-        target = loader.replacements[target].replaces[-1]
-    return (target,)
+def _code_digest(loader: MigrationLoader) -> str:
+    """The early exit's digest of this release; empty unless it covers every migration that Django has loaded."""
+    release = getattr(settings, "RELEASE", "")
+    if not release:
+        return ""
+    files = manifest.migration_files(settings.INSTALLED_APPS, getattr(settings, "MIGRATION_MODULES", None))
+    found = {os.path.realpath(path) for path in files}
+    for migration in (loader.disk_migrations or {}).values():
+        try:
+            if os.path.realpath(inspect.getfile(type(migration))) not in found:
+                return ""
+        except (TypeError, OSError):
+            return ""
+    return manifest.digest(files, release)

@@ -3,113 +3,159 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from dataclasses import dataclass
 
+from django.db import DEFAULT_DB_ALIAS
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.migration import Migration
 
 from rupaya.migrator.errors import HistoryRefused
 from rupaya.migrator.ledger.ledger import Applied, Ledger
 from rupaya.migrator.output import Output
-from rupaya.migrator.plan.plan import Plan, backwards_plan
-from rupaya.migrator.run.executor import Executor
-from rupaya.migrator.run.runner import Request, Runner
+from rupaya.migrator.plan.history import refuse_by_project
+from rupaya.migrator.plan.plan import Plan, backwards_plan, history_explained, key_of
+from rupaya.migrator.run.context import RunContext
+from rupaya.migrator.run.procedure import Procedure, Request, plain_migrate
+from rupaya.migrator.session.session import Session
 
 # How the service's own sessions name themselves: settings.py sets application_name to "release RELEASE".
 _SERVING = re.compile(r"release (\S+)")
 
 
-class Rollback(Runner):
+@dataclass(frozen=True)
+class Undoing:
+    """What a rollback would undo, and the attempts that applied it."""
+
+    plan: Plan
+    undone: list[Applied]
+
+
+class Rollback(Procedure):
     """A run that unapplies every batch after `to_batch`; None: the last batch alone."""
 
-    def __init__(
-        self,
-        to_batch: int | None,
-        output: Output,
-        sync_apps: Callable[[BaseDatabaseWrapper, list[str]], None] = lambda _connection, _labels: None,
-    ) -> None:
-        super().__init__(Request(command="rollback"), output, sync_apps)
+    def __init__(self, to_batch: int | None, output: Output) -> None:
+        super().__init__(
+            Request(command="rollback"),
+            plain_migrate(output.verbosity, using=DEFAULT_DB_ALIAS, stdout=output.stream),
+        )
         self.to_batch = to_batch
 
-    def plan(self) -> tuple[Plan, list[Applied]]:
+    def read_plan(self, session: Session) -> Plan:
+        """What is to be unapplied.
+
+        Raises:
+            HistoryRefused: if this release does not have all of it.
+        """
+        return self.undoing(session).plan
+
+    def undoing(self, session: Session) -> Undoing:
         """What would be unapplied, in that order, and by which attempts it was applied.
 
         Raises:
-            HistoryRefused: if any of it cannot be undone.
+            HistoryRefused: if this release does not have all of it.
         """
-        executor = self._executor()
-        ledger = Ledger(self.connection.connection)
-        undone = self._applied_since(ledger)
+        with history_explained():
+            executor = self.django.plan().executor
+        in_force = Ledger(session.raw).in_force()
+        last = max((applied.batch for applied in in_force), default=0)
+        after = last - 1 if self.to_batch is None else self.to_batch
+        by_key = {applied.key: applied for applied in in_force if applied.batch > after}
         disk = executor.loader.disk_migrations or {}
-        if missing := [applied for applied in undone if applied.key not in disk]:
+        if missing := [applied for applied in by_key.values() if applied.key not in disk]:
             names = ", ".join(f"{applied.app}.{applied.name} (release {applied.release})" for applied in missing)
             raise HistoryRefused(
                 f"This release does not have every migration of the batch: {names}.",
                 "What undoes a migration is in its own code; nothing was changed.",
                 "Run the rollback from the image of the release that applied it.",
             )
-        plan = backwards_plan(executor, {applied.key for applied in undone})
-        self._refuse_dependents(executor, plan)
-        self._refuse_irreversible(plan)
-        self._refuse_while_needed(ledger, undone)
-        by_key = {applied.key: applied for applied in undone}
-        return plan, [by_key[migration.app_label, migration.name] for migration, _backwards in plan.steps]
+        graph = executor.loader.graph
+        # Recorded by its own name, and gone from the graph: a squashed migration stands in its place now.
+        keys = {key for key in by_key if key in graph.nodes}
+        for squash, migration in executor.loader.replacements.items():
+            if squash in graph.nodes and set(migration.replaces) & by_key.keys():
+                keys.add(squash)
+                by_key.setdefault(squash, next(by_key[key] for key in migration.replaces if key in by_key))
+        plan = backwards_plan(executor, keys)
+        return Undoing(plan, [by_key[key_of(migration)] for migration, _backwards in plan.steps])
 
-    def _read_plan(self, executor: Executor) -> Plan:
-        return self.plan()[0]
+    def refuse_before_the_lock(self, session: Session, plan: Plan) -> None:
+        """Refuse what cannot be undone, or must not be now.
 
-    def _refuse_histories(self, plan: Plan) -> None:
-        """Nothing: a rollback is the way out of such histories."""
+        Raises:
+            HistoryRefused: saying why.
+        """
+        refuse_by_project(session.connection, plan)
+        self.refuse(session, plan)
 
-    def _say_nothing_to_do(self, plan: Plan) -> None:
-        self.output.say("Nothing to roll back: no batch is applied" + (f" after {self.to_batch}" * bool(self.to_batch)))
+    def refuse(self, session: Session, plan: Plan) -> None:
+        """What stands in the way of a rollback.
 
-    def _applied_since(self, ledger: Ledger) -> list[Applied]:
-        in_force = ledger.in_force()
-        last = max((applied.batch for applied in in_force), default=0)
-        after = last - 1 if self.to_batch is None else self.to_batch
-        return [applied for applied in in_force if applied.batch > after]
+        Raises:
+            HistoryRefused: if any of it cannot be undone, or a session may need it.
+        """
+        _refuse_dependents(plan)
+        _refuse_irreversible(plan)
+        if plan.steps:
+            _refuse_while_needed(session.connection, Ledger(session.raw), {key_of(step[0]) for step in plan.steps})
 
-    def _refuse_dependents(self, executor: Executor, plan: Plan) -> None:
-        undone = {(migration.app_label, migration.name) for migration, _backwards in plan.steps}
-        applied = set(executor.loader.applied_migrations or {})
-        for migration, _backwards in plan.steps:
-            children = executor.loader.graph.backwards_plan((migration.app_label, migration.name))
-            if others := [f"{app}.{name}" for app, name in children if (app, name) in applied - undone]:
-                raise HistoryRefused(
-                    f"{', '.join(others)} is applied, depends on {migration}, and is not in the batch.",
-                    "It was applied in an earlier batch or outside the ledger; nothing was changed.",
-                    "Unapply it first: 'manage.py migrate APP NAME', or roll back further with --to.",
-                )
+    def has_work(self, session: Session, plan: Plan) -> bool:
+        """Whether there is anything to undo."""
+        return bool(plan.steps)
 
-    def _refuse_irreversible(self, plan: Plan) -> None:
-        irreversible = [str(migration) for migration, _backwards in plan.steps if not is_reversible(migration)]
-        if irreversible:
+    def nothing_to_do(self, session: Session, plan: Plan) -> None:
+        """Say so."""
+        after = f" after {self.to_batch}" if self.to_batch else ""
+        session.output.say(f"Nothing to roll back: no batch is applied{after}")
+
+    def say_done(self, context: RunContext, plan: Plan) -> None:
+        """Nothing more: each migration has its line."""
+
+
+def _refuse_dependents(plan: Plan) -> None:
+    undone = {key_of(migration) for migration, _backwards in plan.steps}
+    graph = plan.executor.loader.graph
+    for migration, _backwards in plan.steps:
+        children = graph.backwards_plan(key_of(migration))
+        if others := [f"{app}.{name}" for app, name in children if (app, name) in plan.status.applied - undone]:
             raise HistoryRefused(
-                f"The batch cannot be undone: {', '.join(irreversible)} is irreversible.",
-                "It has an operation that says no way back; the whole batch stays, and nothing was changed.",
-                "Go forward with a new migration, or restore a backup. An older release may run on this schema "
-                "as it is unless a contract migration is among these.",
+                f"{', '.join(others)} is applied, depends on {migration}, and is not in the batch.",
+                "It was applied in an earlier batch or outside the ledger; nothing was changed.",
+                "Unapply it first: 'manage.py migrate APP NAME', or roll back further with --to.",
             )
 
-    def _refuse_while_needed(self, ledger: Ledger, undone: list[Applied]) -> None:
-        """Refuse while a session is connected whose release may need what would be undone."""
-        if not undone:
-            return
-        older = ledger.releases_before(min(applied.run_id for applied in undone))
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT pid, application_name FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-            sessions = [(pid, match[1]) for pid, name in cursor.fetchall() if (match := _SERVING.match(name or ""))]
-        if needing := [(pid, release) for pid, release in sessions if release not in older]:
-            told = ", ".join(f"backend pid {pid} of release {release}" for pid, release in needing)
-            raise HistoryRefused(
-                f"Sessions are connected whose release may need this batch: {told}.",
-                "Undoing it would break them while they serve; nothing was changed.",
-                "Deploy the older release first, wait until its tasks have replaced these, then roll back.",
-            )
+
+def _refuse_irreversible(plan: Plan) -> None:
+    irreversible = [str(migration) for migration, _backwards in plan.steps if not is_reversible(migration)]
+    if irreversible:
+        are = "is" if len(irreversible) == 1 else "are"
+        raise HistoryRefused(
+            f"The batch cannot be undone: {', '.join(irreversible)} {are} irreversible.",
+            "One of the operations is irreversible; the whole batch stays, and nothing was changed.",
+            "Go forward with a new migration, or restore a backup. An older release may run on this schema "
+            "as it is unless a contract migration is among these.",
+        )
+
+
+def _refuse_while_needed(connection: BaseDatabaseWrapper, ledger: Ledger, undone: set[tuple[str, str]]) -> None:
+    """Refuse while a session is connected whose release may need what would be undone."""
+    first_run = min((applied.run_id for applied in ledger.in_force() if applied.key in undone), default=None)
+    if first_run is None:
+        return
+    older = ledger.releases_before(first_run)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pid, application_name FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        sessions = [(pid, match[1]) for pid, name in cursor.fetchall() if (match := _SERVING.match(name or ""))]
+    if needing := [(pid, release) for pid, release in sessions if release not in older]:
+        names = ", ".join(f"backend pid {pid} of release {release}" for pid, release in needing)
+        raise HistoryRefused(
+            f"Sessions are connected whose release may need this batch: {names}.",
+            "Undoing it would break them while they serve; nothing was changed.",
+            "Deploy the older release first, wait until its tasks have replaced these, then roll back. In development "
+            "every release is called unknown: stop the server.",
+        )
 
 
 def is_reversible(migration: Migration) -> bool:

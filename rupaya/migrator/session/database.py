@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2.extensions import connection as PgConnection  # noqa: N812 - a class, whatever its author named it
+from psycopg2.extensions import quote_ident
 
 from rupaya.migrator.conf import Conf
 from rupaya.migrator.errors import DatabaseUnreachable, EnvironmentUnfit, driver_text
@@ -67,15 +68,19 @@ def address(parameters: dict[str, Any]) -> str:
     return f"{host}:{parameters.get('port') or 5432}/{parameters.get('dbname', '')}"
 
 
-def connect_when_reachable(parameters: dict[str, Any], conf: Conf, stop: Stop, output: Output) -> PgConnection:
-    """A new autocommit connection; see `when_reachable` for what it raises."""
+def connect(connection: BaseDatabaseWrapper) -> PgConnection:
+    """A new autocommit connection to the database of a Django connection, as the role that one works as."""
+    raw: PgConnection = psycopg2.connect(**connection_parameters(connection))
+    raw.autocommit = True
+    if role := connection.settings_dict["OPTIONS"].get("assume_role"):
+        with raw.cursor() as cursor:
+            cursor.execute(f"SET ROLE {quote_ident(role, raw)}")
+    return raw
 
-    def connect() -> PgConnection:
-        connection: PgConnection = psycopg2.connect(**parameters)
-        connection.autocommit = True
-        return connection
 
-    return when_reachable(connect, parameters, conf, stop, output)
+def connect_when_reachable(connection: BaseDatabaseWrapper, conf: Conf, stop: Stop, output: Output) -> PgConnection:
+    """A connection of its own, as `connect` makes it; see `when_reachable` for what it raises."""
+    return when_reachable(lambda: connect(connection), connection_parameters(connection), conf, stop, output)
 
 
 def when_reachable(
@@ -99,7 +104,7 @@ def when_reachable(
             if _FINAL.search(str(error)):
                 raise DatabaseUnreachable(
                     f"The database {address(parameters)} refused the connection: {reason}",
-                    "Waiting does not mend this, so nothing was waited for; nothing was changed.",
+                    "Waiting would not help; nothing was changed.",
                     "Check user, password, database name and TLS in DATABASE_URL or DB_*, then start again.",
                 ) from None
             if waited_s >= conf.db_wait_s:
@@ -141,6 +146,8 @@ def _session_settings(server_version: int) -> dict[str, str]:
     wanted = {
         "application_name": application_name(),
         "idle_in_transaction_session_timeout": "0",
+        # A row that the other connection commits meanwhile must be seen: an attempt's start is such a row.
+        "default_transaction_isolation": "read committed",
         "tcp_keepalives_idle": "10",
         "tcp_keepalives_interval": "5",
         "tcp_keepalives_count": "3",
@@ -150,6 +157,21 @@ def _session_settings(server_version: int) -> dict[str, str]:
     if server_version >= 170000:
         wanted["transaction_timeout"] = "0"
     return wanted
+
+
+def refuse_other_driver(connection: BaseDatabaseWrapper) -> None:
+    """Refuse to migrate through psycopg 3, which Django prefers as soon as it is installed.
+
+    Raises:
+        EnvironmentUnfit: naming the driver.
+    """
+    driver = getattr(connection, "Database", None)
+    if driver is not None and driver.__name__ != "psycopg2":
+        raise EnvironmentUnfit(
+            f"Django uses the driver {driver.__name__} here, and the migrator works with psycopg2 alone.",
+            "Cancelling statements and watching sessions are written for psycopg2; nothing was changed.",
+            "Uninstall psycopg (version 3), which Django prefers where both are installed, and install psycopg2.",
+        )
 
 
 def refuse_unfit_server(connection: PgConnection, parameters: dict[str, Any]) -> None:

@@ -61,7 +61,6 @@ class MigrationLock:
     def __init__(self, lock_connection: PgConnection, working: BaseDatabaseWrapper) -> None:
         self.lock_connection = lock_connection
         self.working = working
-        self.is_held = False
 
     def acquire(
         self,
@@ -87,7 +86,6 @@ class MigrationLock:
             stop.check()
             has_first = has_first or self._try(self.lock_connection, FIRST_KEY)
             if has_first and self.take_second():
-                self.is_held = True
                 return True
             if not has_first and somebody_else_did_it():
                 return False
@@ -136,7 +134,6 @@ class MigrationLock:
 
     def release(self) -> None:
         """Free both locks; a connection that is gone has freed its own."""
-        self.is_held = False
         for connection, key in ((self.working.connection, SECOND_KEY), (self.lock_connection, FIRST_KEY)):
             if connection is not None and not connection.closed:
                 self._unlock(connection, key)
@@ -146,7 +143,7 @@ class MigrationLock:
             cursor.execute(_HOLDER, [SECOND_KEY if dead else FIRST_KEY])
             row = cursor.fetchone()
         if row is None:
-            return "it has just let go"
+            return "it was just released"
         pid, name, user, age_s = row
         if dead:
             return f"a dead migrator's last statement still runs in backend pid {pid} ({name}, user {user})"

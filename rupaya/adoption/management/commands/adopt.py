@@ -9,10 +9,12 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser, no_translations
 
 from rupaya.adoption import report
-from rupaya.adoption.adoption import Adoption, Finish, _Run
+from rupaya.adoption.adoption import Adoption, AdoptionRun, Finish
 from rupaya.adoption.decisions import REFUSE, Decisions, Mapping
+from rupaya.migrator.conf import require_configuration
 from rupaya.migrator.output import JsonStream, Output
-from rupaya.migrator.run.runner import require_configuration
+from rupaya.migrator.run import order
+from rupaya.migrator.session.session import Session
 
 EXIT_CODE_UNDECIDED = 1
 
@@ -97,11 +99,11 @@ class Command(BaseCommand):
         # A plan's own output is for a program, perhaps.
         stream = self.stderr if options["plan"] else self.stdout
         output = Output(stream, self.style, verbosity=options["verbosity"], as_json=as_json)
-        run: _Run = Finish(decisions, output) if options["finish"] else Adoption(output)
+        run: AdoptionRun = Finish(decisions, output) if options["finish"] else Adoption(output)
         if not options["plan"]:
-            run.run()
+            order.run(run, Session(output))
             return
-        with run.reading():
+        with Session(output).reading():
             survey = run.survey(decisions)
         self.stdout.write(report.as_json(survey) if options["format"] == "json" else report.as_text(survey))
         if survey.needs_decision:

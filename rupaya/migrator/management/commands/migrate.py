@@ -1,18 +1,29 @@
-"""`manage.py migrate`: Django's command, safe to run unattended. It parses and prints; the runner decides."""
+"""`manage.py migrate`: Django's command, safe to run unattended. It parses and prints; `run.order` has the flow."""
 
 from __future__ import annotations
 
 import json
 import sys
+from contextlib import AbstractContextManager
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import CommandError, CommandParser, no_translations
+from django.core.management.base import CommandParser, no_translations
 from django.core.management.commands import migrate
-from django.db import DEFAULT_DB_ALIAS
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
+from rupaya.migrator.conf import require_configuration
+from rupaya.migrator.django import DjangoMigrate
+from rupaya.migrator.errors import exit_codes
 from rupaya.migrator.output import JsonStream, Output
-from rupaya.migrator.run.runner import Request, Runner, require_configuration
+from rupaya.migrator.run import order
+from rupaya.migrator.run.batch import BatchExecutor
+from rupaya.migrator.run.context import RunContext
+from rupaya.migrator.run.procedure import Procedure, Request
+from rupaya.migrator.run.signals import Signals
+from rupaya.migrator.session.database import refuse_other_driver
+from rupaya.migrator.session.session import Session
 
 
 class Command(migrate.Command):
@@ -20,51 +31,51 @@ class Command(migrate.Command):
 
     help = (
         "Brings the database to the schema that this code needs: one migrator at a time, with lock timeouts and "
-        "retries, each migration recorded exactly once. Exit codes: 0 done, 10 database unreachable, 11 another "
-        "migrator held the lock, 12 a table stayed locked, 13 a migration failed, 14 history refused, 15 failed "
-        "before in the same way, 16 environment unfit, 143 terminated."
+        "retries, each migration recorded exactly once. Exit codes: "
+        + " ".join(f"{code}: {meaning}" for code, meaning in exit_codes().items())
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Django's arguments and our own."""
         super().add_arguments(parser)
-        parser.add_argument(
+        ours = parser.add_argument_group("safe migrations")
+        ours.add_argument(
             "--retry-failed",
             action="store_true",
-            help="Try a migration again that failed before in a way that trying again does not usually mend.",
+            help="Retry a migration whose last failure looked permanent.",
         )
-        parser.add_argument(
+        ours.add_argument(
             "--contract",
             action="store_true",
             help="Apply the contract migrations too, which would break an older release that is still running.",
         )
-        parser.add_argument(
+        ours.add_argument(
             "--dry-run",
             action="store_true",
             help="Show what would be done: phases, SQL where it can be known, and the tables with their size and the "
             "transactions open on them now. Changes nothing.",
         )
-        parser.add_argument(
+        ours.add_argument(
             "--rehearse",
             action="store_true",
             help="Try the pending migrations in a scratch database on the same server, statement by statement, and "
             "report locks, rewrites and scans; then reverse and apply them again. Changes nothing.",
         )
-        parser.add_argument(
+        ours.add_argument(
             "--format",
             choices=("text", "json", "markdown"),
             default="text",
             help="How --dry-run and --rehearse report: for a terminal, a machine, or a pull request.",
         )
-        parser.add_argument(
+        ours.add_argument(
             "--accept-edited",
             action="store_true",
             help="Record that applied migrations which were edited since are in the database as they are now.",
         )
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Run the command, its errors in the format of the log; nonsense in MIGRATE_* has an exit code of its own."""
-        if getattr(settings, "LOG_FORMAT", "text") == "json":
+        """Run the command, its errors in the format of the log; invalid MIGRATE_* settings have an exit code."""
+        if _logs_json():
             self.stderr = JsonStream(options.get("stderr") or sys.stderr)
             options["stderr"] = None
         require_configuration()
@@ -72,63 +83,87 @@ class Command(migrate.Command):
 
     @no_translations
     def handle(self, *args: Any, **options: Any) -> None:
-        """Migrate, or hand `--plan`, `--check` and `--prune` to Django's command."""
-        if options["database"] != DEFAULT_DB_ALIAS:
-            raise CommandError(
-                f"Only the database '{DEFAULT_DB_ALIAS}' is migrated, not '{options['database']}': "
-                "the lock and the record of migrations are kept for one database."
-            )
+        """Migrate; or leave it to Django's command, where the database or the caller is not one to take a lock for."""
+        connection = connections[options["database"]]
+        if connection.vendor != "postgresql" or _is_inside_a_transaction(connection):
+            # Stock Django's habits: the same connection, nothing closed, nothing locked.
+            super().handle(*args, **options)
+            return
+        refuse_other_driver(connection)
+        if (context := order.joined(connection.alias)) is not None:
+            self._join(context, options)
+            return
         self.verbosity = options["verbosity"]
-        output = Output(
-            self.stdout,
-            self.style,
-            verbosity=options["verbosity"],
-            as_json=getattr(settings, "LOG_FORMAT", "text") == "json",
+        output = Output(self.stdout, self.style, verbosity=options["verbosity"], as_json=_logs_json())
+        session = Session(output, alias=options["database"])
+        procedure = Procedure(
+            Request(
+                retry_failed=options["retry_failed"],
+                contract=options["contract"],
+                accept_edited=options["accept_edited"],
+            ),
+            DjangoMigrate(self, _of_django(options)),
         )
-        request = Request(
-            app_label=options["app_label"],
-            migration_name=options["migration_name"],
-            fake=options["fake"],
-            fake_initial=options["fake_initial"],
-            retry_failed=options["retry_failed"],
-            contract=options["contract"],
-            accept_edited=options["accept_edited"],
-            interactive=options["interactive"],
-            run_syncdb=options["run_syncdb"],
-            command="migrate --prune" if options["prune"] else "migrate",
-        )
-        runner = Runner(request, output, self.sync_apps)
-        if options["plan"] or options["check_unapplied"]:
-            with runner.reading():
-                super().handle(*args, **options)
-        elif options["dry_run"]:
-            self._preview(runner, options["format"])
+        if options["dry_run"]:
+            self._preview(procedure, session, options["format"])
         elif options["rehearse"]:
-            self._rehearse(runner, options["format"])
+            self._rehearse(procedure, session, options["format"])
+        elif options["plan"] or options["check_unapplied"]:
+            self._leave_to_django(session.reading(), options)
         elif options["prune"]:
-            with runner.writing():
-                super().handle(*args, **options)
+            self._leave_to_django(order.alone("migrate --prune", session), options)
         else:
-            runner.run()
+            order.run(procedure, session)
 
-    def _preview(self, runner: Runner, style: str) -> None:
+    def _leave_to_django(self, prepared: AbstractContextManager[None], options: dict[str, Any]) -> None:
+        with prepared:
+            super().handle(**options)
+
+    def _join(self, context: RunContext, options: dict[str, Any]) -> None:
+        """A receiver or a migration of a run has called `migrate`: it is part of that run, and has its lock already."""
+        procedure = Procedure(Request(), DjangoMigrate(self, _of_django(options)))
+        if options["plan"] or options["check_unapplied"] or options["prune"]:
+            super().handle(**options)
+            return
+        from rupaya.migrator.plan.plan import read_plan
+
+        plan = read_plan(procedure.django.plan())
+        executor = BatchExecutor(plan, context)
+        signals = Signals(context)
+        with context.output.speaking_for(self):
+            procedure.django.run(executor, signals.send_pre_migrate, signals.send_post_migrate)
+
+    def _preview(self, procedure: Procedure, session: Session, style: str) -> None:
         from rupaya.migrator.analysis.preview import as_text, preview
 
-        with runner.reading():
-            plan, _history = runner.plan_and_history()
-            found = preview(runner.connection, plan)
+        with session.reading():
+            found = preview(session.connection, procedure.read_plan(session))
         self.stdout.write(
             json.dumps(found.as_dict(), indent=2) if style == "json" else as_text(found, markdown=style == "markdown")
         )
 
-    def _rehearse(self, runner: Runner, style: str) -> None:
+    def _rehearse(self, procedure: Procedure, session: Session, style: str) -> None:
         from rupaya.migrator.analysis import report
         from rupaya.migrator.analysis.rehearsal import rehearse
 
-        with runner.reading():
-            plan, history = runner.plan_and_history()
-            rehearsal = rehearse(runner.connection, plan, history)
+        with session.reading():
+            plan = procedure.read_plan(session)
+            rehearsal = rehearse(session.connection, plan, set(plan.history))
         write = {"text": report.as_text, "json": report.as_json, "markdown": report.as_markdown}[style]
         self.stdout.write(write(rehearsal))
         if rehearsal.failure:
             raise rehearsal.failure
+
+
+def _is_inside_a_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the caller has one open, which is the caller's to end: a test case, or `atomic()` around the call."""
+    return connection.in_atomic_block or (connection.connection is not None and not connection.autocommit)
+
+
+def _of_django(options: dict[str, Any]) -> dict[str, Any]:
+    ours = ("retry_failed", "contract", "dry_run", "rehearse", "format", "accept_edited")
+    return {name: value for name, value in options.items() if name not in ours}
+
+
+def _logs_json() -> bool:
+    return getattr(settings, "LOG_FORMAT", "text") == "json"

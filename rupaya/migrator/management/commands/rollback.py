@@ -8,7 +8,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser, no_translations
 
 from rupaya.migrator.output import Output
+from rupaya.migrator.run import order
 from rupaya.migrator.run.rollback import Rollback
+from rupaya.migrator.session.session import Session
 
 
 class Command(BaseCommand):
@@ -35,16 +37,17 @@ class Command(BaseCommand):
             verbosity=options["verbosity"],
             as_json=getattr(settings, "LOG_FORMAT", "text") == "json",
         )
-        rollback = Rollback(options["to"], output)
+        rollback, session = Rollback(options["to"], output), Session(output)
         if not options["plan"]:
-            rollback.run()
+            order.run(rollback, session)
             return
-        with rollback.reading():
-            _plan, undone = rollback.plan()
-        if not undone:
-            output.say("Nothing to roll back.")
-        for applied in undone:
-            output.say(
-                f"Batch {applied.batch}: {applied.app}.{applied.name}, "
-                f"applied {applied.finished_at:%Y-%m-%d %H:%M} UTC by release {applied.release}"
-            )
+        with session.reading():
+            undoing = rollback.undoing(session)
+            if not undoing.undone:
+                output.say("Nothing to roll back.")
+            for applied in undoing.undone:
+                output.say(
+                    f"Batch {applied.batch}: {applied.app}.{applied.name}, "
+                    f"applied {applied.finished_at:%Y-%m-%d %H:%M} UTC by release {applied.release}"
+                )
+            rollback.refuse(session, undoing.plan)  # the plan first: whoever is refused must see what was meant

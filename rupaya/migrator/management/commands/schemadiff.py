@@ -14,7 +14,7 @@ from rupaya.migrator.analysis.schemadiff import Comparison, with_code, with_snap
 from rupaya.migrator.errors import EnvironmentUnfit
 from rupaya.migrator.ledger.snapshots import last_snapshot
 from rupaya.migrator.output import Output
-from rupaya.migrator.run.runner import Request, Runner
+from rupaya.migrator.session.session import Session
 
 EXIT_CODE_DIFFERENT = 1
 
@@ -42,12 +42,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print a line a difference; exit with 1 if there is any."""
-        runner = Runner(
-            Request(command="schemadiff"), Output(self.stderr, self.style), sync_apps=lambda _connection, _apps: None
-        )
+        session = Session(Output(self.stderr, self.style))
         as_json = options["format"] == "json"
         comparisons: list[Comparison] = []
-        with runner.reading():
+        with session.reading():
             if options["against"] != "code":
                 snapshot = last_snapshot(connection.connection)
                 if snapshot is not None:

@@ -10,8 +10,8 @@ from django.db import connection
 
 from rupaya.migrator.analysis.schemadiff import built_by_code
 from rupaya.migrator.output import Output
-from rupaya.migrator.run.runner import Request, Runner
 from rupaya.migrator.schema.dump import draw
+from rupaya.migrator.session.session import Session
 
 HEADER = (
     "-- The schema that the migrations build, as PostgreSQL tells it. Written by `make schema`; not to be edited.\n\n"
@@ -34,10 +34,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print or write."""
-        runner = Runner(
-            Request(command="schemasql"), Output(self.stderr, self.style), sync_apps=lambda _connection, _apps: None
-        )
-        with runner.reading():
+        session = Session(Output(self.stderr, self.style))
+        with session.reading():
             text = HEADER + draw(built_by_code(connection))
         if options["write"]:
             Path(options["write"]).write_text(text)

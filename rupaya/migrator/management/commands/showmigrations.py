@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import sys
@@ -19,7 +20,7 @@ from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.ledger.snapshots import last_snapshot
 from rupaya.migrator.output import Output
 from rupaya.migrator.plan.audit import BAD_STATES, COLUMNS, Entry, as_rows, audit, is_clean
-from rupaya.migrator.run.runner import Request, Runner
+from rupaya.migrator.session.session import Session
 
 SHOWN = ("migration", "phase", "state", "applied at", "batch", "release", "by", "duration", "tries")
 
@@ -35,9 +36,10 @@ class Command(showmigrations.Command):
         )
         parser.add_argument(
             "--format",
-            dest="audit_format",
+            # Django's --list and --plan have this name for what they set, so that call_command may say format="plan".
+            dest="format",
             choices=("table", "json", "csv"),
-            default="table",
+            default=argparse.SUPPRESS,
             help="With --audit: for a person to read, or for a machine.",
         )
         parser.add_argument(
@@ -51,13 +53,9 @@ class Command(showmigrations.Command):
         if not (options["audit"] or options["check"]):
             super().handle(*args, **options)
             return
-        runner = Runner(
-            Request(command="showmigrations"),
-            Output(self.stderr, self.style),
-            sync_apps=lambda _connection, _apps: None,
-        )
+        session = Session(Output(self.stderr, self.style), alias=options["database"])
         # A server that cannot be asked is 10 here as elsewhere: 1 means that something is wrong with what it holds.
-        with runner.reading():
+        with session.reading():
             sound = self._audit(options)
         if not sound:
             sys.exit(1)
@@ -73,10 +71,10 @@ class Command(showmigrations.Command):
         holds = getattr(settings, "MIGRATE_PHASE", "all") == "expand"
         entries = [
             entry
-            for entry in audit(loader, ledger, holds=holds)
+            for entry in audit(loader, connection, ledger, holds=holds)
             if not options["app_label"] or entry.app in options["app_label"]
         ]
-        match options["audit_format"]:
+        match options["format"]:
             case "json":
                 self.stdout.write(json.dumps(as_rows(entries), indent=2))
             case "csv":

@@ -1,0 +1,189 @@
+"""The one door to Django's inside: what has no public name, and the few seams that a run needs in Django's `migrate`.
+
+Each piece says in which version its source was read. `tests/migrator/test_django.py` tries them on the Django that is
+installed, and `make django-test` runs Django's own tests of these commands with ours in their place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.core.management.commands import migrate
+from django.core.management.sql import emit_post_migrate_signal, emit_pre_migrate_signal
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.migration import Migration
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.migrations.state import ProjectState
+
+Key = tuple[str, str]
+Target = tuple[str, str | None]
+Step = tuple[Migration, bool]
+SendSignal = Callable[..., None]
+
+PLAIN_OPTIONS: Mapping[str, Any] = {
+    "app_label": None,
+    "migration_name": None,
+    "interactive": True,
+    "fake": False,
+    "fake_initial": False,
+    "plan": False,
+    "run_syncdb": False,
+    "check_unapplied": False,
+    "prune": False,
+}
+"""The options of a plain ``migrate``, for what runs Django's command and is not that command."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What Django's own `migrate` would do: its executor, its targets, its plan."""
+
+    executor: MigrationExecutor
+    targets: tuple[Target, ...]
+    steps: tuple[Step, ...]
+
+
+class _Asked(Exception):
+    """Ends Django's command where its plan is made; nothing has been changed by then."""
+
+    def __init__(self, planned: Planned) -> None:
+        self.planned = planned
+
+
+class _Planner(MigrationExecutor):
+    """Answers Django's command with an exception that carries the plan."""
+
+    def migration_plan(self, targets: Any, clean_start: bool = False) -> list[Step]:
+        """Plan, and leave."""
+        steps = super().migration_plan(targets, clean_start)
+        raise _Asked(Planned(self, tuple(targets), tuple(steps)))
+
+
+class DjangoMigrate:
+    """Django's own `migrate`, with one set of options: asked for its plan, or run whole."""
+
+    def __init__(self, command: migrate.Command, options: Mapping[str, Any]) -> None:
+        self.command = command
+        self.options = options
+
+    def plan(self) -> Planned:
+        """What it would do now: targets read, histories and conflicts judged, `APP.management` imported by Django.
+
+        Raises:
+            CommandError: as Django's command does.
+            InconsistentMigrationHistory, NodeNotFoundError …: likewise.
+        """
+        made: list[_Planner] = []
+
+        def make(connection: BaseDatabaseWrapper, *_callbacks: object) -> _Planner:
+            made.append(_Planner(connection))
+            return made[-1]
+
+        try:
+            with _seams(MigrationExecutor=make):
+                migrate.Command.handle(self.command, **{**self.options, "prune": False})
+        except _Asked as asked:
+            return asked.planned
+        except CommandError as error:
+            if made and made[-1].loader.detect_conflicts():
+                raise Conflict(str(error).partition("\n")[0]) from None
+            raise
+        raise AssertionError("Django's migrate made no plan")
+
+    def run(self, executor: MigrationExecutor, send_pre_migrate: SendSignal, send_post_migrate: SendSignal) -> None:
+        """Run it with an executor of ours; the two functions get what Django gives its own, in their place."""
+        with _seams(
+            MigrationExecutor=lambda *_arguments: executor,
+            emit_pre_migrate_signal=send_pre_migrate,
+            emit_post_migrate_signal=send_post_migrate,
+        ):
+            migrate.Command.handle(self.command, **self.options)
+
+    def run_without_steps(self) -> None:
+        """Run it for its signals and its words about models, where nothing is pending."""
+        with _seams(MigrationExecutor=_NoSteps):
+            migrate.Command.handle(self.command, **self.options)
+
+
+class _NoSteps(MigrationExecutor):
+    """Has nothing to do."""
+
+    def migration_plan(self, targets: Any, clean_start: bool = False) -> list[Step]:
+        """Nothing, but for Django's full plan."""
+        full: list[Step] = super().migration_plan(targets, clean_start) if clean_start else []
+        return full
+
+
+class Conflict(CommandError):
+    """Two leaf nodes in one app, in Django's words."""
+
+
+def send_pre_migrate(*arguments: Any, **options: Any) -> None:
+    """Django's own sending of the signal."""
+    emit_pre_migrate_signal(*arguments, **options)
+
+
+def send_post_migrate(*arguments: Any, **options: Any) -> None:
+    """Django's own sending of the signal."""
+    emit_post_migrate_signal(*arguments, **options)
+
+
+@contextmanager
+def _seams(**names: Any) -> Iterator[None]:
+    """Let Django's command find these under the names that its module imports (read in 5.2.19 and 6.0).
+
+    Its `handle` offers no other way to give it an executor or to stand around its signals, and a copy of it would age.
+    """
+    before = {name: getattr(migrate, name) for name in names}
+    for name, replacement in names.items():
+        setattr(migrate, name, replacement)
+    try:
+        yield
+    finally:
+        for name, original in before.items():
+            setattr(migrate, name, original)
+
+
+def recorded_rows(connection: BaseDatabaseWrapper) -> dict[Key, Any]:
+    """The rows of `django_migrations` by app and name, in the order in which they were recorded.
+
+    Not `loader.applied_migrations`: where a squashed migration stands for others, that has a `Migration` in the place
+    of a row, and an entry where there is no row at all (read in 5.2.19 and 6.0).
+    """
+    rows = MigrationRecorder(connection).applied_migrations()
+    return dict(sorted(rows.items(), key=lambda item: item[1].pk))
+
+
+def full_order(loader: MigrationLoader) -> list[Key]:
+    """Every migration in the order in which Django would apply them to an empty database.
+
+    `executor.migration_plan(leaf_nodes, clean_start=True)` says the same, and needs a database to be made.
+    """
+    order: list[Key] = loader.graph._generate_plan(loader.graph.leaf_nodes(), at_end=True)
+    return order
+
+
+def applied_state(executor: MigrationExecutor) -> ProjectState:
+    """The project state that the applied migrations amount to."""
+    state: ProjectState = executor._create_project_state(with_applied_migrations=True)  # type: ignore[attr-defined]
+    return state
+
+
+def record_applied(executor: MigrationExecutor, migration: Migration) -> None:
+    """Write a migration's row, and those of what it replaces, as Django 5.2's and 6.0's `record_migration` do.
+
+    Their signatures differ: 5.2 takes the migration, 6.0 app label and name.
+    """
+    for app_label, name in migration.replaces or [(migration.app_label, migration.name)]:
+        executor.recorder.record_applied(app_label, name)
+
+
+def unmigrated_apps(loader: MigrationLoader) -> Sequence[str]:
+    """Labels of apps that Django takes for unmigrated."""
+    return sorted(loader.unmigrated_apps)

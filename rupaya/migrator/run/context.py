@@ -1,0 +1,46 @@
+"""What one run works with, from the moment it has the lock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.migration import Migration
+
+from rupaya.migrator.conf import Conf
+from rupaya.migrator.ledger.ledger import Ledger
+from rupaya.migrator.ledger.trace import Trace
+from rupaya.migrator.output import Output
+from rupaya.migrator.run.drift import Drift
+from rupaya.migrator.session.lock import MigrationLock
+from rupaya.migrator.session.stop import Stop
+from rupaya.migrator.session.watch import Watch
+
+
+@dataclass
+class RunContext:
+    """The connections, the lock, the ledger and the means to speak and to stop; and how far the run has come."""
+
+    conf: Conf
+    connection: BaseDatabaseWrapper
+    lock: MigrationLock
+    ledger: Ledger
+    watch: Watch
+    stop: Stop
+    output: Output
+    drift: Drift
+    deadline: float
+    """When, by `time.monotonic`, no further attempt is made."""
+    is_live: bool
+    """Whether the database had a history before this run, and so may have traffic."""
+    phases: Mapping[tuple[str, str], str]
+    """The phase of each migration of the plan."""
+    batch: int = 0
+    one_transaction: bool = False
+    done: list[Migration] = field(default_factory=list)
+    """What this run has carried through so far, in order; committed, unless the batch is one transaction."""
+    lines: list[str] = field(default_factory=list)
+    """What to say once the batch, being one transaction, is committed."""
+    open_attempts: dict[int, Trace] = field(default_factory=dict)
+    """Attempts of a batch in one transaction that is not committed yet."""

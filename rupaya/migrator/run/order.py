@@ -1,0 +1,211 @@
+"""One run, in order: wait → plan → lock → plan again → refuse → apply → record → release."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+
+import psycopg2
+from django.conf import settings
+from django.db import Error as DjangoDatabaseError
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import Model
+
+from rupaya.migrator.errors import EnvironmentUnfit, MigratorError, Terminated, driver_text, sqlstate
+from rupaya.migrator.ledger.ledger import Ledger
+from rupaya.migrator.plan.plan import Plan
+from rupaya.migrator.run.context import RunContext
+from rupaya.migrator.run.drift import Drift
+from rupaya.migrator.run.procedure import Procedure
+from rupaya.migrator.session import database
+from rupaya.migrator.session.lock import MigrationLock
+from rupaya.migrator.session.session import Session
+from rupaya.migrator.session.watch import Watch
+from rupaya.migrator.sqlstates import UNFIT
+
+_under_way: dict[str, RunContext] = {}
+"""The run of this process on each alias: a receiver or a migration that calls `migrate` is part of it."""
+
+
+def run(procedure: Procedure, session: Session) -> None:
+    """Carry a procedure out, whole: alone, within limits, recorded; or find that there is nothing to do.
+
+    Raises:
+        MigratorError: each failure as its class, with its exit code.
+        CommandError: if the request names no app or no migration.
+    """
+    session.output.say(f"Using environment: {getattr(settings, 'RUPAYA_ENV', 'unknown')}")
+    with session.opened():
+        plan = procedure.read_plan(session)
+        procedure.refuse_before_the_lock(session, plan)
+        if not procedure.has_work(session, plan):
+            procedure.nothing_to_do(session, plan)
+            return
+        with _locked(procedure, session, plan) as context:
+            if context is None:
+                procedure.nothing_to_do(session, procedure.read_plan(session))
+                return
+            plan = procedure.read_plan(session)  # somebody may have been faster
+            procedure.refuse_before_the_lock(session, plan)
+            if not procedure.has_work(session, plan):
+                procedure.nothing_to_do(session, plan)
+                return
+            context.is_live = not plan.history_is_empty
+            context.phases = plan.phases
+            procedure.refuse_existing(session, plan)
+            with recorded(procedure.command, session, context.ledger):
+                _say_abandoned(context)
+                procedure.refuse_under_the_lock(context, plan)
+                context.drift.look(context.output)
+                context.drift.say_or_refuse(context.output, session.conf.on_drift)
+                _apply(procedure, context, plan)
+
+
+def joined(alias: str) -> RunContext | None:
+    """The run of this process that is under way on a database, if there is one."""
+    return _under_way.get(alias)
+
+
+@contextmanager
+def _locked(procedure: Procedure, session: Session, plan: Plan) -> Iterator[RunContext | None]:
+    """Both locks, and what a run works with; None if somebody else has done it all while this process waited."""
+    with session.lock_connection() as lock_connection:
+        lock = MigrationLock(lock_connection, session.connection)
+        ledger = Ledger(lock_connection)
+
+        def somebody_else_did_it() -> bool:
+            # Asked at every poll by every waiter: one cheap query, and the plan only when it says yes.
+            return ledger.is_settled(plan.digest) and not procedure.has_work(session, procedure.read_plan(session))
+
+        if not lock.acquire(
+            session.conf,
+            session.stop,
+            session.output,
+            somebody_else_did_it=somebody_else_did_it if plan.digest else lambda: False,
+            doing=ledger.under_way,
+        ):
+            yield None
+            return
+        session.heartbeat.stop_after(session.conf.deadline_s)
+        session.stop.cancel = partial(session.cancel_statement, lock_connection)
+        context = RunContext(
+            conf=session.conf,
+            connection=session.connection,
+            lock=lock,
+            ledger=ledger,
+            watch=Watch(lock_connection),
+            stop=session.stop,
+            output=session.output,
+            drift=Drift(session.connection, ledger, session.conf.lock_timeout_ms),
+            deadline=time.monotonic() + session.conf.deadline_s,
+            is_live=True,
+            phases={},
+        )
+        _under_way[session.connection.alias] = context
+        try:
+            yield context
+        finally:
+            del _under_way[session.connection.alias]
+            with suppress(psycopg2.Error):
+                lock.release()
+
+
+@contextmanager
+def alone(command: str, session: Session) -> Iterator[None]:
+    """For what else writes Django's history: under the lock and in the ledger, like a run."""
+    with session.opened(), session.lock_connection() as lock_connection:
+        lock, ledger = MigrationLock(lock_connection, session.connection), Ledger(lock_connection)
+        lock.acquire(
+            session.conf,
+            session.stop,
+            session.output,
+            somebody_else_did_it=lambda: False,
+            doing=ledger.under_way,
+        )
+        try:
+            with recorded(command, session, ledger):
+                yield
+        finally:
+            with suppress(psycopg2.Error):
+                lock.release()
+
+
+@contextmanager
+def recorded(command: str, session: Session, ledger: Ledger) -> Iterator[None]:
+    """A row in the ledger for what the block does, and for how it ends."""
+    _ensure_records(session, ledger)
+    ledger.start_run(
+        command=command,
+        release=getattr(settings, "RELEASE", "unknown"),
+        git_sha=getattr(settings, "GIT_SHA", "unknown"),
+        environment=getattr(settings, "RUPAYA_ENV", "unknown"),
+        task=database.task_name(),
+    )
+    try:
+        yield
+    except BaseException as error:
+        interrupted = isinstance(error, Terminated | KeyboardInterrupt)
+        code = error.exit_code if isinstance(error, MigratorError) else 1
+        happened = error.happened if isinstance(error, MigratorError) else driver_text(error)
+        with suppress(psycopg2.Error):  # the connection may be what failed; the next run closes this row
+            ledger.finish_run("interrupted" if interrupted else "failed", code, happened)
+        raise
+    ledger.finish_run("succeeded", 0)
+
+
+def _ensure_records(session: Session, ledger: Ledger) -> None:
+    """Django's history and the ledger, made where they are missing.
+
+    Raises:
+        EnvironmentUnfit: if they cannot be made or written.
+    """
+    try:
+        MigrationRecorder(session.connection).ensure_schema()
+        ledger.ensure_schema()
+    except Exception as error:
+        cause = error.__cause__ or error.__context__ or error  # Django's MigrationSchemaMissing hides it
+        code = sqlstate(error) or sqlstate(cause)
+        if not code or code.startswith(("08", "57P")):
+            raise
+        fact, remedy = UNFIT.get(code, ("the server refuses it", "Look at what the server says"))
+        raise EnvironmentUnfit(
+            f"The migrator cannot keep its record, because {fact}: {driver_text(cause)}",
+            "Without its record nothing is migrated; nothing was changed.",
+            f"{remedy}; it needs CREATE on the schema and ownership of the tables.",
+        ) from None
+
+
+def _say_abandoned(context: RunContext) -> None:
+    for attempt in context.ledger.close_abandoned():
+        context.output.say(f"{attempt.app}.{attempt.name} was interrupted: its process died", warning=True)
+
+
+def _apply(procedure: Procedure, context: RunContext, plan: Plan) -> None:
+    # What an earlier crash could leave unsettled must be settled anew by whoever changes anything.
+    context.ledger.unsettle(plan.digest)
+    executor = procedure.executor(plan, context)
+    try:
+        procedure.apply(executor)
+    except BaseException:
+        # What is committed already is ours, and the next run must not take it for somebody's handiwork.
+        if not context.one_transaction:
+            with suppress(psycopg2.Error, DjangoDatabaseError):
+                context.drift.keep(executor.applied_models())
+        raise
+    _keep_snapshot(context, executor.applied_models())
+    if plan.is_complete and plan.digest:
+        context.ledger.settle(plan.digest, [str(migration) for migration in plan.held])
+    procedure.say_done(context, plan)
+
+
+def _keep_snapshot(context: RunContext, models: list[type[Model]]) -> None:
+    """Keep what the schema is now; a run that succeeded does not fail for want of it."""
+    try:
+        kept = context.drift.keep(models)
+    except (psycopg2.Error, DjangoDatabaseError) as error:
+        context.output.say(f"The schema's snapshot was not taken: {driver_text(error)}", warning=True)
+        return
+    if not kept:
+        context.output.say("The schema's snapshot was not taken because a table is locked", warning=True)

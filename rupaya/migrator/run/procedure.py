@@ -1,0 +1,195 @@
+"""What a run does, as `order` asks for it: `Migrate` here; rollback and adoption say what they do otherwise."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+
+from django.conf import settings
+from django.core.management.commands import migrate
+
+from rupaya.migrator.django import PLAIN_OPTIONS, DjangoMigrate, unmigrated_apps
+from rupaya.migrator.ledger.ledger import Ledger
+from rupaya.migrator.plan.fingerprint import migration_hashes
+from rupaya.migrator.plan.history import Edited, refuse_breaking, refuse_by_project, refuse_existing
+from rupaya.migrator.plan.plan import Plan, history_explained, read_plan
+from rupaya.migrator.run import refusals
+from rupaya.migrator.run.batch import BatchExecutor
+from rupaya.migrator.run.context import RunContext
+from rupaya.migrator.run.executor import Executor
+from rupaya.migrator.run.signals import Signals
+from rupaya.migrator.session.session import Session
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for on the command line, besides Django's own options."""
+
+    retry_failed: bool = False
+    contract: bool = False
+    accept_edited: bool = False
+    command: str = "migrate"
+
+
+class Procedure:
+    """A run's steps, in the order in which they are asked; Django's `migrate` is at the heart of each."""
+
+    def __init__(self, request: Request, django: DjangoMigrate) -> None:
+        self.request = request
+        self.django = django
+        self.command = request.command
+        self.edited: list[Edited] = []
+        """Edited migrations that this run is to record as they are now."""
+        self._told: set[str] = set()
+
+    # Before the lock, and again under it
+
+    def read_plan(self, session: Session) -> Plan:
+        """What there is to do now.
+
+        Raises:
+            HistoryRefused: if history and code do not fit together.
+        """
+        with history_explained():
+            planned = self.django.plan()
+        hold = session.conf.phase == "expand" and not (self.request.contract or self.django.options["migration_name"])
+        return read_plan(planned, hold_contract=hold)
+
+    def refuse_before_the_lock(self, session: Session, plan: Plan) -> None:
+        """Refuse what no run may go on from.
+
+        Raises:
+            HistoryRefused: saying why.
+        """
+        refuse_by_project(session.connection, plan)
+        ledger = Ledger(session.raw)
+        refuse_breaking(plan.status.newer, ledger.in_force())
+        self.edited = refusals.refuse_edited_unless_accepted(
+            plan, ledger, session.conf, accept=self.request.accept_edited
+        )
+        if not self._told:
+            self._told.add("edited")
+            refusals.warn_of_edited(plan, ledger, session.conf, session.output)
+
+    def has_work(self, session: Session, plan: Plan) -> bool:
+        """Whether to take the lock at all; forty tasks of an unchanged release must not queue for it."""
+        return (
+            plan.has_work
+            or bool(self.edited)
+            or self._wants_syncdb(plan)
+            or (self._owes_signals(plan) and not Ledger(session.raw).is_settled(plan.digest))
+        )
+
+    def _wants_syncdb(self, plan: Plan) -> bool:
+        return bool(self.django.options["run_syncdb"]) and bool(unmigrated_apps(plan.executor.loader))
+
+    @staticmethod
+    def _owes_signals(plan: Plan) -> bool:
+        """Whether this release, which has a name, sends Django's signals at its first start, pending migrations or not.
+
+        Where the database is ahead, the newer release has seen to them.
+        """
+        return bool(plan.digest) and plan.is_complete and not plan.status.newer and not plan.held
+
+    def nothing_to_do(self, session: Session, plan: Plan) -> None:
+        """Say so. Without a release's name, or in development, Django's command runs all the same: it sends its
+        signals, and says which models no migration reflects."""
+        if (settings.DEBUG or not plan.digest) and not plan.held:
+            with session.output.speaking_for(self.django.command):
+                self.django.run_without_steps()
+        elif plan.digest:
+            Ledger(session.raw).keep_settled(plan.digest)
+        self.say_nothing_to_do(session, plan)
+
+    def say_nothing_to_do(self, session: Session, plan: Plan) -> None:
+        """The last lines of a run that had nothing to do."""
+        _say_unknown(session.output.say, plan)
+        _say_held(session.output.say, plan)
+        known = "all" if not plan.held else "the other"
+        number = f"{plan.applied} migration{'s are' if plan.applied != 1 else ' is'} applied"
+        session.output.say(
+            f"Nothing to migrate: {known} {number} ({time.monotonic() - session.began:.3f} s)", success=True
+        )
+
+    # Under the lock
+
+    def refuse_existing(self, session: Session, plan: Plan) -> None:
+        """Refuse tables without a history; asked under the lock, for another migrator may be making just these.
+
+        Raises:
+            HistoryRefused: naming them.
+        """
+        options = self.django.options
+        forwards = [migration for migration, backwards in plan.steps if not backwards]
+        if forwards and not (options["fake"] or options["fake_initial"] or options["run_syncdb"]):
+            refuse_existing(session.connection, forwards, plan.tables(), applied=plan.applied)
+
+    def refuse_under_the_lock(self, context: RunContext, plan: Plan) -> None:
+        """Refuse what an earlier run left, and record what this one accepts.
+
+        Raises:
+            MigratorError: saying why.
+        """
+        if not self.request.retry_failed and not self.django.options["fake"]:
+            refusals.refuse_failed_before(context.conf, context.ledger, plan)
+            refusals.refuse_half_done(context.ledger, plan)
+        for item in self.edited:
+            context.ledger.accept(item.applied, *migration_hashes(plan.disk[item.applied.key]))
+            context.output.say(f"✓ {item} recorded as it is now", success=True)
+
+    def executor(self, plan: Plan, context: RunContext) -> Executor:
+        """What runs the plan's migrations."""
+        return BatchExecutor(plan, context)
+
+    def apply(self, executor: Executor) -> None:
+        """Let Django's own command run the plan with that executor, its signals included."""
+        signals = Signals(executor.context)
+        with executor.context.output.speaking_for(self.django.command):
+            self.django.run(executor, signals.send_pre_migrate, signals.send_post_migrate)
+
+    def say_done(self, context: RunContext, plan: Plan) -> None:
+        """The last lines of a run that did something."""
+        _say_unknown(context.output.say, plan)
+        _say_held(context.output.say, plan)
+        if plan.steps or self.edited or self._wants_syncdb(plan):
+            return
+        release = getattr(settings, "RELEASE", "unknown")
+        if context.ledger.last_outcome(release) in ("interrupted", "failed"):
+            context.output.say("Sent post_migrate, which the last run did not get to", success=True)
+        else:
+            context.output.say(
+                f"First start of release {release}: pre_migrate and post_migrate were sent, and all {plan.applied} "
+                "migrations are applied",
+                success=True,
+            )
+
+
+def plain_migrate(verbosity: int, *, using: str, stdout: object = None) -> DjangoMigrate:
+    """Django's `migrate` without any option, for procedures that have a plan of their own."""
+    command = migrate.Command(stdout=stdout)  # type: ignore[arg-type]
+    return DjangoMigrate(command, {**PLAIN_OPTIONS, "verbosity": verbosity, "database": using})
+
+
+def _say_unknown(say: Callable[..., None], plan: Plan) -> None:
+    status = plan.status
+    for keys, fact in (
+        (status.newer, "The database is ahead of this release by"),
+        (status.older, "The history keeps, from before a squash was finished,"),
+        (status.foreign, "The history has, of apps that this release does not install,"),
+    ):
+        if keys:
+            number = f"{len(keys)} migration{'s' if len(keys) != 1 else ''}"
+            say(f"{fact} {number}: {refusals.names(list(keys))}", warning=True)
+
+
+def _say_held(say: Callable[..., None], plan: Plan) -> None:
+    if plan.held:
+        names = ", ".join(map(str, plan.held))
+        say(f"Held back until 'manage.py migrate --contract', once no older release runs: {names}", warning=True)
+
+
+def without_migrations(plan: Plan, left_out: Collection[tuple[str, str]]) -> Plan:
+    """A plan whose steps leave some migrations out, so that it is not complete."""
+    steps = [step for step in plan.steps if (step[0].app_label, step[0].name) not in left_out]
+    return replace(plan, steps=tuple(steps), is_complete=False)

@@ -1,0 +1,92 @@
+"""What a run refuses to go on from: histories, failures and halves that an earlier one left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rupaya.migrator.conf import Conf
+from rupaya.migrator.errors import FailedBefore, HistoryRefused
+from rupaya.migrator.ledger.ledger import Failure, Ledger
+from rupaya.migrator.output import Output
+from rupaya.migrator.plan.fingerprint import migration_hashes
+from rupaya.migrator.plan.history import Edited, edited_migrations, refuse_edited
+from rupaya.migrator.plan.plan import Plan
+from rupaya.migrator.plan.repeatable import may_run_again
+from rupaya.migrator.sqlstates import UNFIT, passes_by_itself
+
+
+def refuse_edited_unless_accepted(plan: Plan, ledger: Ledger, conf: Conf, *, accept: bool) -> list[Edited]:
+    """Edited migrations, if `accept` says to record them as they are now; else none, or a refusal.
+
+    Raises:
+        HistoryRefused: if MIGRATE_ON_EDITED says so.
+    """
+    edited = edited_migrations(plan.disk, ledger.in_force())
+    if accept:
+        return edited
+    if conf.on_edited == "error" and (certain := [item for item in edited if item.is_certain]):
+        refuse_edited(certain)
+    return []
+
+
+def warn_of_edited(plan: Plan, ledger: Ledger, conf: Conf, output: Output) -> None:
+    """Say which applied migrations are not what was applied, where that is no reason to stop."""
+    for item in edited_migrations(plan.disk, ledger.in_force()):
+        if conf.on_edited == "warn" or not item.is_certain:
+            output.say(
+                f"{item} was edited after release {item.applied.release} applied it; the database has what it did "
+                "before",
+                warning=True,
+            )
+
+
+def refuse_half_done(ledger: Ledger, plan: Plan) -> None:
+    """Refuse after an attempt that left something behind; go on only where that cannot do anything twice.
+
+    Asked of the record and not only of what died just now: whoever is started after a refusal must refuse as well.
+
+    Raises:
+        HistoryRefused: naming the migration.
+    """
+    for migration, _backwards in plan.steps:
+        if may_run_again(migration):
+            continue
+        outcome, fingerprint = ledger.last_end(migration.app_label, migration.name)
+        if outcome != "interrupted" and (outcome != "failed" or fingerprint != migration_hashes(migration)[0]):
+            continue
+        raise HistoryRefused(
+            f"{migration} {'failed' if outcome == 'failed' else 'was interrupted'} half-way, and it is not atomic.",
+            "How far it came is unknown, and its operations may not be safe to run twice; nothing was changed.",
+            f"Look at what it did. Then run it again with 'manage.py migrate --retry-failed', or, if it is done, "
+            f"record it with 'manage.py migrate --fake {migration.app_label} {migration.name}'.",
+        )
+
+
+def refuse_failed_before(conf: Conf, ledger: Ledger, plan: Plan) -> None:
+    """An orchestrator replaces a failed task forever; the replacements must fail fast, without taking locks.
+
+    Raises:
+        FailedBefore: naming the migration, and when it failed.
+    """
+    for migration, backwards in plan.steps:
+        failure = None if backwards else ledger.last_failure(migration.app_label, migration.name)
+        if failure is None or not _is_deterministic(failure) or failure.age_s > conf.failed_hold_s:
+            continue
+        if failure.fingerprint != migration_hashes(migration)[0]:
+            continue
+        again = f" One new attempt is made {conf.failed_hold_s:g} s after the last." if may_run_again(migration) else ""
+        raise FailedBefore(
+            f"{migration} failed before in the same way: {failure.error}",
+            f"It failed at {failure.finished_at:%Y-%m-%d %H:%M:%S} UTC (release {failure.release}, "
+            f"task {failure.task}) and has not been changed since; nothing was changed now.",
+            "Fix the migration or the data and release again; to insist: 'manage.py migrate --retry-failed'." + again,
+        )
+
+
+def _is_deterministic(failure: Failure) -> bool:
+    return bool(failure.sqlstate) and failure.sqlstate not in UNFIT and not passes_by_itself(failure.sqlstate)
+
+
+def names(keys: Sequence[tuple[str, str]]) -> str:
+    """Migrations, for a message."""
+    return ", ".join(f"{app}.{name}" for app, name in sorted(keys))

@@ -1,0 +1,79 @@
+"""Django's migration signals, sent by Django; bounded, interruptible, and their failures explained."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from rupaya.migrator import django
+from rupaya.migrator.errors import MigrationFailed, MigratorError, TableLocked, driver_text, is_lost, sqlstate
+from rupaya.migrator.run import backoff
+from rupaya.migrator.run.context import RunContext
+from rupaya.migrator.session.settings import timeouts
+from rupaya.migrator.sqlstates import RETRYABLE
+
+POST_MIGRATE_RETRIES = 9
+BEFORE = "Nothing was migrated."
+AFTER = "All migrations are applied."
+
+
+class Signals:
+    """The two functions that Django's command sends its signals by, in the place of its own."""
+
+    def __init__(self, context: RunContext) -> None:
+        self.context = context
+
+    def send_pre_migrate(self, *arguments: Any, **options: Any) -> None:
+        """Send pre_migrate once: what its handlers did need not bear being done again.
+
+        Raises:
+            MigratorError: if a handler fails.
+        """
+        self._send("pre_migrate", BEFORE, lambda: django.send_pre_migrate(*arguments, **options), retries=0)
+
+    def send_post_migrate(self, *arguments: Any, **options: Any) -> None:
+        """Send post_migrate; again when a table is locked, for Django itself sends it after every run.
+
+        Raises:
+            MigratorError: if a handler fails.
+        """
+        retries = min(POST_MIGRATE_RETRIES, self.context.conf.retries)
+        self._send("post_migrate", AFTER, lambda: django.send_post_migrate(*arguments, **options), retries=retries)
+
+    def _send(self, signal: str, state: str, send: Callable[[], None], *, retries: int) -> None:
+        context = self.context
+        for tries in count(1):
+            context.stop.check()
+            context.lock.verify()
+            try:
+                with (
+                    context.stop.interrupting(),
+                    timeouts(context.connection, lock_timeout=context.conf.lock_timeout_ms),
+                ):
+                    send()
+            except (Exception, SystemExit) as error:
+                if context.stop.requested:
+                    raise context.stop.error(f"{state} The next start does the rest.") from None
+                if sqlstate(error) in RETRYABLE and tries <= retries:
+                    context.stop.wait(backoff.pause_s(tries))
+                    continue
+                if isinstance(error, MigratorError) or is_lost(error):
+                    raise
+                raise _handler_failed(signal, error, tries, state) from error
+            else:
+                return
+
+
+def _handler_failed(signal: str, error: BaseException, tries: int, state: str) -> MigratorError:
+    """What a handler did wrong, and its place in the code: it is in no migration."""
+    if sqlstate(error) in RETRYABLE:
+        return TableLocked(f"A handler of {signal}", error, tries, state)
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    at = f"{frame.filename}:{frame.lineno}"
+    return MigrationFailed(
+        f"A handler of {signal} failed: {type(error).__name__}: {driver_text(error)} at {at}",
+        f"{state} The server was not started; the running release is not affected.",
+        "Fix the handler and release again; the next run calls it again.",
+    )

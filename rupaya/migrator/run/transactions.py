@@ -1,0 +1,96 @@
+"""Whether a migration's transaction is what it is believed to be, asked of the server and inferred from nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.recorder import MigrationRecorder
+from psycopg2.extensions import connection as PgConnection  # noqa: N812
+
+from rupaya.migrator.errors import MigratorError
+
+COMMITTED = "committed"
+ROLLED_BACK = "aborted"
+
+
+class TransactionEnded(MigratorError):
+    """The transaction that a migration began in is no longer the one that is open: the migration ended it."""
+
+    exit_code = 13
+
+    def __init__(self, found: str) -> None:
+        super().__init__(
+            f"its transaction ended before the migration did: {found}",
+            "Something in it executes COMMIT, ROLLBACK or the like, closes the connection, or calls a procedure that "
+            "does, so that it cannot be applied whole or not at all. It is not recorded.",
+            "Remove that statement, or declare the migration `atomic = False`. Look at what it left behind first.",
+        )
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """A transaction that was begun: its id, and the backend it was begun on."""
+
+    xid: int
+    backend_pid: int
+
+    @classmethod
+    def begun(cls, connection: BaseDatabaseWrapper) -> Transaction:
+        """The one that is open now; it gets its id by this."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT txid_current(), pg_backend_pid()")
+            return cls(*cursor.fetchone())
+
+    def verify(self, connection: BaseDatabaseWrapper) -> None:
+        """Make sure that this is the transaction that is open now.
+
+        Raises:
+            TransactionEnded: if it is not; nothing may be recorded then.
+        """
+        with connection.cursor() as cursor:
+            # The second column would begin a transaction's id anew where this one is gone: it is compared as well.
+            cursor.execute("SELECT pg_backend_pid(), coalesce(txid_current_if_assigned(), 0)")
+            backend_pid, xid = cursor.fetchone()
+        if backend_pid != self.backend_pid:
+            raise TransactionEnded(f"another session (backend pid {backend_pid}) stands in the place of its own")
+        if xid != self.xid:
+            raise TransactionEnded(self.describe(connection.connection))
+
+    def outcome(self, by: PgConnection) -> str:
+        """What became of it, by the server's word: ``committed``, ``aborted``, ``in progress``, or empty if unknown."""
+        try:
+            with by.cursor() as cursor:
+                cursor.execute("SELECT txid_status(%s)", [self.xid])
+                row = cursor.fetchone()
+        except psycopg2.Error:
+            return ""
+        return str(row[0] or "") if row else ""
+
+    def describe(self, by: PgConnection) -> str:
+        """What became of it, in words."""
+        return {
+            COMMITTED: "the server has committed it",
+            ROLLED_BACK: "the server has rolled it back",
+        }.get(self.outcome(by), "the server has another one open")
+
+
+class CheckedRecorder(MigrationRecorder):
+    """Django's recorder, which asks before each row whether the row will commit together with what it records."""
+
+    def __init__(self, connection: BaseDatabaseWrapper, check: Callable[[], None]) -> None:
+        super().__init__(connection)
+        self._check = check
+
+    def record_applied(self, app: str, name: str) -> Any:
+        """Write a row, if its transaction is the one that began."""
+        self._check()
+        return super().record_applied(app, name)
+
+    def record_unapplied(self, app: str, name: str) -> Any:
+        """Delete a row, if its transaction is the one that began."""
+        self._check()
+        return super().record_unapplied(app, name)
