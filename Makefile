@@ -41,6 +41,10 @@ run: $(VENV)/.test  ## Migrate and serve on PORT (8000), with an embedded Postgr
 test: $(VENV)/.test  ## Run the whole test suite; ARGS="-k name" to choose
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
+.PHONY: django-test
+django-test: $(VENV)/.test  ## Run Django's own tests of migrate and showmigrations with ours in their place
+	RUPAYA_ENV=test $(BIN)/python -m tests.djangosuite $(ARGS)
+
 .PHONY: boring
 boring: $(VENV)/.test  ## Start twenty migrators at once, again and again (ROUNDS=10), until it is boring
 	RUPAYA_FAULT_ROUNDS=$(or $(ROUNDS),10) $(BIN)/python -m pytest --no-cov tests/faults/test_simultaneous.py $(ARGS)

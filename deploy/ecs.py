@@ -36,16 +36,21 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 EXIT_CODES = {
     0: "It ended of its own accord, which a server never does.",
     1: "manage.py was given wrong arguments, or Python failed: see the lines below.",
-    10: "The database was unreachable, refused the connection, or was lost: mend its address, credentials or server.",
-    11: "Another migrator held the lock for too long: look at the one named below, and stop its task if it is stuck.",
-    12: "A table stayed locked through all tries: end the sessions named below, then deploy again.",
-    13: "A migration failed and was rolled back: mend it, and release again.",
-    14: "The database's history and this release do not go together: do as the lines below say.",
-    15: "The same migration failed before in the same way and was not tried again: mend it, and release again.",
-    16: "The environment is unfit: change the setting, privilege or server that is named below.",
+    10: "The database was unreachable, refused the connection, or was lost. "
+    "Correct its address, credentials or server, then start again: it goes on with whatever is still pending.",
+    11: "Another migrator held the lock for too long. Look at the one that is named; stop its task if it is stuck.",
+    12: "A table stayed locked through all tries. End the sessions that are named, then start again.",
+    13: "A migration or a handler failed; the message says what became of it. "
+    "Fix the migration or the data, and release again.",
+    14: "The database's history and this release do not go together; nothing was changed. "
+    "Do as the message says; 'manage.py showmigrations --audit' shows the history.",
+    15: "The same migration failed before in the same way, and was not tried again. "
+    "Fix it and release again; --retry-failed insists.",
+    16: "The server, the role or the settings do not allow migrating. "
+    "Change the setting, privilege or server that is named, then start again.",
     137: "It was killed: out of memory, or it did not end within 30 s of being told to.",
     139: "It crashed (segmentation fault).",
-    143: "It was told to stop while it migrated, and rolled back: was another deployment started meanwhile?",
+    143: "The process was told to stop. Nothing, if that was meant: the next start goes on from here.",
 }
 
 # register_task_definition takes what describe_task_definition gives, but for what ECS itself adds.

@@ -16,7 +16,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -231,18 +230,6 @@ def run(command: Sequence[str]) -> int:
         if server is not None:
             server.stop()
     return 0 if stopping else status
-
-
-def wait_until_stopped(pid: int, timeout_s: float) -> bool:
-    """Poll until a process is gone; False if it is still there after `timeout_s` seconds."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def main(arguments: Sequence[str]) -> int:

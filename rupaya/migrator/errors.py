@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import psycopg2
 from django.core.management.base import CommandError
 from django.db import InterfaceError, OperationalError
@@ -11,6 +13,8 @@ class MigratorError(CommandError):
     """A failure of `migrate` that a person must be able to act on."""
 
     exit_code = 1
+    code_means = "Wrong arguments, or a crash: see the message."
+    code_remedy = "Look at the message."
 
     def __init__(self, happened: str, meaning: str, remedy: str) -> None:
         self.happened = happened
@@ -23,6 +27,10 @@ class DatabaseUnreachable(MigratorError):
     """The server did not accept a connection in time, refused it for good, or was lost on the way."""
 
     exit_code = 10
+    code_means = "The database was unreachable, refused the connection, or was lost."
+    code_remedy = (
+        "Correct its address, credentials or server, then start again: it goes on with whatever is still pending."
+    )
 
 
 class ConnectionLost(DatabaseUnreachable):
@@ -41,12 +49,16 @@ class LockWaitExceeded(MigratorError):
     """Another migrator held the lock for too long."""
 
     exit_code = 11
+    code_means = "Another migrator held the lock for too long."
+    code_remedy = "Look at the one that is named; stop its task if it is stuck."
 
 
 class TableLocked(MigratorError):
     """A table lock was not obtained after all retries."""
 
     exit_code = 12
+    code_means = "A table stayed locked through all tries."
+    code_remedy = "End the sessions that are named, then start again."
 
     def __init__(self, what: str, error: BaseException, tries: int, consequence: str, blockers: object = None) -> None:
         super().__init__(
@@ -63,34 +75,52 @@ class MigrationFailed(MigratorError):
     """A migration failed."""
 
     exit_code = 13
+    code_means = "A migration or a handler failed; the message says what became of it."
+    code_remedy = "Fix the migration or the data, and release again."
 
 
 class HistoryRefused(MigratorError):
     """The database's history and this code do not go together."""
 
     exit_code = 14
+    code_means = "The database's history and this release do not go together; nothing was changed."
+    code_remedy = "Do as the message says; 'manage.py showmigrations --audit' shows the history."
 
 
 class FailedBefore(MigratorError):
     """This same migration failed before, in a way that does not pass by itself."""
 
     exit_code = 15
+    code_means = "The same migration failed before in the same way, and was not tried again."
+    code_remedy = "Fix it and release again; --retry-failed insists."
 
 
 class EnvironmentUnfit(MigratorError):
     """The server, the role or the settings do not allow migrating at all."""
 
     exit_code = 16
+    code_means = "The server, the role or the settings do not allow migrating."
+    code_remedy = "Change the setting, privilege or server that is named, then start again."
 
 
 class Terminated(MigratorError):
     """The process was told to stop."""
 
     exit_code = 143
+    code_means = "The process was told to stop."
+    code_remedy = "Nothing, if that was meant: the next start goes on from here."
 
 
-def exit_codes() -> dict[int, str]:
-    """Each exit code of a run and what it means: the first line of its class's docstring."""
+@dataclass(frozen=True)
+class ExitCode:
+    """What an exit code of a run means, and what to do."""
+
+    meaning: str
+    remedy: str
+
+
+def exit_codes() -> dict[int, ExitCode]:
+    """Each exit code of a run: the one place that says what they mean; help, site and documents repeat it."""
     classes: list[type[MigratorError]] = [
         DatabaseUnreachable,
         LockWaitExceeded,
@@ -101,8 +131,10 @@ def exit_codes() -> dict[int, str]:
         EnvironmentUnfit,
         Terminated,
     ]
-    meanings = {error.exit_code: (error.__doc__ or "").strip() for error in classes}
-    return {0: "Everything is applied, or there was nothing to do.", **meanings}
+    return {
+        0: ExitCode("Everything is applied, or there was nothing to do.", "Nothing."),
+        **{error.exit_code: ExitCode(error.code_means, error.code_remedy) for error in classes},
+    }
 
 
 def sqlstate(error: BaseException | None) -> str:

@@ -80,10 +80,6 @@ class Layout:
     height: float
 
 
-Lane = tuple[int, str]
-"""A gutter's or a gap's number with the table to which the lines in the lane go."""
-
-
 def arrange(shapes: Sequence[Shape], keys: Sequence[ForeignKey]) -> Layout:
     """Place the tables, and find each line its way around them."""
     boxes = {shape.name: Box(shape) for shape in shapes}

@@ -9,9 +9,10 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Count
 
+from rupaya.migrator.errors import ExitCode
 from rupaya.migrator.ledger.snapshots import what_a_run_did
 from rupaya.migrator.schema.diff import Difference, differences
-from rupaya.story.exits import Exit, explain
+from rupaya.story.exits import explain
 from rupaya.story.models import Attempt, Run
 from rupaya.story.reading import Tables, rows
 from rupaya.story.timeline import Bar
@@ -71,7 +72,7 @@ class RunTold:
     run: Run
     attempts: list[AttemptTold]
     changes: Changes | None
-    ending: Exit | None
+    ending: ExitCode | None
     """What its failure means, and what to do."""
 
 

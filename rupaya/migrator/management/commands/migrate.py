@@ -32,7 +32,7 @@ class Command(migrate.Command):
     help = (
         "Brings the database to the schema that this code needs: one migrator at a time, with lock timeouts and "
         "retries, each migration recorded exactly once. Exit codes: "
-        + " ".join(f"{code}: {meaning}" for code, meaning in exit_codes().items())
+        + " ".join(f"{code}: {exit_code.meaning}" for code, exit_code in exit_codes().items())
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
