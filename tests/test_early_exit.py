@@ -72,9 +72,9 @@ def test_an_edited_file_is_looked_at_once(migrated_url: str, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "change",
     [
-        "DELETE FROM migrator_settled",
+        "DELETE FROM migrator_settled_releases",
         "INSERT INTO django_migrations (app, name, applied) VALUES ('accounts', '0999_from_the_future', now())",
-        "DROP TABLE migrator_settled",
+        "DROP TABLE migrator_settled_releases",
     ],
     ids=["an interrupted run", "a newer database", "no ledger"],
 )

@@ -32,13 +32,11 @@ class DatabaseUnreachable(MigratorError):
         "Correct its address, credentials or server, then start again: it goes on with whatever is still pending."
     )
 
-
-class ConnectionLost(DatabaseUnreachable):
-    """The server ended the session, or cannot be reached any more."""
-
-    def __init__(self, error: BaseException, during: str, consequence: str) -> None:
+    @classmethod
+    def lost(cls, error: BaseException, during: str, consequence: str) -> DatabaseUnreachable:
+        """The server ended the session, or cannot be reached any more, while something was being done."""
         while_ = f" while {during}" if during else ""
-        super().__init__(
+        return cls(
             f"The connection to the database was lost{while_}: {driver_text(error)}",
             f"The server ended the session or cannot be reached any more. {consequence}".strip(),
             "Start again when the server is back; it goes on with whatever is still pending.",

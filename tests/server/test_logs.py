@@ -216,7 +216,7 @@ def test_a_healthy_probe_is_not_worth_a_line_and_an_unhealthy_one_is(production:
 
 def test_migrate_by_hand_tells_an_unexpected_error_on_one_line(migrated_url: str, tmp_path: Path) -> None:
     tree = copy_release(tmp_path / "broken")
-    (tree / "rupaya" / "migrator" / "runner.py").write_text("raise RuntimeError('one\\ntwo')")
+    (tree / "rupaya" / "migrator" / "run" / "order.py").write_text("raise RuntimeError('one\\ntwo')")
 
     ran = manage(tree, "migrate", "--retry-failed", **IN_PRODUCTION, DATABASE_URL=migrated_url)
 

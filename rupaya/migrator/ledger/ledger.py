@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import django
+import psycopg2
 from psycopg2.extensions import connection as PgConnection  # noqa: N812
 
 from rupaya.migrator.ledger.settled import HISTORY_HASH
@@ -109,9 +111,9 @@ class Ledger:
     def ensure_schema(self) -> None:
         """Make or upgrade the ledger's own tables; call it under the lock."""
         exists = self._fetch("SELECT to_regclass('migrator_versions') IS NOT NULL")[0][0]
-        done = self._fetch("SELECT coalesce(max(version), 0) FROM migrator_versions")[0][0] if exists else 0
+        done = {version for (version,) in self._fetch("SELECT version FROM migrator_versions")} if exists else set()
         for version, sql in enumerate(versions(), 1):
-            if version > done:
+            if version not in done:
                 # One query string is one transaction: a version is there whole or not at all.
                 self._fetch(
                     "CREATE TABLE IF NOT EXISTS migrator_versions "  # noqa: S608 - constants
@@ -121,14 +123,20 @@ class Ledger:
                     [version],
                 )
 
+    def _knows_releases(self) -> bool:
+        return bool(self._fetch("SELECT to_regclass('migrator_settled_releases') IS NOT NULL")[0][0])
+
     def is_settled(self, digest: str) -> bool:
         """Whether exactly this release's migrations were applied to their end, post_migrate included."""
-        return bool(self._fetch_if_there("SELECT true FROM migrator_settled WHERE digest = %s", [digest]))
+        return self._knows_releases() and bool(
+            self._fetch("SELECT true FROM migrator_settled_releases WHERE digest = %s", [digest])
+        )
 
     def settle(self, digest: str, held: list[str]) -> None:
         """Record that a release's migrations were applied to their end, but for those that are held back."""
         self._fetch(
-            f"INSERT INTO migrator_settled (digest, run_id, held, history) VALUES (%s, %s, %s, {HISTORY_HASH}) "  # noqa: S608
+            "INSERT INTO migrator_settled_releases (digest, run_id, held, history) "  # noqa: S608 - a constant
+            f"VALUES (%s, %s, %s, {HISTORY_HASH}) "
             "ON CONFLICT (digest) DO UPDATE SET run_id = EXCLUDED.run_id, held = EXCLUDED.held, "
             "history = EXCLUDED.history, settled_at = clock_timestamp()",
             [digest, self.run_id, held],
@@ -136,15 +144,16 @@ class Ledger:
 
     def keep_settled(self, digest: str) -> None:
         """Let a release that found nothing to do in a history that others changed leave at once the next time."""
-        self._fetch(
-            f"UPDATE migrator_settled SET history = {HISTORY_HASH} "  # noqa: S608 - a constant
-            f"WHERE digest = %s AND history IS DISTINCT FROM {HISTORY_HASH}",
-            [digest],
-        )
+        with suppress(psycopg2.Error):  # a standby, or a role that only reads: then it looks again the next time
+            self._fetch(
+                f"UPDATE migrator_settled_releases SET history = {HISTORY_HASH} "  # noqa: S608 - a constant
+                f"WHERE digest = %s AND history <> {HISTORY_HASH}",
+                [digest],
+            )
 
     def unsettle(self, digest: str) -> None:
         """Forget that a release was settled: something is about to change."""
-        self._fetch("DELETE FROM migrator_settled WHERE digest = %s", [digest])
+        self._fetch("DELETE FROM migrator_settled_releases WHERE digest = %s", [digest])
 
     def last_outcome(self, release: str) -> str:
         """How the last run of a release ended; empty if it had none."""

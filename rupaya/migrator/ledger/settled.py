@@ -7,6 +7,6 @@ HISTORY_HASH = """(
 """SQL: what the history is, so that one that has changed since a release was settled is noticed at once."""
 
 IS_SETTLED = f"""
-    SELECT held FROM migrator_settled WHERE digest = %s AND history = {HISTORY_HASH}
+    SELECT held FROM migrator_settled_releases WHERE digest = %s AND history = {HISTORY_HASH}
 """  # noqa: S608 - constants
 """SQL: a row if this very release, by its digest, has nothing to do on this very history."""

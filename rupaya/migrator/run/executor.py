@@ -17,7 +17,7 @@ from django.db.models import Model
 
 from rupaya.migrator.django import Key, Step, applied_state
 from rupaya.migrator.errors import (
-    ConnectionLost,
+    DatabaseUnreachable,
     EnvironmentUnfit,
     MigrationFailed,
     MigratorError,
@@ -336,7 +336,7 @@ class Executor(MigrationExecutor):
         if isinstance(error, MigratorError):
             return error
         if is_lost(error):
-            return ConnectionLost(error, f"{migration} was being {verb}", str(outcome))
+            return DatabaseUnreachable.lost(error, f"{migration} was being {verb}", str(outcome))
         code = sqlstate(error)
         if code in RETRYABLE:
             return TableLocked(str(migration), error, tries, str(outcome), context.watch.blockers)

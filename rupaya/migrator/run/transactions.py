@@ -41,7 +41,7 @@ class Transaction:
     @classmethod
     def begun(cls, connection: BaseDatabaseWrapper) -> Transaction:
         """The one that is open now; it gets its id by this."""
-        with connection.cursor() as cursor:
+        with connection.connection.cursor() as cursor:
             cursor.execute("SELECT txid_current(), pg_backend_pid()")
             return cls(*cursor.fetchone())
 
@@ -51,7 +51,7 @@ class Transaction:
         Raises:
             TransactionEnded: if it is not; nothing may be recorded then.
         """
-        with connection.cursor() as cursor:
+        with connection.connection.cursor() as cursor:
             # The second column would begin a transaction's id anew where this one is gone: it is compared as well.
             cursor.execute("SELECT pg_backend_pid(), coalesce(txid_current_if_assigned(), 0)")
             backend_pid, xid = cursor.fetchone()

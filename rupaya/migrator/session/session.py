@@ -15,7 +15,7 @@ from django.db.backends.signals import connection_created
 from psycopg2.extensions import connection as PgConnection  # noqa: N812
 
 from rupaya.migrator.conf import require_configuration
-from rupaya.migrator.errors import ConnectionLost, EnvironmentUnfit, MigratorError, driver_text, is_lost, sqlstate
+from rupaya.migrator.errors import DatabaseUnreachable, EnvironmentUnfit, MigratorError, driver_text, is_lost, sqlstate
 from rupaya.migrator.output import Output
 from rupaya.migrator.session import database
 from rupaya.migrator.session.heartbeat import Heartbeat
@@ -136,6 +136,6 @@ class Session:
                 ) from None
             if not is_lost(error):
                 raise
-            raise ConnectionLost(
+            raise DatabaseUnreachable.lost(
                 error, "", "A migration under way is rolled back, unless its COMMIT had arrived."
             ) from error

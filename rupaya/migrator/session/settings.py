@@ -22,7 +22,7 @@ TIMEOUTS = ("lock_timeout", "statement_timeout")
 
 def read_settings(connection: BaseDatabaseWrapper) -> dict[str, str]:
     """What was set in this session, its role and its search_path included; the migrator's own timeouts left out."""
-    with connection.cursor() as cursor:
+    with connection.connection.cursor() as cursor:
         cursor.execute(_READ, [list(TIMEOUTS)])
         return dict(cursor.fetchall())
 
@@ -32,7 +32,7 @@ def restore_settings(connection: BaseDatabaseWrapper, wanted: Mapping[str, str])
     found = read_settings(connection)
     changed = {name: value for name, value in found.items() if wanted.get(name) != value}
     changed |= {name: "" for name in wanted if name not in found}
-    with connection.cursor() as cursor:
+    with connection.connection.cursor() as cursor:
         # The role first: a role that was taken may not be allowed to set the others.
         for name in sorted(changed, key=lambda name: name != "role"):
             if name in wanted:
