@@ -233,11 +233,6 @@ class Environment:
         database = self._database_from_url("MIGRATION_DATABASE_URL", url)
         self._apply_ssl(database)
         database.options.setdefault("connect_timeout", str(DEFAULT_CONNECT_TIMEOUT_S))
-        if database.name and database.name != self.database.name:
-            self._problem(
-                f"MIGRATION_DATABASE_URL names the database {database.name!r}, but the service uses "
-                f"{self.database.name!r}. Migrations would go to another database than the service's: name the same."
-            )
         return database
 
     def _replica_database(self) -> Database | None:
@@ -249,11 +244,6 @@ class Environment:
         self._apply_ssl(database)
         # The primary has the same rows: nobody should wait long for a replica that is gone.
         database.options.setdefault("connect_timeout", str(REPLICA_CONNECT_TIMEOUT_S))
-        if database.name and database.name != self.database.name:
-            self._problem(
-                f"REPLICA_DATABASE_URL names the database {database.name!r}, but the service uses "
-                f"{self.database.name!r}, which is what a replica of it is called too: name the same."
-            )
         return database
 
     def _database_from_url(self, variable: str, url: str) -> Database:

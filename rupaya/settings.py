@@ -80,7 +80,9 @@ if env.replica_database:
 # The direct address beside a pooler, perhaps with the owner's credentials: `migrate` alone uses it.
 # By its name, `rollback` sees which releases are connected; PostgreSQL keeps 63 bytes.
 DATABASES["default"]["OPTIONS"].setdefault("application_name", f"release {env.release}"[:63])
+# A pooler may know the database by another name: the migrator asks both whether they are the same.
 MIGRATION_DATABASE = env.migration_database.django_settings() if env.migration_database else None
+MIGRATION_DATABASE_INSTEAD_OF = env.database.name
 # The old release still serves while the new one migrates; and what was applied there is history.
 MIGRATE_PHASE = "expand" if env.is_production else "all"
 MIGRATE_ON_EDITED = "error" if env.is_production else "warn"

@@ -16,6 +16,10 @@ UNFIT = {
 }
 """Failures of the server or the role and not of a migration: the fact, and what to change."""
 
+# unsafe_new_enum_value_usage, object_in_use ("pending trigger events"): what an earlier migration did in the same
+# transaction must be committed before the next one may use it.
+NEEDS_COMMIT = ("55P04", "55006")
+
 # Connection trouble, transaction rollback, insufficient resources, a lock that was not available, an administrator who
 # cancels or shuts down, a system error: each may be gone the next time. 57014 is here only where somebody cancelled.
 _PASSING = ("08", "40", "53", "58", LOCK_NOT_AVAILABLE, "57P01", "57P02", "57P03", "57P05")

@@ -18,6 +18,7 @@ from typing import Any
 import django
 import psycopg2
 from psycopg2.extensions import connection as PgConnection  # noqa: N812
+from psycopg2.extensions import encodings
 
 from rupaya.migrator.ledger.settled import HISTORY_HASH
 from rupaya.migrator.ledger.trace import Trace
@@ -85,6 +86,14 @@ def comparable_versions() -> tuple[str, str]:
     return platform.python_version(), django.get_version()
 
 
+def _storable(value: object, connection: PgConnection) -> object:
+    """A text as the server can keep it: no NUL, no half of a surrogate pair, no character that its encoding lacks."""
+    if not isinstance(value, str):
+        return value
+    codec = encodings.get(connection.info.parameter_status("server_encoding") or "", "utf-8")
+    return value.replace("\0", "\\x00").encode(codec, "backslashreplace").decode(codec)
+
+
 class Ledger:
     """Reads and writes the record of runs and attempts on the lock connection."""
 
@@ -95,7 +104,7 @@ class Ledger:
 
     def _fetch(self, sql: str, parameters: Iterable[object] = ()) -> list[tuple[Any, ...]]:
         with self.connection.cursor() as cursor:
-            cursor.execute(sql, list(parameters))
+            cursor.execute(sql, [_storable(value, self.connection) for value in parameters])
             return cursor.fetchall() if cursor.description else []
 
     @property
@@ -308,7 +317,8 @@ class Ledger:
 
         Returns whether there was such an attempt to close.
         """
-        cursor.execute(_FINISH_ATTEMPT, [tries, faked, attempt_id, *_trace_parameters(trace)])
+        parameters = [tries, faked, attempt_id, *_trace_parameters(trace)]
+        cursor.execute(_FINISH_ATTEMPT, [_storable(value, self.connection) for value in parameters])
         return bool(cursor.rowcount == 1)
 
 

@@ -70,7 +70,7 @@ class Trace:
                 shown = mask_literals(shown)
             self._characters += len(raw)
             noted = self._statements[raw] = {
-                "sql": shown + (" …" if len(text) > len(raw) else ""),
+                "sql": shown + (" ..." if len(text) > len(raw) else ""),
                 "times": 0,
                 "ms": 0.0,
             }

@@ -1,9 +1,9 @@
-"""A batch of migrations: one transaction a migration, or one for all of them, tried again as a whole."""
+"""A batch of migrations, in as few transactions as the migrations and MIGRATE_BATCH allow."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import count
 
@@ -11,11 +11,14 @@ import psycopg2
 from django.db import transaction
 from django.db.migrations.state import ProjectState
 
+from rupaya.migrator.django import Step
 from rupaya.migrator.errors import EnvironmentUnfit, TableLocked
 from rupaya.migrator.plan.plan import Plan
 from rupaya.migrator.run import backoff
 from rupaya.migrator.run.context import RunContext
-from rupaya.migrator.run.executor import Executor, TryBatchAgain
+from rupaya.migrator.run.executor import CommitFirst, Executor, TryBatchAgain
+
+Migrate = Callable[[Sequence[Step], ProjectState | None], ProjectState]
 
 
 class BatchExecutor(Executor):
@@ -35,49 +38,58 @@ class BatchExecutor(Executor):
             MigratorError: the failure as its class.
         """
 
-        def migrate(state: ProjectState | None) -> ProjectState:
+        def migrate(steps: Sequence[Step], state: ProjectState | None) -> ProjectState:
             new_state: ProjectState = super(BatchExecutor, self).migrate(
                 targets,  # type: ignore[arg-type]
-                plan=plan,  # type: ignore[arg-type]
+                plan=list(steps),
                 state=state.clone() if state else None,
                 fake=fake,
                 fake_initial=fake_initial,
             )
             return new_state
 
-        self._begin_batch()
+        steps = self.plan.steps
+        if not steps:
+            return migrate(steps, state)
+        self._say_batch(len(steps))
         with self.context.drift.watching():
-            if not self.context.one_transaction:
-                return migrate(state)
-            return self._in_one_transaction(lambda: migrate(state))
+            if not is_shared(self.context.conf.batch, self.plan):
+                return migrate(steps, state)
+            for shared in segments(steps):
+                run = self._in_one_transaction if shared[0][0].atomic else _each
+                state = run(migrate, shared, state)
+        assert state is not None  # noqa: S101 - there was a segment
+        return state
 
-    def _begin_batch(self) -> None:
-        """Number the batch, say so, and decide whether it is one transaction."""
+    def _say_batch(self, number: int) -> None:
         context = self.context
-        if not self.plan.steps:
-            return
         context.batch = context.ledger.next_batch()
-        context.one_transaction = is_one_transaction(context.conf.batch, self.plan)
-        number = len(self.plan.steps)
         context.output.say(
             f"Batch {context.batch} run: {number} migration{'s' if number != 1 else ''}",
             batch=context.batch,
             migrations=number,
         )
 
-    def _in_one_transaction(self, migrate: Callable[[], ProjectState]) -> ProjectState:
+    def _in_one_transaction(self, migrate: Migrate, steps: Sequence[Step], state: ProjectState | None) -> ProjectState:
+        """Run consecutive atomic migrations in one transaction, again as a whole if a table is locked.
+
+        Where the server says that what was done must be committed before the next migration may use it (a new value of
+        an enum, rows with a foreign key that is checked at the end), it is: the rest is a transaction of its own.
+        """
         context = self.context
         for tries in count(1):
-            self._transaction = None
-            context.done.clear()
-            context.lines.clear()
-            context.open_attempts.clear()
+            self._begin(context)
             try:
                 with transaction.atomic(using=self.connection.alias):
-                    new_state = migrate()
+                    new_state = migrate(steps, state)
                     self._check_transaction()
+            except CommitFirst as error:
+                self._roll_back(context)
+                position = next(n for n, (migration, _backwards) in enumerate(steps) if migration is error.migration)
+                state = self._in_one_transaction(migrate, steps[:position], state)
+                return self._in_one_transaction(migrate, steps[position:], state)
             except BaseException as error:
-                self._close_attempts(context)
+                self._roll_back(context)
                 if not isinstance(error, TryBatchAgain):
                     raise
                 cause = error.__cause__ or error
@@ -88,23 +100,51 @@ class BatchExecutor(Executor):
                 context.output.say("The batch was rolled back because a table is locked; trying again", warning=True)
                 context.stop.wait(backoff.pause_s(tries))
             else:
-                for line in context.lines:
-                    context.output.say(line, success=True)
+                context.one_transaction = False
+                context.open_attempts.clear()
+                for line, fields in context.lines:
+                    context.output.say(line, success=True, **fields)
                 return new_state
         raise AssertionError("count() does not end")
 
+    def _begin(self, context: RunContext) -> None:
+        self._transaction = None
+        context.one_transaction = True
+        context.lines.clear()
+        context.open_attempts.clear()
+
     @staticmethod
-    def _close_attempts(context: RunContext) -> None:
+    def _roll_back(context: RunContext) -> None:
+        """Close the ledger's rows of what the transaction that was rolled back had done."""
+        context.one_transaction = False
+        undone = len(context.open_attempts)
+        if undone:
+            del context.done[-undone:]
         with suppress(psycopg2.Error):
             for attempt_id, trace in context.open_attempts.items():
                 context.ledger.fail_attempt(attempt_id, "rolled back", 1, "", "rolled back with its batch", trace)
 
 
-def is_one_transaction(mode: str, plan: Plan) -> bool:
-    """Whether a plan is to be one transaction.
+def _each(migrate: Migrate, steps: Sequence[Step], state: ProjectState | None) -> ProjectState:
+    return migrate(steps, state)
+
+
+def segments(steps: Sequence[Step]) -> list[list[Step]]:
+    """Consecutive atomic migrations together, each of the others by itself."""
+    found: list[list[Step]] = []
+    for step in steps:
+        if found and step[0].atomic and found[-1][-1][0].atomic:
+            found[-1].append(step)
+        else:
+            found.append([step])
+    return found
+
+
+def is_shared(mode: str, plan: Plan) -> bool:
+    """Whether migrations are to share transactions: where nobody can be using the schema yet, or where it is demanded.
 
     Raises:
-        EnvironmentUnfit: if it was demanded (``MIGRATE_BATCH=all``) and cannot be.
+        EnvironmentUnfit: if one transaction for all was demanded (``MIGRATE_BATCH=all``) and cannot be.
     """
     not_atomic = [str(migration) for migration, _backwards in plan.steps if not migration.atomic]
     if mode == "all" and not_atomic:
@@ -113,4 +153,4 @@ def is_one_transaction(mode: str, plan: Plan) -> bool:
             "They cannot be in one transaction; nothing was changed.",
             "Set MIGRATE_BATCH to auto or each.",
         )
-    return mode == "all" or (mode == "auto" and plan.history_is_empty and not not_atomic)
+    return mode == "all" or (mode == "auto" and plan.history_is_empty)

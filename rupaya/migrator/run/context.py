@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.migration import Migration
@@ -40,7 +41,7 @@ class RunContext:
     one_transaction: bool = False
     done: list[Migration] = field(default_factory=list)
     """What this run has carried through so far, in order; committed, unless the batch is one transaction."""
-    lines: list[str] = field(default_factory=list)
-    """What to say once the batch, being one transaction, is committed."""
+    lines: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    """What to say, and with which fields, once the batch, being one transaction, is committed."""
     open_attempts: dict[int, Trace] = field(default_factory=dict)
     """Attempts of a batch in one transaction that is not committed yet."""

@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import psycopg2
 from django.db import DatabaseError, transaction
@@ -35,8 +36,8 @@ from rupaya.migrator.run import backoff
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.outcome import Outcome
 from rupaya.migrator.run.transactions import CheckedRecorder, Transaction, TransactionEnded
-from rupaya.migrator.session.settings import read_settings, restore_settings, timeouts
-from rupaya.migrator.sqlstates import RETRYABLE, UNFIT
+from rupaya.migrator.sessionsettings import read_settings, restore_settings, session_settings
+from rupaya.migrator.sqlstates import NEEDS_COMMIT, RETRYABLE, UNFIT
 from rupaya.migrator.statements import mask_literals, one_line
 
 KNOWN_OPERATIONS = ("django.", "django_pg_migration_tools.", "rupaya.migrator.")
@@ -45,6 +46,14 @@ KNOWN_OPERATIONS = ("django.", "django_pg_migration_tools.", "rupaya.migrator.")
 
 class TryBatchAgain(Exception):
     """A whole batch in one transaction met a lock, at the migration it names; all of it must be tried again."""
+
+
+class CommitFirst(Exception):
+    """A migration needs what was done before it in the same transaction to be committed."""
+
+    def __init__(self, migration: Migration) -> None:
+        super().__init__(str(migration))
+        self.migration = migration
 
 
 def _runs_anything(migration: Migration) -> bool:
@@ -153,6 +162,11 @@ class Executor(MigrationExecutor):
             try:
                 new_state = self._attempt(migration, state, work, attempt_id, tries)
             except BaseException as error:
+                if sqlstate(error) in NEEDS_COMMIT and context.open_attempts and context.conf.batch != "all":
+                    context.ledger.fail_attempt(
+                        attempt_id, "rolled back", tries, sqlstate(error), driver_text(error), trace
+                    )
+                    raise CommitFirst(migration) from error
                 if not self._is_worth_another_try(migration, error, tries):
                     failure = self.explain(migration, direction, error, tries)
                     outcome = "interrupted" if context.stop.requested else "failed"
@@ -189,14 +203,17 @@ class Executor(MigrationExecutor):
         context = self.context
         verb = "" if direction == "apply" else " unapplied"
         line = f"✓ {migration}{verb} ({duration_s:.3f} s)" + (" faked" if self._faked else "")
+        fields: dict[str, Any] = {
+            "migration": str(migration),
+            "duration_s": round(duration_s, 3),
+            "tries": tries,
+        }
         context.done.append(migration)
         if context.one_transaction:
             context.open_attempts[attempt_id] = trace
-            context.lines.append(line)  # said once it is true: after the commit
+            context.lines.append((line, fields))  # said once it is true: after the commit
         else:
-            context.output.say(
-                line, success=True, migration=str(migration), duration_s=round(duration_s, 3), tries=tries
-            )
+            context.output.say(line, success=True, **fields)
 
     def _attempt(
         self,
@@ -210,13 +227,16 @@ class Executor(MigrationExecutor):
         if not self._settings:
             self._settings = read_settings(connection)
         backend_pid = connection.connection.info.backend_pid
+        limits_ms = self._limits_ms(migration)
         if not context.one_transaction:
             self._transaction = None
         self._faked = False
         with (
             context.stop.interrupting(),
-            context.watch.observing(backend_pid),
-            timeouts(connection, **self._limits_ms(migration)),
+            context.watch.observing(
+                backend_pid, hold_at_most_ms=limits_ms["statement_timeout"] * bool(migration.atomic)
+            ),
+            session_settings(connection, **limits_ms),
             connection.execute_wrapper(context.watch.statement),
             self._one_transaction(migration),
         ):
@@ -346,6 +366,15 @@ class Executor(MigrationExecutor):
                 f"{migration} cannot be {verb}, because {fact}: {driver_text(error)}",
                 str(outcome),
                 f"{change}; start again.",
+            )
+        if table := context.watch.held_too_long:
+            limit_s = self._limits_ms(migration)["statement_timeout"] / 1000
+            return MigrationFailed(
+                f"{migration} kept traffic from {table} for more than {limit_s:g} s, and was cancelled.",
+                f"Each of its statements may be short; the lock stays until the transaction ends. {outcome} The server "
+                "was not started; the running release is not affected.",
+                "Put the change of the schema and the work on rows into migrations of their own; Backfill does the "
+                "latter in short transactions. `statement_timeout_ms` in the migration allows it more.",
             )
         at = self._place(migration, error) or one_line(self._shown(migration, context.watch.last_sql))
         return MigrationFailed(

@@ -11,7 +11,7 @@ from rupaya.migrator import django
 from rupaya.migrator.errors import MigrationFailed, MigratorError, TableLocked, driver_text, is_lost, sqlstate
 from rupaya.migrator.run import backoff
 from rupaya.migrator.run.context import RunContext
-from rupaya.migrator.session.settings import timeouts
+from rupaya.migrator.sessionsettings import session_settings
 from rupaya.migrator.sqlstates import RETRYABLE
 
 POST_MIGRATE_RETRIES = 9
@@ -50,7 +50,7 @@ class Signals:
             try:
                 with (
                     context.stop.interrupting(),
-                    timeouts(context.connection, lock_timeout=context.conf.lock_timeout_ms),
+                    session_settings(context.connection, lock_timeout=context.conf.lock_timeout_ms),
                 ):
                     send()
             except (Exception, SystemExit) as error:

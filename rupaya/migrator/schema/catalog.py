@@ -52,6 +52,10 @@ _VARCHAR_AS_TEXT = re.compile(rf"({_LITERAL})::character varying::text\b")
 _ONE_TABLE = re.compile(r'\n +FROM (?P<table>[\w."]+)(?: (?P<alias>[\w"]+))?(?:\n|$)')
 
 
+# Not current_user::regrole, which would fold the capitals of a role's name.
+_THIS_ROLE = "(SELECT oid FROM pg_roles WHERE rolname = current_user)"
+
+
 def _named(column: str) -> str:
     here = "n.nspname = coalesce(current_schema(), 'public')"
     return f"CASE WHEN {here} THEN {column} ELSE n.nspname || '.' || {column} END"
@@ -61,7 +65,7 @@ def _foreign(catalog: str, owner: str) -> str:
     """What is neither the server's nor an extension's; and, if asked, made by this very role."""
     return (
         "n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'"
-        f" AND (NOT %(own)s OR {owner} = current_user::regrole)"
+        f" AND (NOT %(own)s OR {owner} = {_THIS_ROLE})"
         f" AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = '{catalog}'::regclass AND e.objid = x.oid"
         " AND e.deptype = 'e')"
     )
@@ -80,7 +84,8 @@ def _grants(acl: str, kind: str, owner: str) -> str:
 
 _RELATION_NAMES = f"""
     SELECT x.oid, {_named("x.relname")} FROM pg_class x JOIN pg_namespace n ON n.oid = x.relnamespace
-    WHERE x.relkind IN ('r', 'p', 'f', 'v', 'm', 'S') AND {_foreign("pg_class", "x.relowner")}
+    WHERE x.relkind IN ('r', 'p', 'f', 'v', 'm', 'S') AND NOT x.relispartition
+      AND {_foreign("pg_class", "x.relowner")}
 """  # noqa: S608 - constants
 _FUNCTION_NAMES = f"""
     SELECT x.oid, {_named("x.proname")} || '(' || pg_get_function_identity_arguments(x.oid) || ')'
@@ -93,10 +98,10 @@ _TYPE_NAMES = f"""
            OR x.typtype = 'c' AND (SELECT relkind FROM pg_class WHERE oid = x.typrelid) = 'c')
       AND {_foreign("pg_type", "x.typowner")}
 """  # noqa: S608
-_EXTENSION_NAMES = """
+_EXTENSION_NAMES = f"""
     SELECT x.oid, x.extname FROM pg_extension x JOIN pg_namespace n ON n.oid = x.extnamespace
-    WHERE x.extname <> 'plpgsql' AND (NOT %(own)s OR x.extowner = current_user::regrole)
-"""
+    WHERE x.extname <> 'plpgsql' AND (NOT %(own)s OR x.extowner = {_THIS_ROLE})
+"""  # noqa: S608
 _NAMES = {
     "extensions": _EXTENSION_NAMES,
     "types": _TYPE_NAMES,
@@ -104,12 +109,14 @@ _NAMES = {
     "relations": _RELATION_NAMES,
 }
 
-# What hangs on given relations, so that it is read with them: partitions and children, the sequences of their columns
+# What hangs on given relations, so that it is read with them: children (but no
+# partitions, which jobs make and drop all the time), the sequences of their columns
 # (one that lost its owner is known by its name), the functions of their triggers, the types of their columns.
 _ATTACHED_RELATIONS = """
     WITH RECURSIVE family AS (
         SELECT unnest(%(relations)s::oid[]) AS oid
         UNION SELECT i.inhrelid FROM pg_inherits i JOIN family f ON f.oid = i.inhparent
+        JOIN pg_class p ON p.oid = i.inhrelid AND NOT p.relispartition
     ), named AS (SELECT c.oid, c.relname, c.relnamespace FROM family f JOIN pg_class c ON c.oid = f.oid)
     SELECT oid FROM family
     UNION SELECT d.objid FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import psycopg2
 from django.conf import settings
-from django.db import OperationalError
+from django.db import DEFAULT_DB_ALIAS, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2.extensions import connection as PgConnection  # noqa: N812 - a class, whatever its author named it
 from psycopg2.extensions import quote_ident
@@ -20,6 +20,8 @@ from rupaya.migrator.errors import DatabaseUnreachable, EnvironmentUnfit, driver
 from rupaya.migrator.output import Output
 from rupaya.migrator.session.stop import Stop
 
+# A server's start, to the microsecond, tells servers apart without a privilege; a pooler in between changes nothing.
+_IDENTITY = "SELECT pg_postmaster_start_time(), (SELECT oid FROM pg_database WHERE datname = current_database())"
 Connected = TypeVar("Connected")
 
 POLL_S = 0.5
@@ -45,14 +47,46 @@ def application_name() -> str:
     return f"migrate {getattr(settings, 'RELEASE', 'unknown')} {task_name()}"[:APPLICATION_NAME_MAX_BYTES]
 
 
-def use_migration_address(connection: BaseDatabaseWrapper) -> None:
-    """Point the working connection at MIGRATION_DATABASE_URL, if there is one.
+def use_migration_address(connection: BaseDatabaseWrapper) -> dict[str, Any] | None:
+    """Point the working connection at MIGRATION_DATABASE_URL, if there is one; returns what it was pointed at before.
 
-    Only where it names the database that the connection is about to use: a test runner's scratch database is not it.
+    Only if it is about to use the service's own database: a test runner's scratch database is not that.
     """
     direct: dict[str, Any] | None = getattr(settings, "MIGRATION_DATABASE", None)
-    if direct and direct["NAME"] == connection.settings_dict["NAME"] and connection.connection is None:
-        connection.settings_dict.update(direct)
+    if not direct or connection.alias != DEFAULT_DB_ALIAS or connection.connection is not None:
+        return None
+    if connection.settings_dict["NAME"] != getattr(settings, "MIGRATION_DATABASE_INSTEAD_OF", direct["NAME"]):
+        return None
+    ordinary = dict(connection.settings_dict)
+    connection.settings_dict.update(direct)
+    return ordinary
+
+
+def refuse_another_database(connection: BaseDatabaseWrapper, ordinary: dict[str, Any]) -> None:
+    """Refuse to migrate another database than the one that the service uses; asked of both servers.
+
+    Raises:
+        EnvironmentUnfit: naming both.
+        OperationalError: if the ordinary address cannot be reached.
+    """
+    serving = type(connection)(ordinary, alias="ordinary")
+    parameters = connection_parameters(serving)
+    try:
+        with psycopg2.connect(**parameters) as raw, raw.cursor() as cursor:
+            cursor.execute(_IDENTITY)
+            served = cursor.fetchone()
+    finally:
+        raw.close()
+    with connection.connection.cursor() as cursor:
+        cursor.execute(_IDENTITY)
+        migrated = cursor.fetchone()
+    if served != migrated:
+        raise EnvironmentUnfit(
+            f"MIGRATION_DATABASE_URL leads to {address(connection_parameters(connection))}, which is another database "
+            f"than the one that the service uses at {address(parameters)}.",
+            "Migrations would go to a database that nobody serves from; nothing was changed.",
+            "Let both lead to the same database; beside a pooler its name may differ there.",
+        )
 
 
 def connection_parameters(connection: BaseDatabaseWrapper) -> dict[str, Any]:

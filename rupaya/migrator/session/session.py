@@ -34,6 +34,7 @@ class Session:
         self.stop.cancel = self.cancel_statement
         self.heartbeat = Heartbeat(self.conf.heartbeat_file)
         self.began = time.monotonic()
+        self._ordinary: dict[str, Any] | None = None
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -62,7 +63,7 @@ class Session:
     def _working_connection(self) -> Iterator[None]:
         """Django's own connection: reached as soon as the server answers, its session prepared after each connect."""
         connection = self.connection
-        database.use_migration_address(connection)
+        self._ordinary = database.use_migration_address(connection) or self._ordinary
 
         def prepare(connection: BaseDatabaseWrapper, **_kwargs: object) -> None:
             if connection is self.connection:
@@ -95,6 +96,8 @@ class Session:
         """The second connection, which only a run with something to do opens."""
         parameters = database.connection_parameters(self.connection)
         database.refuse_unfit_server(self.raw, parameters)
+        if self._ordinary:
+            database.refuse_another_database(self.connection, self._ordinary)
         connection = database.connect_when_reachable(self.connection, self.conf, self.stop, self.output)
         try:
             database.prepare_session(connection)

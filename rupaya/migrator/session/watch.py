@@ -31,6 +31,15 @@ _BLOCKERS = """
 """
 
 
+# Of tables that others can see: one that this transaction makes is in nobody's way.
+_STRONG_LOCKS = """
+    SELECT c.oid::regclass::text FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+    WHERE l.pid = %s AND l.granted AND l.locktype = 'relation' AND c.relkind IN ('r', 'p', 'm')
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+"""
+
+
 @dataclass(frozen=True)
 class Blockers:
     """A table that could not be locked, and a line for each session that holds it."""
@@ -49,13 +58,22 @@ class Watch:
         self._connection = lock_connection
         self.blockers: Blockers | None = None
         self.last_sql = ""
+        self.held_too_long = ""
+        """The table that was kept from traffic for too long, if one was."""
+        self._hold_at_most_s = 0.0
         self.trace = Trace(keeps_literals=False)
         """Of the attempt that is under way."""
 
     @contextmanager
-    def observing(self, backend_pid: int) -> Iterator[None]:
-        """Sample for as long as the block runs; `blockers` afterwards holds what was last seen, if anything."""
+    def observing(self, backend_pid: int, *, hold_at_most_ms: int = 0) -> Iterator[None]:
+        """Sample for as long as the block runs; `blockers` afterwards holds what was last seen, if anything.
+
+        With `hold_at_most_ms`, the statement under way is cancelled once the session has held a lock that keeps traffic
+        away from a table for longer: each statement may be short, and the lock stays to the transaction's end.
+        """
         self.blockers = None
+        self.held_too_long = ""
+        self._hold_at_most_s = hold_at_most_ms / 1000
         self.last_sql = ""
         self.trace.begin_try()
         finished = threading.Event()
@@ -99,9 +117,26 @@ class Watch:
                         cursor.execute("SELECT set_config('lock_timeout', %s, false)", [lock_timeout])
         return execute(sql, parameters, many, context)
 
+    def _end_if_held_too_long(self, backend_pid: int, held_since: dict[str, float]) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.execute(_STRONG_LOCKS, [backend_pid])
+            held = {table for (table,) in cursor.fetchall()}
+            now = time.monotonic()
+            for table in list(held_since):
+                if table not in held:
+                    del held_since[table]
+            for table in held:
+                if now - held_since.setdefault(table, now) > self._hold_at_most_s:
+                    self.held_too_long = table
+                    cursor.execute("SELECT pg_cancel_backend(%s)", [backend_pid])
+                    return
+
     def _sample(self, backend_pid: int, finished: threading.Event) -> None:
+        held_since: dict[str, float] = {}
         while not finished.wait(SAMPLE_EVERY_S):
             try:
+                if self._hold_at_most_s:
+                    self._end_if_held_too_long(backend_pid, held_since)
                 with self._connection.cursor() as cursor:
                     cursor.execute(_BLOCKERS, {"pid": backend_pid})
                     rows = cursor.fetchall()

@@ -43,14 +43,14 @@ def restore_settings(connection: BaseDatabaseWrapper, wanted: Mapping[str, str])
 
 
 @contextmanager
-def timeouts(connection: BaseDatabaseWrapper, **limits_ms: int) -> Iterator[None]:
-    """Set ``lock_timeout`` and others, in milliseconds, for as long as the block runs; on a new connection as well."""
+def session_settings(connection: BaseDatabaseWrapper, **values: int | str) -> Iterator[None]:
+    """Set ``lock_timeout`` (milliseconds) and others for as long as the block runs; on a new connection as well."""
 
     def apply(connection: BaseDatabaseWrapper) -> None:
         with connection.connection.cursor() as cursor:
             cursor.execute(
-                "SELECT " + ", ".join("set_config(%s, %s, false)" for _ in limits_ms),
-                [str(part) for pair in limits_ms.items() for part in pair],
+                "SELECT " + ", ".join("set_config(%s, %s, false)" for _ in values),
+                [str(part) for pair in values.items() for part in pair],
             )
 
     def on_reconnect(connection: BaseDatabaseWrapper, **_kwargs: Any) -> None:
@@ -69,4 +69,4 @@ def timeouts(connection: BaseDatabaseWrapper, **limits_ms: int) -> Iterator[None
         # Where the block failed, its failure is the one to report; and a transaction that is aborted resets by itself.
         if raw is not None and not raw.closed and not connection.needs_rollback:
             with suppress(psycopg2.Error, DatabaseError), raw.cursor() as cursor:
-                cursor.execute("; ".join(f"RESET {name}" for name in limits_ms))
+                cursor.execute("; ".join(f"RESET {name}" for name in values))
