@@ -31,7 +31,9 @@ COPY requirements/production.txt requirements/
 # not mind that a copied file has another time.
 RUN --mount=type=secret,id=pip_cert \
     python -m venv --without-pip /opt/venv \
-    && pip --python /opt/venv/bin/python install --no-compile --require-hashes --requirement requirements/production.txt \
+    && pip --python /opt/venv/bin/python install --no-compile --require-hashes --no-deps \
+        --requirement requirements/production.txt \
+    && pip --python /opt/venv/bin/python check \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
 COPY manage.py entrypoint.sh gunicorn.conf.py ./
 COPY rupaya rupaya
@@ -63,7 +65,8 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
 COPY requirements/dev.txt requirements/
 RUN --mount=type=secret,id=pip_cert \
     python -m venv --without-pip /opt/venv \
-    && pip --python /opt/venv/bin/python install --require-hashes --requirement requirements/dev.txt \
+    && pip --python /opt/venv/bin/python install --require-hashes --no-deps --requirement requirements/dev.txt \
+    && pip --python /opt/venv/bin/python check \
     && install -d -o 10001 -g 10001 .data
 COPY . .
 USER 10001:10001

@@ -21,15 +21,15 @@ $(BIN)/python:
 		|| { rm -rf $(VENV); echo "The virtual environment could not be made; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 
 $(VENV)/.test: requirements/test.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(BIN)/python .ci/install $<
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(BIN)/python .ci/install $<
 	@touch $@ $(VENV)/.test
 
 $(VENV)/.browser: requirements/browser.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(BIN)/python .ci/install $<
 	$(BIN)/python -m tests.browser.chromium
 	@touch $@ $(VENV)/.test
 
@@ -68,7 +68,7 @@ schema: $(VENV)/.test  ## Rewrite schema.sql, the picture of what the migrations
 # An environment of its own: these tools pin versions that would hold back the others.
 $(VENV)/infra/.done: requirements/infra.txt | $(BIN)/python
 	$(BIN)/python -m venv $(VENV)/infra
-	$(VENV)/infra/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(VENV)/infra/bin/python .ci/install $<
 	@touch $@
 
 .PHONY: infra-test
@@ -113,7 +113,7 @@ format: $(VENV)/.dev  ## Format the code
 lock: $(VENV)/.dev  ## Compile requirements/*.in into hashed .txt files (UPGRADE=1 for newer releases)
 	@for name in base production test browser dev infra deploy; do \
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-			--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) -o requirements/$$name.txt requirements/$$name.in \
+			--no-strip-extras --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) -o requirements/$$name.txt requirements/$$name.in \
 			|| exit 1; \
 	done
 
