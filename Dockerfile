@@ -61,7 +61,8 @@ ARG PIP_CERT
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_ROOT_USER_ACTION=ignore \
-    RUPAYA_ENV=development
+    RUPAYA_ENV=development \
+    BIND_ADDRESS=0.0.0.0
 COPY requirements/dev.txt requirements/
 RUN --mount=type=secret,id=pip_cert \
     python -m venv --without-pip /opt/venv \
@@ -99,6 +100,7 @@ HEALTHCHECK --start-period=10s --interval=5s --timeout=3s --retries=3 CMD ["pyth
 ARG GIT_SHA=unknown
 ARG RELEASE=unknown
 ENV RUPAYA_ENV=production \
+    BIND_ADDRESS=0.0.0.0 \
     GIT_SHA=${GIT_SHA} \
     RELEASE=${RELEASE}
 LABEL org.opencontainers.image.title="rupaya" \

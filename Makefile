@@ -12,7 +12,7 @@ DEPLOYED ?= none
 
 .PHONY: help
 help:  ## Show this list
-	@awk 'BEGIN {FS = ":.*  ## "} /^[a-z-]+:.*  ## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*  ## "} /^[a-z-]+:.*  ## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -36,6 +36,10 @@ $(VENV)/.browser: requirements/browser.txt | $(BIN)/python
 .PHONY: run
 run: $(VENV)/.test  ## Migrate and serve on PORT (8000), with an embedded PostgreSQL under .data/
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m rupaya.localdb run ./entrypoint.sh gunicorn rupaya.wsgi
+
+.PHONY: demo
+demo: $(VENV)/.test  ## As run, with 2,000 made-up people, and accounts to look at them with; or fill what already runs
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench.demo
 
 .PHONY: test
 test: $(VENV)/.test  ## Run the whole test suite; ARGS="-k name" to choose
