@@ -31,7 +31,9 @@ COPY requirements/production.txt requirements/
 # not mind that a copied file has another time.
 RUN --mount=type=secret,id=pip_cert \
     python -m venv --without-pip /opt/venv \
-    && pip --python /opt/venv/bin/python install --no-compile --require-hashes --requirement requirements/production.txt \
+    && pip --python /opt/venv/bin/python install --no-compile --require-hashes --no-deps \
+        --requirement requirements/production.txt \
+    && pip --python /opt/venv/bin/python check \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
 COPY manage.py entrypoint.sh gunicorn.conf.py ./
 COPY rupaya rupaya
@@ -59,11 +61,13 @@ ARG PIP_CERT
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_ROOT_USER_ACTION=ignore \
-    RUPAYA_ENV=development
+    RUPAYA_ENV=development \
+    BIND_ADDRESS=0.0.0.0
 COPY requirements/dev.txt requirements/
 RUN --mount=type=secret,id=pip_cert \
     python -m venv --without-pip /opt/venv \
-    && pip --python /opt/venv/bin/python install --require-hashes --requirement requirements/dev.txt \
+    && pip --python /opt/venv/bin/python install --require-hashes --no-deps --requirement requirements/dev.txt \
+    && pip --python /opt/venv/bin/python check \
     && install -d -o 10001 -g 10001 .data
 COPY . .
 USER 10001:10001
@@ -96,6 +100,7 @@ HEALTHCHECK --start-period=10s --interval=5s --timeout=3s --retries=3 CMD ["pyth
 ARG GIT_SHA=unknown
 ARG RELEASE=unknown
 ENV RUPAYA_ENV=production \
+    BIND_ADDRESS=0.0.0.0 \
     GIT_SHA=${GIT_SHA} \
     RELEASE=${RELEASE}
 LABEL org.opencontainers.image.title="rupaya" \

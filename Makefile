@@ -12,7 +12,7 @@ DEPLOYED ?= none
 
 .PHONY: help
 help:  ## Show this list
-	@awk 'BEGIN {FS = ":.*  ## "} /^[a-z-]+:.*  ## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*  ## "} /^[a-z-]+:.*  ## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -21,21 +21,25 @@ $(BIN)/python:
 		|| { rm -rf $(VENV); echo "The virtual environment could not be made; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 
 $(VENV)/.test: requirements/test.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(BIN)/python .ci/install $<
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(BIN)/python .ci/install $<
 	@touch $@ $(VENV)/.test
 
 $(VENV)/.browser: requirements/browser.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(BIN)/python .ci/install $<
 	$(BIN)/python -m tests.browser.chromium
 	@touch $@ $(VENV)/.test
 
 .PHONY: run
 run: $(VENV)/.test  ## Migrate and serve on PORT (8000), with an embedded PostgreSQL under .data/
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m rupaya.localdb run ./entrypoint.sh gunicorn rupaya.wsgi
+
+.PHONY: demo
+demo: $(VENV)/.test  ## As run, with 2,000 made-up people, and accounts to look at them with; or fill what already runs
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench.demo
 
 .PHONY: test
 test: $(VENV)/.test  ## Run the whole test suite; ARGS="-k name" to choose
@@ -72,7 +76,7 @@ schema: $(VENV)/.test  ## Rewrite schema.sql, the picture of what the migrations
 # An environment of its own: these tools pin versions that would hold back the others.
 $(VENV)/infra/.done: requirements/infra.txt | $(BIN)/python
 	$(BIN)/python -m venv $(VENV)/infra
-	$(VENV)/infra/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(VENV)/infra/bin/python .ci/install $<
 	@touch $@
 
 .PHONY: infra-test
@@ -117,7 +121,7 @@ format: $(VENV)/.dev  ## Format the code
 lock: $(VENV)/.dev  ## Compile requirements/*.in into hashed .txt files (UPGRADE=1 for newer releases)
 	@for name in base production test browser dev infra deploy; do \
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-			--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) -o requirements/$$name.txt requirements/$$name.in \
+			--no-strip-extras --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) -o requirements/$$name.txt requirements/$$name.in \
 			|| exit 1; \
 	done
 

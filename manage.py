@@ -21,6 +21,9 @@ def main() -> None:
 
         JsonLines(env.release, env.task).take_uncaught_exceptions()
 
+    if os.environ.get("NO_COLOR"):  # https://no-color.org; Django has a word of its own for it
+        os.environ["DJANGO_COLORS"] = "nocolor"
+
     from rupaya.early_exit import leave, nothing_to_migrate
 
     if nothing_to_migrate(env, sys.argv[1:]):

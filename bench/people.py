@@ -1,12 +1,11 @@
 """``python -m bench.people [USERS]``: fill a migrated database with people and their money, the same each time.
 
 A million users have ten million transactions; every other table grows along. COPY, with indexes and keys made again
-afterwards. The database is DATABASE_URL's, and it must hold no users yet.
+afterwards. The database is the one that manage.py uses, and it must hold nobody yet but staff.
 """
 
 from __future__ import annotations
 
-import os
 import random
 import sys
 from collections.abc import Callable, Iterator
@@ -15,7 +14,10 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg2
 from psycopg2.extensions import connection as PgConnection  # noqa: N812
+from psycopg2.extensions import make_dsn
 from tqdm import tqdm
+
+from rupaya import environment
 
 USERS = 1_000_000
 SEED = 20260630
@@ -62,22 +64,26 @@ class Table:
     row: Callable[[random.Random, int], str]
 
 
+class PeopleThereError(Exception):
+    """The database holds people, whom made-up ones must not be mixed with."""
+
+
 def load(url: str, users: int = USERS, *, progress: bool = True) -> None:
     """Fill the tables in one transaction each, then make indexes, keys and statistics.
 
     Raises:
-        ValueError: if there are users already.
+        PeopleThereError: if there is anybody but members of staff; nothing was loaded then.
     """
     connection = psycopg2.connect(url)
     connection.autocommit = True
     try:
-        if _rows(connection, "SELECT 1 FROM users LIMIT 1"):
-            raise ValueError("This database has users already; nothing was loaded.")
+        if _rows(connection, "SELECT 1 FROM users WHERE NOT is_staff LIMIT 1"):
+            raise PeopleThereError("This database has people already; nothing was loaded.")
         tables = _tables(connection, users)
         make_again = _drop_indexes(connection, [table.name for table in tables])
         for table in tables:
             _copy(connection, table, users, progress)
-        for sql in tqdm(make_again, desc="indexes and keys", unit="", disable=not progress):
+        for sql in tqdm(make_again, desc="indexes and keys", unit="", disable=None if progress else True):
             _rows(connection, sql)
         for table in tables:
             _rows(connection, f"VACUUM ANALYZE {table.name}")
@@ -195,8 +201,9 @@ class _Copied:
 
 
 def _copy(connection: PgConnection, table: Table, users: int, progress: bool) -> None:
+    hidden = None if progress else True  # None: where nobody looks, for standard error is no terminal
     total, r = table.rows(users), random.Random(SEED)  # noqa: S311 - data to look at, no secrets
-    with tqdm(total=total, desc=table.name, unit=" rows", unit_scale=True, disable=not progress) as bar:
+    with tqdm(total=total, desc=table.name, unit=" rows", unit_scale=True, disable=hidden) as bar:
 
         def chunks() -> Iterator[str]:
             for start in range(0, total, CHUNK):
@@ -236,5 +243,28 @@ def _rows(connection: PgConnection, sql: str) -> list[tuple[object, ...]]:
         return cursor.fetchall() if cursor.description else []
 
 
+def local_url() -> str:
+    """What libpq connects to where `manage.py` would: the database of `make run`, unless the environment names one."""
+    return make_dsn(**environment.load().database.connect_kwargs())
+
+
+def main(arguments: list[str]) -> int:
+    """Load so many users; what went wrong is said in a sentence. Returns an exit status."""
+    if arguments and not (len(arguments) == 1 and arguments[0].isdecimal() and int(arguments[0]) > 0):
+        print("usage: python -m bench.people [USERS]", file=sys.stderr)
+        return 2
+    try:
+        load(local_url(), int(arguments[0]) if arguments else USERS)
+    except (PeopleThereError, environment.EnvironmentRefused) as refused:
+        print(refused, file=sys.stderr)
+    except psycopg2.errors.UndefinedTable:
+        print("This database has no tables of ours; nothing was loaded. Run manage.py migrate first.", file=sys.stderr)
+    except psycopg2.OperationalError as error:
+        print(f"{error}Start a database with `make run`, or name one with DATABASE_URL.", file=sys.stderr)
+    else:
+        return 0
+    return 1
+
+
 if __name__ == "__main__":
-    load(os.environ["DATABASE_URL"], int(sys.argv[1]) if len(sys.argv) > 1 else USERS)
+    sys.exit(main(sys.argv[1:]))

@@ -15,6 +15,7 @@ import time
 
 from rupaya.environment import Environment
 from rupaya.installed_apps import INSTALLED_APPS
+from rupaya.migrator import options
 from rupaya.migrator.ledger.settled import IS_SETTLED
 from rupaya.migrator.plan.manifest import digest, migration_files
 
@@ -51,6 +52,8 @@ def nothing_to_migrate(env: Environment, arguments: list[str]) -> bool:
         return False
     if arguments[:1] != ["migrate"] or not set(arguments[1:]) <= {"--noinput", "--no-input"}:
         return False
+    if options.refused(env.migrate):
+        return False  # the ordinary command says why
     began = time.monotonic()
     psycopg2 = _import_psycopg2()
     files = migration_files(INSTALLED_APPS)
@@ -109,7 +112,7 @@ class _State:
         self.psycopg2 = psycopg2
         self.cursor = cursor
         self.release = release
-        self.holds = env.migrate.get("MIGRATE_PHASE", "expand" if env.is_production else "all") == "expand"
+        self.holds = env.migrate["MIGRATE_PHASE"] == "expand"
         self.held: frozenset[str] = frozenset()
         self.may_wait = True
 

@@ -124,6 +124,8 @@ class Environment:
         )
         self.csrf_trusted_origins = self._list("CSRF_TRUSTED_ORIGINS")
         self.port = self._integer("PORT", 8000, 1, 65535)
+        # In development nobody but whoever sits at this machine is meant to reach it.
+        self.bind_address = self._text("BIND_ADDRESS") or ("0.0.0.0" if self.is_production else "127.0.0.1")  # noqa: S104
         self.web_concurrency = self._integer("WEB_CONCURRENCY", 2, 1, 64)
         self.log_level = self._choice("LOG_LEVEL", "INFO", LOG_LEVELS, normalise=str.upper)
         self.log_format = self._choice("LOG_FORMAT", "json" if self.is_production else "text", LOG_FORMATS)
@@ -141,7 +143,14 @@ class Environment:
         self.replica_database = self._replica_database()
         # The container's health check looks at it; /tmp is all that a container may write to.
         self.heartbeat_file = self._text("MIGRATE_HEARTBEAT_FILE") or (HEARTBEAT_FILE if self.is_production else "")
-        self.migrate = {key: value for key, value in environ.items() if key.startswith("MIGRATE_")}
+        self.migrate = {
+            # The old release still serves while the new one migrates; and what was applied there is history.
+            "MIGRATE_PHASE": "expand" if self.is_production else "all",
+            "MIGRATE_ON_EDITED": "error" if self.is_production else "warn",
+            "MIGRATE_HEARTBEAT_FILE": self.heartbeat_file,
+            # An empty variable is one that is not set, as everywhere.
+            **{key: self._text(key) for key in environ if key.startswith("MIGRATE_") and self._text(key)},
+        }
 
         if self.is_production:
             self._refuse_what_production_must_not_have()

@@ -222,7 +222,8 @@ def run(command: Sequence[str]) -> int:
         port = env.port
         print(f"  health  http://localhost:{port}/health/ready")
         print(f"  admin   http://localhost:{port}/admin/")
-        print('  an administrator: make manage ARGS="createsuperuser", in another terminal')
+        print("  people to look at, and accounts to do it with: make demo, in another terminal")
+        print('  an administrator: make manage ARGS="administrator you@example.com --group operator"')
         print("  Ctrl-C stops everything; the data stays in .data/", flush=True)
         child = subprocess.Popen(command)
         status = child.wait()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from rupaya import environment, logs
-from rupaya.installed_apps import INSTALLED_APPS  # noqa: F401 - a setting like the others
+from rupaya.installed_apps import INSTALLED_APPS as PROJECT_APPS
 
 env = environment.load()
 
@@ -21,6 +22,13 @@ RELEASE = env.release
 GIT_SHA = env.git_sha
 TASK = env.task
 TRUSTED_PROXIES = env.trusted_proxies
+
+INSTALLED_APPS = [*PROJECT_APPS]
+# Whoever writes migrations needs the commands that keep max_migration.txt; a service does not, so its image lacks them.
+# It has no migrations of its own: to `migrate`, this list and the early exit's are the same.
+if not env.is_production and find_spec("django_linear_migrations"):
+    INSTALLED_APPS += ["django_linear_migrations"]
+FIRST_PARTY_APPS = [app for app in PROJECT_APPS if (BASE_DIR / app.split(".")[0]).is_dir()]
 
 MIDDLEWARE = [
     # First, so that probes meet no host check, redirect, session or login.
@@ -83,13 +91,10 @@ DATABASES["default"]["OPTIONS"].setdefault("application_name", f"release {env.re
 # A pooler may know the database by another name: the migrator asks both whether they are the same.
 MIGRATION_DATABASE = env.migration_database.django_settings() if env.migration_database else None
 MIGRATION_DATABASE_INSTEAD_OF = env.database.name
-# The old release still serves while the new one migrates; and what was applied there is history.
-MIGRATE_PHASE = "expand" if env.is_production else "all"
-MIGRATE_ON_EDITED = "error" if env.is_production else "warn"
 # What `migrate` must not do on a database that another system made.
 MIGRATOR_HISTORY_CHECKS = ["rupaya.adoption.original.refuse_unadopted"]
-MIGRATE_HEARTBEAT_FILE = env.heartbeat_file
 # MIGRATE_LOCK_WAIT_S and its like, as the environment has them; `rupaya.migrator.conf` knows their meaning.
+MIGRATE_PHASE: str = env.migrate["MIGRATE_PHASE"]  # by name too, for health and story read it
 globals().update(env.migrate)
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -106,6 +111,9 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "accounts.validators.MaximumBytesValidator"},
 ]
 SILENCED_SYSTEM_CHECKS = [
+    # What django_linear_migrations checks, `lintmigrations` does: before every command it would stop `migrate` too, in
+    # the middle of a merge.
+    *(f"dlm.E{number:03}" for number in range(1, 6)),
     # E-mail addresses are unique without regard to case by an expression index, which these two checks cannot see.
     "auth.E003",
     "auth.W004",

@@ -90,6 +90,18 @@ def test_it_is_not_taken_for_other_arguments(migrated_url: str) -> None:
     assert loaded_django(PROJECT, migrated_url, "--noinput", "-v", "1")[0]
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("MIGRATE_PHASE", "bogus"), ("MIGRATE_RETRIES", "abc"), ("MIGRATE_BATCHES", "all"), ("MIGRATE_DEADLINE_S", "-1")],
+)
+def test_nonsense_is_refused_though_nothing_is_pending(migrated_url: str, variable: str, value: str) -> None:
+    """Or it would show with the next release that migrates, at night."""
+    ran = manage(PROJECT, "migrate", "--noinput", DATABASE_URL=migrated_url, **{variable: value})
+
+    assert ran.returncode == 16, ran.stdout
+    assert variable in ran.stderr
+
+
 def test_it_finds_the_same_migrations_as_django() -> None:
     loaded = {inspect.getfile(type(migration)) for migration in (MigrationLoader(None).disk_migrations or {}).values()}
 

@@ -168,3 +168,8 @@ def test_no_message_tells_the_password_in_a_url() -> None:
     assert "hunter2" not in Database(
         host="h", port="1", name="n", user="u", password="hunter2", options={}
     ).address  # fmt: skip
+
+
+def test_an_empty_setting_of_the_migrator_is_as_good_as_none() -> None:
+    """A task definition that leaves it empty must not turn production's caution off."""
+    assert Environment(PRODUCTION | {"MIGRATE_PHASE": " "}).migrate["MIGRATE_PHASE"] == "expand"

@@ -65,6 +65,20 @@ def test_every_action_is_pinned_by_commit_and_says_which_release_that_is() -> No
                 assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", used), f"{path.name}: {used}"
 
 
+def test_dependabot_knows_every_place_that_pins_something() -> None:
+    updates = yaml.safe_load((PROJECT / ".github" / "dependabot.yml").read_text())["updates"]
+    watched = {
+        (each["package-ecosystem"], folder.strip("/"))
+        for each in updates
+        for folder in each.get("directories", [each.get("directory")])
+    }
+    pinned = {("pip", "requirements"), ("docker", ""), ("docker-compose", ""), ("github-actions", "")}
+    terraform = {
+        ("terraform", str(lock.parent.relative_to(PROJECT))) for lock in PROJECT.glob("infra/**/.terraform.lock.hcl")
+    }
+    assert watched == pinned | terraform
+
+
 def test_nothing_is_allowed_that_a_job_does_not_ask_for() -> None:
     for path in WORKFLOWS:
         assert load(path)["permissions"] == {}, path.name

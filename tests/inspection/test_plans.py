@@ -81,5 +81,5 @@ def test_the_same_people_are_made_each_time(database_url: str, migrated_url: str
         people.load(url, 50, progress=False)
         sums.append(query(url, sql))
     assert sums[0] == sums[1]
-    with pytest.raises(ValueError, match="has users already"):
+    with pytest.raises(people.PeopleThereError, match="has people already"):
         people.load(filled_url, 50, progress=False)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 from django.core.checks import run_checks
 
 from rupaya.migrator import conf
+from rupaya.migrator.options import OPTIONS
 
 
 def ids() -> list[str]:
@@ -15,7 +17,9 @@ def ids() -> list[str]:
 
 
 def test_the_defaults_are_no_nonsense() -> None:
-    assert conf.read() == (conf.Conf(), [])
+    read, problems = conf.read()
+
+    assert (asdict(read), problems) == ({name: option.default for name, option in OPTIONS.items()}, [])
     assert ids() == []
 
 
@@ -54,3 +58,15 @@ def test_a_misspelt_name_is_answered_with_the_right_one(settings: Any) -> None:
     (problem,) = conf.read()[1]
 
     assert problem.remedy == "Did you mean MIGRATE_LOCK_TIMEOUT_MS?"
+
+
+def test_each_of_several_bad_settings_is_named_in_its_own_remedy(settings: Any) -> None:
+    settings.MIGRATE_RETRIES = "abc"
+    settings.MIGRATE_PHASE = "bogus"
+
+    remedies = [problem.remedy for problem in conf.read()[1]]
+
+    assert remedies == [
+        "Set MIGRATE_RETRIES to a whole number from 0 to 10000, or unset it.",
+        "Set MIGRATE_PHASE to one of expand, all, or unset it.",
+    ]

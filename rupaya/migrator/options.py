@@ -1,0 +1,119 @@
+"""What each MIGRATE_* setting may hold, declared once and without Django: the early exit asks it too."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PREFIX = "MIGRATE_"
+
+
+class Option:
+    """One setting: a number within bounds (in the unit of its name), one of some words, or any text."""
+
+    def __init__(
+        self,
+        default: float | int | str,
+        *,
+        bounds: tuple[float, float] | None = None,
+        choices: tuple[str, ...] = (),
+        whole: bool = False,
+    ) -> None:
+        self.default = default
+        self.bounds = bounds
+        self.choices = choices
+        self.whole = whole
+
+    def read(self, given: object) -> float | int | str:
+        """The value that is meant.
+
+        Raises:
+            ValueError: if it is none that this setting may hold; the text says what it may.
+        """
+        if self.choices:
+            if given not in self.choices:
+                raise ValueError(f"one of {', '.join(self.choices)}")
+            return str(given)
+        if self.bounds is None:
+            return str(given)
+        low, high = self.bounds
+        try:
+            number: float | int = int(str(given)) if self.whole else float(str(given))
+            if low <= number <= high:
+                return number
+        except ValueError:
+            pass
+        raise ValueError(f"{'a whole number' if self.whole else 'a number'} from {low:g} to {high:g}")
+
+
+# By the name of the field of `rupaya.migrator.conf.Conf`, which says what each is for.
+OPTIONS = {
+    "db_wait_s": Option(60, bounds=(0, 86_400)),
+    "lock_wait_s": Option(1860, bounds=(0, 86_400)),
+    "lock_timeout_ms": Option(1000, bounds=(1, 3_600_000), whole=True),
+    "statement_timeout_ms": Option(5000, bounds=(0, 86_400_000), whole=True),
+    "retries": Option(30, bounds=(0, 10_000), whole=True),
+    "deadline_s": Option(1800, bounds=(1, 86_400)),
+    "failed_hold_s": Option(900, bounds=(0, 604_800)),
+    "batch": Option("auto", choices=("auto", "each", "all")),
+    "phase": Option("all", choices=("expand", "all")),
+    "on_edited": Option("warn", choices=("error", "warn")),
+    "on_drift": Option("warn", choices=("error", "warn")),
+    "heartbeat_file": Option(""),
+}
+NAMES = tuple(PREFIX + name.upper() for name in OPTIONS)
+
+
+def read(
+    given: Mapping[str, object],
+) -> tuple[dict[str, float | int | str], list[tuple[str, str, str]]]:
+    """The values by field, defaults standing in for nonsense; and of each nonsense the check's id, fact and remedy."""
+    values = {name: option.default for name, option in OPTIONS.items()}
+    problems: list[tuple[str, str, str]] = []
+    for name in sorted(name for name in given if name.startswith(PREFIX) and name not in NAMES):
+        from difflib import get_close_matches  # slow to import, and hardly ever needed
+
+        meant = get_close_matches(name, NAMES, 1)
+        remedy = f"Did you mean {meant[0]}?" if meant else f"There are {', '.join(NAMES)}."
+        problems.append(("migrator.E004", f"{name} is not a setting of the migrator.", remedy))
+    for field, option in OPTIONS.items():
+        name = PREFIX + field.upper()
+        text = given.get(name)
+        if text is None or text == "":
+            continue
+        try:
+            values[field] = option.read(text)
+        except ValueError as wanted:
+            problems.append(
+                (
+                    "migrator.E002" if option.choices else "migrator.E001",
+                    f"{name}={text!r} is not {wanted}.",
+                    f"Set {name} to {wanted}, or unset it.",
+                )
+            )
+    statement, lock = float(values["statement_timeout_ms"]), float(values["lock_timeout_ms"])
+    if 0 < statement <= lock:
+        problems.append(
+            (
+                "migrator.E003",
+                f"MIGRATE_STATEMENT_TIMEOUT_MS ({statement:.0f}) is not greater than "
+                f"MIGRATE_LOCK_TIMEOUT_MS ({lock:.0f}).",
+                "The statement timeout would always fail first, and a busy table would never be retried: raise it.",
+            )
+        )
+    wait, deadline = float(values["lock_wait_s"]), float(values["deadline_s"])
+    if wait and wait < deadline:
+        problems.append(
+            (
+                "migrator.W001",
+                f"MIGRATE_LOCK_WAIT_S ({wait:g}) is less than MIGRATE_DEADLINE_S ({deadline:g}).",
+                "A task that waits would give up on another one that is still allowed to work: raise the first.",
+            )
+        )
+    return values, problems
+
+
+def refused(given: Mapping[str, object]) -> bool:
+    """Whether `migrate` would refuse to start with these settings."""
+    return any(".E" in problem for problem, _fact, _remedy in read(given)[1])

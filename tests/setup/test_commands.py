@@ -1,0 +1,69 @@
+"""What a developer's terminal shows, and what the commands that write migrations write."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.server.service import PROJECT, copy_release, manage
+
+
+@pytest.mark.parametrize("variables", [{}, {"NO_COLOR": "1"}], ids=["as ever", "NO_COLOR"])
+def test_no_color_is_heeded_on_a_terminal(variables: dict[str, str]) -> None:
+    """https://no-color.org"""
+    environ = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "DJANGO_COLORS")}
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "manage.py", "check"],
+        cwd=PROJECT,
+        env={**environ, "TERM": "xterm", "MIGRATE_RETRIES": "abc", **variables},
+        stdout=theirs,
+        stderr=theirs,
+    ) as command:
+        os.close(theirs)
+        said = b""
+        try:
+            while read := os.read(ours, 4096):
+                said += read
+        except OSError:
+            pass  # how Linux says that the other end is closed
+    os.close(ours)
+
+    assert command.returncode != 0
+    assert b"MIGRATE_RETRIES" in said
+    assert (b"\033[" in said) is not bool(variables)
+
+
+def test_makemigrations_says_which_is_the_last(tmp_path: Path, database_url: str) -> None:
+    tree = copy_release(tmp_path / "tree")
+    models = tree / "accounts" / "models.py"
+    models.write_text(
+        models.read_text()
+        + '\n\nclass Nickname(models.Model):\n    """A name that friends use."""\n\n    name = models.TextField()\n'
+    )
+
+    made = manage(tree, "makemigrations", "accounts", "--name", "add_nicknames", DATABASE_URL=database_url)
+
+    assert made.returncode == 0, made.stderr
+    assert (tree / "accounts" / "migrations" / "max_migration.txt").read_text() == "0006_add_nicknames\n"
+
+
+def test_the_commands_that_hints_name_are_there() -> None:
+    known = manage(PROJECT, "help", "--commands").stdout.split()
+
+    assert {"create_max_migration_files", "rebase_migration", "administrator"} <= set(known)
+
+
+def test_the_list_of_commands_is_in_columns() -> None:
+    listed = subprocess.run(["make", "help"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    lines = [line for line in listed.splitlines() if line.startswith("  make ")]
+
+    starts = {len(line) - len(line[7:].partition(" ")[2].lstrip()) for line in lines}
+
+    assert len(lines) > 15
+    assert len(starts) == 1
