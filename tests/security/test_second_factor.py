@@ -67,7 +67,8 @@ def test_codes_cannot_be_guessed_quickly(production: Service, production_release
 @pytest.mark.parametrize("next_page", ["https://evil.example.com/", "//evil.example.com", "javascript:1"])
 def test_nobody_is_sent_to_another_site(production: Service, secret: str, next_page: str) -> None:
     browser = Browser(production)
-    browser.sign_in(EMAIL, PASSWORD)
+    signed_in = browser.post("/admin/login/", username=EMAIL, password=PASSWORD, next=next_page)
+    assert (signed_in.status, signed_in.headers["Location"]) == (302, "/admin/")
 
     page = browser.post("/admin/second-factor/", token="abc", next=next_page)
 
