@@ -68,7 +68,7 @@ schema: $(VENV)/.test  ## Rewrite schema.sql, the picture of what the migrations
 # An environment of its own: these tools pin versions that would hold back the others.
 $(VENV)/infra/.done: requirements/infra.txt | $(BIN)/python
 	$(BIN)/python -m venv $(VENV)/infra
-	$(VENV)/infra/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	$(VENV)/infra/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@
 
 .PHONY: infra-test
