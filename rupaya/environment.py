@@ -35,7 +35,8 @@ NOTICE_A_CUT = {
     "tcp_user_timeout": "25000",
 }
 LOCAL_PROXIES = ("127.0.0.1", "::1")
-HEARTBEAT_FILE = "/tmp/migrate.heartbeat"  # noqa: S108 - opened without following links, and holds nothing
+# In memory: a container has no /tmp that it may write to. Opened without following links, and holds nothing.
+HEARTBEAT_FILE = "/dev/shm/migrate.heartbeat"  # noqa: S108
 
 # What libpq takes in a connection URL and what makes sense for this service to be told.
 LIBPQ_PARAMETERS = frozenset(
@@ -151,7 +152,7 @@ class Environment:
         self.database = self._database()
         self.migration_database = self._migration_database()
         self.replica_database = self._replica_database()
-        # The container's health check looks at it; /tmp is all that a container may write to.
+        # The container's health check looks at it; /dev/shm is all that a container may write to.
         self.heartbeat_file = self._text("MIGRATE_HEARTBEAT_FILE") or (HEARTBEAT_FILE if self.is_production else "")
         self.migrate = {key: value for key, value in environ.items() if key.startswith("MIGRATE_")}
 
