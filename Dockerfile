@@ -99,8 +99,10 @@ HEALTHCHECK --start-period=10s --interval=5s --timeout=3s --retries=3 CMD ["pyth
 # Last, for they differ in every build: everything above comes from the cache.
 ARG GIT_SHA=unknown
 ARG RELEASE=unknown
+# A task may write nowhere else, and Python wants a place for temporary files.
 ENV RUPAYA_ENV=production \
     BIND_ADDRESS=0.0.0.0 \
+    TMPDIR=/dev/shm \
     GIT_SHA=${GIT_SHA} \
     RELEASE=${RELEASE}
 LABEL org.opencontainers.image.title="rupaya" \

@@ -58,7 +58,7 @@ image-test: $(VENV)/.test  ## Build the production image and test it from outsid
 	$(BIN)/python -m pytest --no-cov -m image tests/image $(ARGS)
 
 .PHONY: soak
-soak: $(VENV)/.test  ## Load on the real stack for SOAK_S (300) seconds, its database restarted in the middle
+soak: $(VENV)/.test  ## Load and 40 slow clients on the real stack for SOAK_S (300) seconds, its database restarted in the middle
 	RUPAYA_ENV=test $(BIN)/python -m tests.soak $(SOAK_S)
 
 .PHONY: bench

@@ -23,7 +23,8 @@ logging.captureWarnings(True)
 wsgi_app = "rupaya.wsgi"
 bind = f"{env.bind_address}:{env.port}"
 workers = env.web_concurrency
-worker_class = "gthread"
+# gthread, but slow clients occupy no thread and probes have their own.
+worker_class = "rupaya.worker.Worker"
 threads = 4
 # The code is loaded once, before the fork: less memory, and a fault in it ends the master, not each worker in turn.
 preload_app = True
@@ -41,6 +42,8 @@ worker_tmp_dir = str(_memory) if _memory.is_dir() else None
 control_socket_disable = True
 # Of anybody else, what they say about the client is a claim; `rupaya.middleware` drops it.
 forwarded_allow_ips = ",".join(env.trusted_proxies)
+# By default a proxy that is believed may also say SCRIPT_NAME and PATH_INFO; nothing here is mounted anywhere else.
+forwarder_headers = ""
 accesslog = "-"
 logger_class = ServerLogger
 logconfig_dict = logs.logging_config(env)

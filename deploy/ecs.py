@@ -3,7 +3,7 @@
 
     ecs.py deploy   --environment staging --image v41-abc1234      (or sha256:…)
     ecs.py rollback --environment production                       (or --image …)
-    ecs.py run      --environment staging -- migrate --dry-run
+    ecs.py run      --environment staging -- migrate --dry-run     (with --image …: by that release)
 
 The workflows call it, and people may. What it must know of an environment, Terraform has written into the parameter
 /rupaya/ENVIRONMENT/deployment. --dry-run reads everything and changes nothing.
@@ -28,6 +28,7 @@ from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
+from served import Served
 
 VERSION_TAG = re.compile(r"v\d+-([0-9a-f]{7,40})")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -69,6 +70,9 @@ LOG_LINES_SHOWN = 20
 LOG_LINES_READ = 500
 STOPPED_TASKS_SHOWN = 3
 PROOFS_IN_A_ROW = 5
+
+# Whose history must name an image before it may be deployed here.
+PROVED_BY = {"production": "staging"}
 
 
 class DeploymentError(Exception):
@@ -165,6 +169,7 @@ class Environment:
         )
         parameter = self.ssm.get_parameter(Name=f"/rupaya/{name}/deployment")["Parameter"]["Value"]
         self.facts = Facts(**json.loads(parameter))
+        self.served = Served(self.ssm, name)
 
     # What is there
 
@@ -186,7 +191,7 @@ class Environment:
                 f"The image {reference} has no tag such as v41-abc1234: nothing can tell whether it is what serves."
             )
         uri = f"{detail['registryId']}.dkr.ecr.{self.ecr.meta.region_name}.amazonaws.com/{self.facts.repository}"
-        # The image holds its version (RELEASE), so no image has two.
+        # The image holds its version (RELEASE), and 08 never builds a version twice.
         return Image(f"{uri}@{detail['imageDigest']}", detail["imageDigest"], versions[0])
 
     def service(self) -> dict[str, Any]:
@@ -233,9 +238,9 @@ class Environment:
             rendered["tags"] = answer["tags"]
         return rendered
 
-    def register(self, family: str, image: Image) -> str:
-        """Register a revision with this image; returns its ARN."""
-        rendered = self.render(family, image)
+    def register(self, family: str, image: Image, name: str = "") -> str:
+        """Register a revision with this image, in that family or another of the same kind; returns its ARN."""
+        rendered = self.render(family, image) | {"family": name or family}
         arn = str(self.ecs.register_task_definition(**rendered)["taskDefinition"]["taskDefinitionArn"])
         self.report.say(f"registered {short(arn)} with {image.uri}")
         return arn
@@ -357,19 +362,35 @@ class Environment:
 
     # Afterwards
 
-    def mark(self, image: Image) -> None:
-        """Move this environment's tag onto the image, and remember the one before it as what to go back to."""
+    def mark(self, image: Image, *, is_rollback: bool) -> None:
+        """Write down that the image serves, and move this environment's tag onto it."""
         if self.dry_run:
-            self.report.say(f"would tag {image.digest} {self.name}, and what has that tag now {self.name}-previous")
+            self.report.say(f"would note that {image.digest} serves, and tag it {self.name}")
             return
-        try:
-            before = self.image(self.name)
-        except DeploymentError:
-            before = None
-        if before and before.digest != image.digest:
+        before = self.served.now
+        if is_rollback:
+            self.served.rolled_back_to(image.digest, image.version)
+        else:
+            self.served.deployed(image.digest, image.version)
+        # For people and for the rules that expire images; a rollback asks the history.
+        if before and before.digest != image.digest and self.is_there(before.digest):
             self.tag(before.digest, f"{self.name}-previous")
         self.tag(image.digest, self.name)
         self.report.output("digest", image.digest)
+
+    def is_there(self, digest: str) -> bool:
+        """Whether ECR still has an image."""
+        try:
+            self.image(digest)
+        except DeploymentError:
+            return False
+        return True
+
+    def once(self, image: Image) -> str:
+        """A task definition for one command with this image, in a family that nothing else runs."""
+        if self.dry_run:
+            return f"{self.facts.migrate_family}-once"
+        return self.register(self.facts.migrate_family, image, f"{self.facts.migrate_family}-once")
 
     def tag(self, digest: str, tag: str) -> None:
         """Move a tag onto an image."""
@@ -511,16 +532,8 @@ def log_entry(line: str) -> tuple[str, str]:
 def deploy(environment: Environment, options: argparse.Namespace) -> None:
     """Bring an image to the service; then, if told to, apply what its migrations held back."""
     image = environment.image(options.image)
-    environment.report.fact("Image", f"{image.version} ({image.digest})")
-    environment.record_restore_point()
-    environment.roll_out(image)
-    environment.mark(image)
-    if environment.dry_run:
-        environment.report.say(f"would register {environment.facts.migrate_family} with {image.uri}")
-        definition = environment.facts.migrate_family
-    else:
-        # Also what the daily checks run from now on.
-        definition = environment.register(environment.facts.migrate_family, image)
+    refuse_unproved(environment, image)
+    definition = bring(environment, image, is_rollback=False)
     if options.contract:
         try:
             environment.run(definition, ["migrate", "--contract", "--noinput"])
@@ -530,17 +543,65 @@ def deploy(environment: Environment, options: argparse.Namespace) -> None:
             ) from error
 
 
+def bring(environment: Environment, image: Image, *, is_rollback: bool) -> str:
+    """Roll an image out and write down that it serves; returns what one-off commands of it run by."""
+    environment.report.fact("Image", f"{image.version} ({image.digest})")
+    environment.record_restore_point()
+    environment.roll_out(image)
+    environment.mark(image, is_rollback=is_rollback)
+    if environment.dry_run:
+        environment.report.say(f"would register {environment.facts.migrate_family} with {image.uri}")
+        return environment.facts.migrate_family
+    # Also what the daily checks run from now on.
+    return environment.register(environment.facts.migrate_family, image)
+
+
+def refuse_unproved(environment: Environment, image: Image) -> None:
+    """Let nothing into production that has not served staging, and nothing that staging rolled back from."""
+    prover = PROVED_BY.get(environment.name)
+    if prover is None:
+        return
+    proved = Served(environment.ssm, prover)
+    if not proved.has(image.digest):
+        raise DeploymentError(f"{image.version} ({image.digest}) has never served {prover}. Deploy it there first.")
+    if proved.is_rolled_back(image.digest):
+        raise DeploymentError(f"{image.version} was rolled back from in {prover}. Deploy it there again to clear it.")
+
+
 def roll_back(environment: Environment, options: argparse.Namespace) -> None:
     """Bring back the image that served before, or another older one. The schema stays as it is."""
-    if not options.image:
-        options.image = f"{environment.name}-previous"
-    options.contract = False
-    deploy(environment, options)
+    served = environment.served
+    if options.image:
+        image = environment.image(options.image)
+        if not served.has(image.digest):
+            raise DeploymentError(f"{image.version} has never served {environment.name}: that is for `deploy`.")
+        if served.is_rolled_back(image.digest):
+            raise DeploymentError(
+                f"{image.version} was rolled back from. Whoever wants it all the same must `deploy` it."
+            )
+    else:
+        before = served.before()
+        if before is None:
+            raise DeploymentError(
+                "Nothing served before what serves now, but what was rolled back from. Name an image."
+            )
+        image = environment.image(before.digest)
+    try:
+        environment.run(environment.once(image), ["migrate", "--dry-run"])
+    except DeploymentError as error:
+        raise DeploymentError(
+            f"{image.version} was not brought back: it cannot serve on this schema, or it could not be asked. {error}",
+            error.details,
+        ) from error
+    bring(environment, image, is_rollback=True)
 
 
 def run(environment: Environment, options: argparse.Namespace) -> None:
-    """Run one `manage.py` command with the release that serves."""
-    environment.run(environment.facts.migrate_family, options.arguments)
+    """Run one `manage.py` command with the release that serves, or with the image that is named."""
+    definition = environment.facts.migrate_family
+    if options.image:
+        definition = environment.once(environment.image(options.image))
+    environment.run(definition, options.arguments)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -573,6 +634,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     verb.set_defaults(verb=roll_back, title="Rollback of")
 
     verb = verbs.add_parser("run", parents=[common], help="run a manage.py command as a task of its own")
+    verb.add_argument("--image", help="a release that does not serve, such as the one whose deployment failed")
     verb.add_argument("arguments", nargs="+", metavar="ARGUMENT")
     verb.set_defaults(verb=run, title="One-off task in")
     return parser.parse_args(arguments)

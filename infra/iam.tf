@@ -168,6 +168,19 @@ resource "aws_iam_role_policy" "deploy" {
   policy = data.aws_iam_policy_document.deploy.json
 }
 
+locals {
+  # What served, in order: deploy/served.py writes it, and Terraform leaves it alone.
+  served_arn = {
+    for name in ["staging", "production"] :
+    name => "arn:aws:ssm:${var.region}:${var.account_id}:parameter/rupaya/${name}/served"
+  }
+  # The second for the image of a release that does not serve: nothing else runs that family.
+  one_off_arns = [
+    "${aws_ecs_task_definition.migrate.arn_without_revision}:*",
+    "${aws_ecs_task_definition.migrate.arn_without_revision}-once:*",
+  ]
+}
+
 data "aws_iam_policy_document" "deploy" {
   # checkov:skip=CKV_AWS_111: ecs:RegisterTaskDefinition knows no resource; what can be run is bounded by the roles that may be passed.
   # checkov:skip=CKV_AWS_356: As above, and the same for the three that only describe.
@@ -182,9 +195,19 @@ data "aws_iam_policy_document" "deploy" {
     resources = ["*"]
   }
   statement {
-    sid       = "Facts"
-    actions   = ["ssm:GetParameter"]
-    resources = [aws_ssm_parameter.deployment.arn]
+    sid     = "Facts"
+    actions = ["ssm:GetParameter"]
+    # What served staging is what production may be brought.
+    resources = [
+      aws_ssm_parameter.deployment.arn,
+      local.served_arn[var.environment],
+      local.served_arn["staging"],
+    ]
+  }
+  statement {
+    sid       = "History"
+    actions   = ["ssm:PutParameter"]
+    resources = [local.served_arn[var.environment]]
   }
   statement {
     sid       = "Service"
@@ -204,7 +227,7 @@ data "aws_iam_policy_document" "deploy" {
   statement {
     sid       = "RunOneOff"
     actions   = ["ecs:RunTask"]
-    resources = ["${aws_ecs_task_definition.migrate.arn_without_revision}:*"]
+    resources = local.one_off_arns
     condition {
       test     = "ArnEquals"
       variable = "ecs:cluster"
@@ -213,12 +236,9 @@ data "aws_iam_policy_document" "deploy" {
   }
   statement {
     # A new revision gets the tags of the one before it.
-    sid     = "Tag"
-    actions = ["ecs:TagResource"]
-    resources = [
-      "${aws_ecs_task_definition.service.arn_without_revision}:*",
-      "${aws_ecs_task_definition.migrate.arn_without_revision}:*",
-    ]
+    sid       = "Tag"
+    actions   = ["ecs:TagResource"]
+    resources = concat(["${aws_ecs_task_definition.service.arn_without_revision}:*"], local.one_off_arns)
     condition {
       test     = "StringEquals"
       variable = "ecs:CreateAction"

@@ -23,10 +23,6 @@ locals {
   migrate_container = "rupaya-migrate"
   port              = 8000
 
-  # What ECS and the image must agree on: gunicorn finishes requests within 25 s of SIGTERM, and migrate rolls back
-  # within 10 s.
-  stop_timeout_s = 30
-
   # From its start to its first answer a task may wait for the database, then for the task that migrates, and that one
   # for a locked table. Whoever stops it sooner stops a migration that would have succeeded. A minute is for pulling the
   # image's last layers and starting Python.

@@ -46,16 +46,20 @@ locals {
     var.use_rds_proxy ? { PGPASSWORD = aws_secretsmanager_secret.database_password.arn } : {},
   )
 
+  # How the container runs is said once, for the tests of the image and compose.yaml read the same file. There is no /tmp:
+  # what is written (heartbeats, the odd temporary file) goes to /dev/shm, which is memory and which Fargate gives.
+  how_it_runs = jsondecode(file("${path.module}/container.json"))
+
   # What both containers are: the same image, hardened alike, told alike.
   container_definition = {
     image     = local.image
     essential = true
     memory    = var.task_memory_mib
-    user      = "10001:10001"
-    # The image needs no /tmp either: gunicorn's heartbeats live in /dev/shm, which is memory.
-    readonlyRootFilesystem = true
-    stopTimeout            = local.stop_timeout_s
-    linuxParameters        = { capabilities = { drop = ["ALL"] } }
+    user      = local.how_it_runs.user
+
+    readonlyRootFilesystem = local.how_it_runs.readonlyRootFilesystem
+    stopTimeout            = local.how_it_runs.stopTimeout
+    linuxParameters        = local.how_it_runs.linuxParameters
     environment            = [for name in sort(keys(local.environment)) : { name = name, value = local.environment[name] }]
     secrets                = [for name in sort(keys(local.secrets)) : { name = name, valueFrom = local.secrets[name] }]
     logConfiguration = {
@@ -123,13 +127,7 @@ resource "aws_ecs_task_definition" "service" {
     portMappings = [{ containerPort = local.port, protocol = "tcp" }]
     # ECS does not read the image's own. It asks whether the process answers, and nothing answers while migrations run:
     # for that time the service's grace period counts. 300 s is the longest start that ECS allows here.
-    healthCheck = {
-      command     = ["CMD", "python", "-m", "rupaya.health.command"]
-      startPeriod = 300
-      interval    = 5
-      timeout     = 3
-      retries     = 3
-    }
+    healthCheck = local.how_it_runs.healthCheck
   })])
 
   lifecycle {

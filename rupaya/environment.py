@@ -26,8 +26,17 @@ DEVELOPMENT_SECRET_KEY = "development-only-and-therefore-not-a-secret"  # noqa: 
 SECRET_KEY_MIN_LENGTH = 50  # as Django's security.W009
 DEFAULT_CONNECT_TIMEOUT_S = 5
 REPLICA_CONNECT_TIMEOUT_S = 2
+# A peer that is silently gone is noticed after 25 s, though nothing is being sent: what waits for it waits no longer.
+# Milliseconds for `tcp_user_timeout`, seconds for the others; a Unix socket needs none of them, and libpq ignores them.
+NOTICE_A_CUT = {
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "25000",
+}
 LOCAL_PROXIES = ("127.0.0.1", "::1")
-HEARTBEAT_FILE = "/tmp/migrate.heartbeat"  # noqa: S108 - opened without following links, and holds nothing
+# In memory: a container has no /tmp that it may write to. Opened without following links, and holds nothing.
+HEARTBEAT_FILE = "/dev/shm/migrate.heartbeat"  # noqa: S108
 
 # What libpq takes in a connection URL and what makes sense for this service to be told.
 LIBPQ_PARAMETERS = frozenset(
@@ -92,6 +101,10 @@ class Database:
             "OPTIONS": dict(self.options),
         }
 
+    def bound(self, connect_timeout_s: int) -> None:
+        """Give every wait for the network an end, unless the address says otherwise."""
+        self.options = NOTICE_A_CUT | {"connect_timeout": str(connect_timeout_s)} | self.options
+
     def connect_kwargs(self) -> dict[str, Any]:
         """Keyword arguments for `psycopg2.connect`, the empty ones left out."""
         address = {
@@ -141,7 +154,7 @@ class Environment:
         self.database = self._database()
         self.migration_database = self._migration_database()
         self.replica_database = self._replica_database()
-        # The container's health check looks at it; /tmp is all that a container may write to.
+        # The container's health check looks at it; /dev/shm is all that a container may write to.
         self.heartbeat_file = self._text("MIGRATE_HEARTBEAT_FILE") or (HEARTBEAT_FILE if self.is_production else "")
         self.migrate = {
             # The old release still serves while the new one migrates; and what was applied there is history.
@@ -231,7 +244,7 @@ class Environment:
                 )
             return local_database()
         self._apply_ssl(database)
-        database.options.setdefault("connect_timeout", str(DEFAULT_CONNECT_TIMEOUT_S))
+        database.bound(DEFAULT_CONNECT_TIMEOUT_S)
         return database
 
     def _migration_database(self) -> Database | None:
@@ -241,7 +254,7 @@ class Environment:
             return None
         database = self._database_from_url("MIGRATION_DATABASE_URL", url)
         self._apply_ssl(database)
-        database.options.setdefault("connect_timeout", str(DEFAULT_CONNECT_TIMEOUT_S))
+        database.bound(DEFAULT_CONNECT_TIMEOUT_S)
         return database
 
     def _replica_database(self) -> Database | None:
@@ -252,7 +265,12 @@ class Environment:
         database = self._database_from_url("REPLICA_DATABASE_URL", url)
         self._apply_ssl(database)
         # The primary has the same rows: nobody should wait long for a replica that is gone.
-        database.options.setdefault("connect_timeout", str(REPLICA_CONNECT_TIMEOUT_S))
+        database.bound(REPLICA_CONNECT_TIMEOUT_S)
+        if database.name and database.name != self.database.name:
+            self._problem(
+                f"REPLICA_DATABASE_URL names the database {database.name!r}, but the service uses "
+                f"{self.database.name!r}, which is what a replica of it is called too: name the same."
+            )
         return database
 
     def _database_from_url(self, variable: str, url: str) -> Database:

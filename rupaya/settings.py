@@ -103,6 +103,8 @@ AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["rupaya.security.throttle.ThrottlingBackend", "accounts.backends.BcryptBackend"]
 # bcrypt alone, in its plain form: other backends read and write `users.password_hash` with their own bcrypt.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.BCryptPasswordHasher"]
+LOGIN_URL = "/admin/login/"
+LOGIN_REDIRECT_URL = "/admin/"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},

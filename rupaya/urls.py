@@ -1,7 +1,7 @@
 """Where each address goes; probes are answered before this, by `rupaya.health.middleware`."""
 
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponseBase
 from django.urls import include, path
 from django.views.generic import RedirectView
 
@@ -16,11 +16,17 @@ def status(request: HttpRequest) -> HttpResponseBase:
     return status_page(request)
 
 
+def nowhere(_request: HttpRequest, **_where: str) -> HttpResponseBase:
+    """In place of Django's `/admin/r/`, which leads from a row to its page on the site: there is none, for any row."""
+    raise Http404
+
+
 urlpatterns = [
     path("", RedirectView.as_view(url="/admin/")),
     path("admin/second-factor/", SecondFactorView.as_view(), name="second-factor"),
     # In place of Django's, which would tell everybody's name to whoever may look for one.
     path("admin/autocomplete/", admin.site.admin_view(Autocomplete.as_view(admin_site=admin.site))),
+    path("admin/r/<path:where>", admin.site.admin_view(nowhere)),
     path("admin/schema/", include("rupaya.story.urls")),
     path("admin/", admin.site.urls),
     path("health/", status, name="status"),

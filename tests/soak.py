@@ -1,5 +1,6 @@
 """``python -m tests.soak [SECONDS]``: load on the real stack for minutes, its database restarted in the middle.
 
+All the while slow clients hold connections, and readiness must answer within a second whatever happens.
 Errors may come only while the database is away; then all must be well again by itself, in the same processes, whose
 memory must not have grown.
 """
@@ -22,6 +23,7 @@ import psutil
 from rupaya.localdb import SUPERUSER, LocalPostgres
 from tests.plugin import SERVER_SETTINGS
 from tests.server.service import Service
+from tests.server.slow import slow_clients
 from tests.server.test_health import session_cookie
 
 DEFAULT_S = 300.0
@@ -34,6 +36,9 @@ LOOK_EVERY_S = 1.0
 # master is copied when it is first touched.
 GROWTH_MAX = 0.05
 LOAD_CONNECTIONS = 4
+SLOW_CLIENTS = 40
+SLOW_KINDS = ["heads", "bodies", "silence", "closers"]  # who reads no answers holds threads, so people would wait
+READY_MAX_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,7 @@ def soak(seconds: float, postgres: LocalPostgres) -> list[str]:
         service.wait_until_ready()
         cookie = session_cookie(url)
         finished = threading.Event()
+        slow = slow_clients(service.port, SLOW_KINDS, SLOW_CLIENTS, finished)
         visitors = [
             Visitor(service.port, path, cookie, finished) for path in ("/health/live", "/health/ready", "/admin/")
         ]
@@ -124,6 +130,8 @@ def soak(seconds: float, postgres: LocalPostgres) -> list[str]:
         finished.set()
         for visitor in visitors:
             visitor.join(30)
+        for client in slow:
+            client.join(10)
         rate = load.communicate(timeout=60)[0] if load else "wrk is not installed; only three visitors\n"
         logged = "\n".join(line for line in service.output.splitlines() if "gunicorn.access" not in line)
     answers = [answer for visitor in visitors for answer in visitor.answers]
@@ -133,16 +141,20 @@ def soak(seconds: float, postgres: LocalPostgres) -> list[str]:
     late = statistics.median(used for at, used in memory if at >= seconds * 0.8)
     last_bad = max((answer.began for answer in bad if answer.began > down_at), default=down_at)
     live = [answer.ended - answer.began for answer in answers if answer.path == "/health/live"]
+    ready = [answer.ended - answer.began for answer in answers if answer.path == "/health/ready"]
     print(rate)
     print(
         f"{seconds:.0f} s, {len(answers)} visits besides; the database was away for {up_at - down_at:.1f} s.\n"
         f"Not answered 200: {len(bad)}, of which beside the outage {len(outside)}; "
         f"the last began {last_bad - up_at:+.1f} s from its end.\n"
-        f"Slowest /health/live: {max(live):.2f} s. Memory: {early:.1f} MB before the outage, {late:.1f} MB at the end."
+        f"Slowest, beside {SLOW_CLIENTS} slow ones: /health/live {max(live):.2f} s, /health/ready {max(ready):.2f} s.\n"
+        f"Memory: {early:.1f} MB before the outage, {late:.1f} MB at the end."
     )
     steps = [round(used) for _at, used in memory[:: max(1, len(memory) // 12)]]
     print("Memory through time, in MB:", *steps)
     wrong = [f"{answer.path} answered {answer.status} at {answer.began - began:.1f} s" for answer in outside[:10]]
+    if max(ready) > READY_MAX_S:
+        wrong.append(f"/health/ready took {max(ready):.2f} s")
     if not bad:
         wrong.append("nothing failed although the database was away")
     if len(families) != 1:

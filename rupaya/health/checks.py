@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from dataclasses import dataclass
 
 from django.conf import settings
 from health_check.base import HealthCheck
 from health_check.exceptions import ServiceUnavailable, ServiceWarning
 
+from rupaya.health.figures import disk
 from rupaya.health.probes import unready_reason
 from rupaya.health.sampler import MAX_AGE_S, sampler
 
@@ -50,7 +49,9 @@ class Disk(HealthCheck):  # type: ignore[misc]
     """The service has room for its temporary files; it writes nothing else."""
 
     def run(self) -> None:
-        usage = shutil.disk_usage(tempfile.gettempdir())
+        usage = disk()
+        if usage is None:
+            raise ServiceWarning("There is no place for temporary files: set TMPDIR to a directory that may be written")
         free_percent = 100 * usage.free / usage.total if usage.total else 100.0
         if free_percent < DISK_FREE_MIN_PERCENT:
             raise ServiceWarning(f"Only {free_percent:.0f} % of the disk for temporary files is free")

@@ -6,6 +6,7 @@ import dataclasses
 import shutil
 import tempfile
 from datetime import UTC, datetime
+from typing import Any
 
 from django.conf import settings
 
@@ -24,16 +25,24 @@ def release_figures() -> dict[str, object]:
     }
 
 
+def disk() -> Any:
+    """Room for temporary files, as `shutil.disk_usage` tells it; None if there is no place for any."""
+    try:
+        return shutil.disk_usage(tempfile.gettempdir())
+    except FileNotFoundError:
+        return None
+
+
 def status_figures(sample: Sample) -> dict[str, object]:
     """All that the status page knows."""
-    disk = shutil.disk_usage(tempfile.gettempdir())
+    room = disk()
     last = dataclasses.asdict(sample.last_run) if sample.last_run else None
     return {
         **release_figures(),
         "database": {"answers": sample.schema is not None and sample.age_s <= MAX_AGE_S},
         "migrations": dataclasses.asdict(sample.schema) if sample.schema else None,
         "last_run": last,
-        "disk": {"free_bytes": disk.free, "total_bytes": disk.total},
+        "disk": {"free_bytes": room.free, "total_bytes": room.total} if room else None,
     }
 
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -28,6 +31,9 @@ MAX_AGE_S = 2.0
 # How long the very first probe of a new worker may wait for the first answer.
 FIRST_SAMPLE_WAIT_S = 1.5
 CONNECT_TIMEOUT_S = 2
+# A connection that has not answered for so long is given up for a new one: a cut may swallow what is sent and say
+# nothing, and something in between may answer TCP's own probes in the server's stead.
+GIVE_UP_S = 8.0
 # How often all of the history is read although a glance shows no change in it.
 READ_ALL_EVERY_S = 10.0
 
@@ -108,7 +114,8 @@ class Sampler:
             try:
                 if connection is None or connection.closed:
                     connection = self._connect()
-                self._last = self._sample(connection)
+                with _given_up_after(connection, GIVE_UP_S):
+                    self._last = self._sample(connection)
             except psycopg2.Error as error:
                 # The driver's text names hosts and users; it goes to the log, never to whoever asks for health.
                 if self._last is None or not self._last.reason:
@@ -146,6 +153,26 @@ class Sampler:
         connection: psycopg2.extensions.connection = psycopg2.connect(**parameters)
         connection.autocommit = True
         return connection
+
+
+@contextmanager
+def _given_up_after(connection: psycopg2.extensions.connection, seconds: float) -> Iterator[None]:
+    """End a wait for the server by closing the socket under it; the driver then raises OperationalError."""
+    # A handle of its own: the connection's number may belong to something else by the time it is used.
+    wire = socket.socket(fileno=os.dup(connection.fileno()))
+    with wire:
+        watch = threading.Timer(seconds, _shut, (wire,))
+        watch.daemon = True
+        watch.start()
+        try:
+            yield
+        finally:
+            watch.cancel()
+
+
+def _shut(wire: socket.socket) -> None:
+    with suppress(OSError):  # it may have ended meanwhile
+        wire.shutdown(socket.SHUT_RDWR)
 
 
 def _fetch_one(connection: psycopg2.extensions.connection, sql: str) -> tuple[Any, ...]:

@@ -3,17 +3,78 @@
 from __future__ import annotations
 
 import csv
+import threading
+import time
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from django.db import connections, transaction
 from django.db.models import QuerySet
 
 from rupaya.inspection.columns import Column
 from rupaya.inspection.paging import Keyset
 
 CHUNK = 2000
+# One at a time in each worker process: it holds a thread, and those that are left are people's.
+AT_ONCE = 1
+# Of one chunk's query, and of the whole file: whoever reads it slowly holds the thread, too.
+STATEMENT_TIMEOUT_MS = 30_000
+WHOLE_S = 900.0
 # Spreadsheets run cells that begin with one of these: https://owasp.org/www-community/attacks/CSV_Injection
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+_places = threading.BoundedSemaphore(AT_ONCE)
+
+
+class Busy(Exception):
+    """As many files as may be made at once are being made."""
+
+
+class TooLong(Exception):
+    """The file was not whole after `WHOLE_S`; it is cut off, so that nobody takes it for whole."""
+
+
+class Export:
+    """The file, a few rows at a time: it keeps no cursor and no snapshot open, and no more in memory than a chunk.
+
+    Raises:
+        Busy: before anything is read.
+        TooLong: while it is read.
+    """
+
+    def __init__(self, rows: QuerySet[Any], columns: Sequence[Column]) -> None:
+        if not _places.acquire(blocking=False):
+            raise Busy
+        # Also where nobody ever reads it.
+        self.close = weakref.finalize(self, _places.release)
+        self._lines = _lines(rows, columns)
+
+    def __iter__(self) -> Iterator[str]:
+        try:
+            yield from self._lines
+        finally:
+            self.close()
+
+
+def _lines(rows: QuerySet[Any], columns: Sequence[Column]) -> Iterator[str]:
+    began = time.monotonic()
+    writer: Any = csv.writer(_Line())
+    yield writer.writerow([column.name for column in columns])
+    keyset, chunk = Keyset(rows), _chunk(rows)
+    while chunk:
+        yield "".join(writer.writerow([_harmless(column.text(row)) for column in columns]) for row in chunk)
+        if len(chunk) < CHUNK:
+            return
+        if time.monotonic() - began > WHOLE_S:
+            raise TooLong(f"An export was not whole after {WHOLE_S:g} s and was cut off. Filter the list first.")
+        chunk = _chunk(rows.filter(keyset.beyond(keyset.place(chunk[-1]), backwards=False)))
+
+
+def _chunk(rows: QuerySet[Any]) -> list[Any]:
+    with transaction.atomic(using=rows.db), connections[rows.db].cursor() as cursor:
+        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(STATEMENT_TIMEOUT_MS)])
+        return list(rows[:CHUNK])
 
 
 class _Line:
@@ -21,18 +82,6 @@ class _Line:
 
     def write(self, text: str) -> str:
         return text
-
-
-def lines(rows: QuerySet[Any], columns: Sequence[Column]) -> Iterator[str]:
-    """The file, a few rows at a time: it keeps no cursor and no snapshot open, and no more in memory than a chunk."""
-    writer: Any = csv.writer(_Line())
-    yield writer.writerow([column.name for column in columns])
-    keyset, chunk = Keyset(rows), list(rows[:CHUNK])
-    while chunk:
-        yield "".join(writer.writerow([_harmless(column.text(row)) for column in columns]) for row in chunk)
-        if len(chunk) < CHUNK:
-            return
-        chunk = list(rows.filter(keyset.beyond(keyset.place(chunk[-1]), backwards=False))[:CHUNK])
 
 
 def _harmless(text: str) -> str:

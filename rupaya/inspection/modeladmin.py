@@ -28,6 +28,7 @@ from rupaya.inspection.counting import Count, count_up_to
 from rupaya.inspection.moments import zone_of
 from rupaya.inspection.paging import InspectionList
 from rupaya.inspection.search import Search, find
+from rupaya.inspection.widgets import KeySelect
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -137,6 +138,11 @@ class InspectionAdmin(ModelAdmin):
         if field.name in self.get_editable_fields(request) and self.has_change_permission(request):
             return field.name
         return field.name if field.many_to_many else self.column(request, field.name)
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name in self.autocomplete_fields:
+            kwargs.setdefault("widget", KeySelect(db_field, self.admin_site))
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
@@ -406,6 +412,11 @@ class InspectionAdmin(ModelAdmin):
         except IncorrectLookupParameters:
             return HttpResponseRedirect(f"{here}?{ERROR_FLAG}=1")
         columns = [shown for shown in self.get_fields(request) if isinstance(shown, Column)]
+        try:
+            content = export.Export(rows, columns)
+        except export.Busy:
+            messages.error(request, "Another export is being made. Ask again when it is done; nothing was exported.")
+            return HttpResponseRedirect(f"{here}?{request.GET.urlencode()}")
         asked = request.GET.copy()
         if SEARCH_VAR in asked:
             asked[SEARCH_VAR] = "***"  # the log is read by people who may not see whom it was about
@@ -415,7 +426,7 @@ class InspectionAdmin(ModelAdmin):
         logger.info("%s exported %s as CSV (%s): %s", request.user.pk, self.opts.label, how, which)
         stamp = f"{timezone.now():%Y%m%dT%H%M%SZ}"
         return StreamingHttpResponse(
-            export.lines(rows, columns),
+            content,
             content_type="text/csv; charset=utf-8",
             headers={"Content-Disposition": f'attachment; filename="{self.opts.model_name}-{stamp}.csv"'},
         )

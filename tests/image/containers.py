@@ -19,8 +19,25 @@ from tests.image.engine import Engine
 
 SECRET_KEY = "image-test-only-Zk3vQ9w1Xr7Lm2Np8Ty5Ub4Hc6Gd0Fe-do-not-use"
 SOCKET_DIR = "/run/postgresql"
-# What ECS and compose.yaml run it with: it may write nothing but /tmp, and become nothing that it is not.
-HARDENING = ("--read-only", "--tmpfs=/tmp", "--cap-drop=all", "--security-opt=no-new-privileges")
+# What the task definition says, and nothing that it does not: what passes here must pass there.
+TASK = json.loads((Path(__file__).parents[2] / "infra" / "container.json").read_text())
+
+
+def hardening(engine: Engine) -> tuple[str, ...]:
+    """The options that make a container what ECS makes of it."""
+    options = [
+        f"--user={TASK['user']}",
+        f"--stop-timeout={TASK['stopTimeout']}",
+        *(f"--cap-drop={name}" for name in TASK["linuxParameters"]["capabilities"]["drop"]),
+        *(f"--tmpfs={mount['containerPath']}" for mount in TASK["linuxParameters"].get("tmpfs", [])),
+    ]
+    if TASK["readonlyRootFilesystem"]:
+        # Fargate gives a read-only task no /tmp; podman would, unasked. /dev/shm is there on both.
+        options += ["--read-only"]
+        options += ["--read-only-tmpfs=false", "--tmpfs=/dev/shm:rw,mode=1777"] if engine.is_podman else []
+    return (*options, "--security-opt=no-new-privileges")
+
+
 START_TIMEOUT_S = 30
 
 
@@ -124,7 +141,7 @@ def started_containers(engine: Engine, image: str, socket_dir: Path) -> Iterator
         container = Container(engine, name, port)
         engine(
             "run", "--detach", f"--name={name}", "--network=host", f"--volume={socket_dir}:{SOCKET_DIR}",
-            *HARDENING, *arguments, *options, image, *command,
+            *hardening(engine), *arguments, *options, image, *command,
         )  # fmt: skip
         return container
 

@@ -36,13 +36,14 @@ class Staging:
     target_group: str
     tmp_path: Path
     serving: dict[str, str] = field(default_factory=dict)
+    name: str = "staging"
 
     def ecs(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the script as the workflows do."""
         for name in ("summary", "outputs"):
             (self.tmp_path / name).unlink(missing_ok=True)
         verb, *rest = arguments
-        fast = ["--environment=staging", "--poll-s=0.01", "--proof-timeout-s=1"]
+        fast = [f"--environment={self.name}", "--poll-s=0.01", "--proof-timeout-s=1"]
         return subprocess.run(
             [sys.executable, PROJECT / "deploy" / "ecs.py", verb, *fast, *rest],
             env=os.environ
@@ -66,6 +67,16 @@ class Staging:
         return str(found["containerDefinitions"][0]["image"])
 
     @property
+    def last_task(self) -> Any:
+        return list(next(iter(self.aws.ecs.tasks.values())).values())[-1]
+
+    @property
+    def last_command(self) -> list[str]:
+        """What the last one-off task was told, after manage.py."""
+        command = self.last_task.overrides["containerOverrides"][0]["command"]
+        return list(command[command.index("manage.py") + 1 :])
+
+    @property
     def service_image(self) -> str:
         found = self.clients("ecs").describe_services(cluster="rupaya-staging", services=["rupaya-backend-staging"])
         return self.image_of(found["services"][0]["taskDefinition"])
@@ -80,6 +91,13 @@ class Staging:
         """From now on the site answers as the release in this image."""
         version = next(version for version, digest in self.digests.items() if image.endswith(digest))
         self.serving |= {"release": version, "git_sha": SHAS[version]}
+
+    def become_production(self) -> None:
+        """Call what is here production's: it is made as staging is, and told apart by this parameter."""
+        ssm = self.clients("ssm")
+        value = ssm.get_parameter(Name="/rupaya/staging/deployment")["Parameter"]["Value"]
+        ssm.put_parameter(Name="/rupaya/production/deployment", Type="String", Value=value)
+        self.name = "production"
 
     def set_targets(self, *addresses: str) -> None:
         self.clients("elbv2").register_targets(
@@ -311,7 +329,8 @@ def test_a_rollback_brings_back_what_served_before_and_runs_no_migration(deploye
 
     assert result.returncode == 0, result.stdout
     assert deployed.service_image.endswith(deployed.digests["v1-aaaaaaa"])
-    assert deployed.aws.calls == ["UpdateService"]
+    assert deployed.aws.calls == ["RunTask", "UpdateService"]  # the first asks that release whether it can serve
+    assert deployed.last_command == ["migrate", "--dry-run"]
     assert "## Rollback of staging" in deployed.summary
     assert {"staging"} <= deployed.tags("v1-aaaaaaa")
     assert {"staging-previous"} <= deployed.tags("v2-bbbbbbb")
@@ -324,6 +343,111 @@ def test_a_rollback_can_name_its_image(deployed: Staging) -> None:
     assert deployed.ecs("rollback", f"--image={deployed.digests['v1-aaaaaaa']}").returncode == 0
 
     assert deployed.service_image.endswith(deployed.digests["v1-aaaaaaa"])
+
+
+def test_a_second_rollback_goes_further_back_and_never_to_what_was_rolled_back_from(deployed: Staging) -> None:
+    for version in ("v2-bbbbbbb", "v3-ccccccc"):
+        assert deployed.ecs("deploy", f"--image={version}").returncode == 0
+
+    for expected in ("v2-bbbbbbb", "v1-aaaaaaa"):
+        assert deployed.ecs("rollback").returncode == 0
+        assert deployed.service_image.endswith(deployed.digests[expected])
+
+    assert deployed.ecs("rollback").returncode == 1
+    assert "Nothing served before what serves now" in deployed.summary
+    assert deployed.ecs("rollback", "--image=v3-ccccccc").returncode == 1
+    assert "v3-ccccccc was rolled back from" in deployed.summary
+    assert deployed.service_image.endswith(deployed.digests["v1-aaaaaaa"])
+
+
+def test_what_was_rolled_back_from_and_is_deployed_again_may_be_gone_back_to(deployed: Staging) -> None:
+    for arguments in (["deploy", "--image=v2-bbbbbbb"], ["rollback"], ["deploy", "--image=v2-bbbbbbb"]):
+        assert deployed.ecs(*arguments).returncode == 0
+    assert deployed.ecs("deploy", "--image=v3-ccccccc").returncode == 0
+
+    assert deployed.ecs("rollback").returncode == 0
+
+    assert deployed.service_image.endswith(deployed.digests["v2-bbbbbbb"])
+
+
+def test_a_tag_that_moves_changes_nothing_about_what_a_rollback_brings(deployed: Staging) -> None:
+    assert deployed.ecs("deploy", "--image=v2-bbbbbbb").returncode == 0
+    ecr = deployed.clients("ecr")
+    other = ecr.batch_get_image(repositoryName="rupaya-backend", imageIds=[{"imageTag": "v3-ccccccc"}])["images"][0]
+    for tag in ("staging", "staging-previous"):
+        ecr.put_image(
+            repositoryName="rupaya-backend",
+            imageManifest=other["imageManifest"],
+            imageTag=tag,
+            imageDigest=other["imageId"]["imageDigest"],
+        )
+
+    assert deployed.ecs("rollback").returncode == 0
+
+    assert deployed.service_image.endswith(deployed.digests["v1-aaaaaaa"])
+
+
+def test_a_release_that_cannot_serve_on_the_schema_is_not_brought_back(deployed: Staging) -> None:
+    assert deployed.ecs("deploy", "--image=v2-bbbbbbb").returncode == 0
+    deployed.aws.calls.clear()
+    deployed.aws.endings = [Ending(14, ["Error: the schema has a breaking migration"])]
+
+    assert deployed.ecs("rollback").returncode == 1
+
+    assert deployed.aws.calls == ["RunTask"]
+    assert "v1-aaaaaaa was not brought back" in deployed.summary
+    assert "Exit code 14." in deployed.summary
+    assert deployed.service_image.endswith(deployed.digests["v2-bbbbbbb"])
+
+
+def test_a_rollback_goes_to_nothing_that_never_served(deployed: Staging) -> None:
+    assert deployed.ecs("rollback", "--image=v3-ccccccc").returncode == 1
+    assert "v3-ccccccc has never served staging" in deployed.summary
+
+
+@pytest.mark.parametrize("reference", ["v3-ccccccc", "latest"])
+def test_production_takes_no_image_that_staging_has_not_proved(deployed: Staging, reference: str) -> None:
+    deployed.become_production()
+    ecr = deployed.clients("ecr")
+    image = ecr.batch_get_image(repositoryName="rupaya-backend", imageIds=[{"imageTag": "v3-ccccccc"}])["images"][0]
+    ecr.put_image(
+        repositoryName="rupaya-backend",
+        imageManifest=image["imageManifest"],
+        imageTag="latest",
+        imageDigest=image["imageId"]["imageDigest"],
+    )
+    deployed.aws.calls.clear()
+
+    assert deployed.ecs("deploy", f"--image={reference}").returncode == 1
+
+    assert "has never served staging" in deployed.summary
+    assert deployed.aws.calls == []
+
+
+def test_production_takes_what_staging_has_proved_but_not_what_it_rolled_back_from(deployed: Staging) -> None:
+    assert deployed.ecs("deploy", "--image=v2-bbbbbbb").returncode == 0
+    assert deployed.ecs("rollback").returncode == 0
+    deployed.become_production()
+
+    assert deployed.ecs("deploy", "--image=v2-bbbbbbb").returncode == 1
+    assert "was rolled back from in staging" in deployed.summary
+    result = deployed.ecs("deploy", "--image=v1-aaaaaaa")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_a_command_can_be_run_by_the_release_whose_deployment_failed(deployed: Staging) -> None:
+    deployed.aws.rollout = "fails"
+    deployed.aws.endings = [MIGRATION_FAILED]
+    assert deployed.ecs("deploy", "--image=v2-bbbbbbb").returncode == 1
+    deployed.aws.endings = []
+
+    result = deployed.ecs("run", "--image=v2-bbbbbbb", "--", "migrate", "--retry-failed")
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert deployed.last_command == ["migrate", "--retry-failed"]
+    assert deployed.image_of(deployed.last_task.task_definition_arn).endswith(deployed.digests["v2-bbbbbbb"])
+    # The daily checks, and commands without an image, are still the serving release's.
+    assert deployed.image_of("rupaya-backend-staging-migrate").endswith(deployed.digests["v1-aaaaaaa"])
 
 
 def test_a_person_may_run_any_command_with_the_release_that_serves(deployed: Staging) -> None:

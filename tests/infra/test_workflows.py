@@ -122,21 +122,83 @@ def test_a_push_is_built_when_the_image_or_what_deploys_it_changes() -> None:
         assert name in paths or f"{name}/**" in paths, name
 
 
-def test_rollouts_are_never_cancelled_half_way_nor_run_beside_each_other() -> None:
+def test_rollouts_are_never_cancelled_half_way_and_a_rollback_waits_for_none() -> None:
     deploy = load(FOLDER / "ecs-deploy.yml")["jobs"]["deploy"]
-    assert deploy["concurrency"] == {"group": "deploy-${{ inputs.environment }}", "cancel-in-progress": False}
+    group = "${{ inputs.action }}-${{ inputs.environment }}"
+    assert deploy["concurrency"] == {"group": group, "cancel-in-progress": False}
     assert deploy["environment"] == "${{ inputs.environment }}"
 
 
 def test_the_tag_of_the_migration_gate_moves_only_once_production_is_proved() -> None:
     job = load(FOLDER / "10-aws-deploy-production.yml")["jobs"]["deployed"]
     assert "needs.deploy.outputs.git_sha != ''" in job["if"]
+    assert "inputs.action == 'deploy'" in job["if"]  # after a rollback production has what it had
     assert job["steps"][0]["env"]["SHA"] == "${{ needs.deploy.outputs.git_sha }}"
 
 
 def test_the_checks_cover_each_python_and_postgresql_that_is_promised() -> None:
     matrix = load(FOLDER / "05-common-backend-cicd.yml")["jobs"]["test"]["strategy"]["matrix"]
     assert matrix == {"python": ["3.11", "3.12", "3.13"], "postgres": ["15", "17"]}
+
+
+def step_of(workflow: str, job: str, name: str) -> str:
+    (step,) = [step for step in load(FOLDER / workflow)["jobs"][job]["steps"] if step.get("name") == name]
+    return str(step["run"])
+
+
+def shell(script: str, directory: Path, tools: dict[str, str], **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a step's script as GitHub does, with stand-ins for what it calls."""
+    folder = directory / "tools"
+    for name, body in tools.items():
+        stand_in(folder, name, body)
+    outputs = {"GITHUB_OUTPUT": str(directory / "output"), "GITHUB_STEP_SUMMARY": str(directory / "summary")}
+    return run(
+        *("bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script),
+        cwd=directory,
+        env={"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"} | outputs | variables,
+    )
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_version_is_built_once_however_often_its_jobs_are_run(is_there: bool, tmp_path: Path) -> None:
+    told = shell(
+        step_of("08-aws-ecs-deploy.yml", "build", "Build once, push"),
+        tmp_path,
+        {"aws": f"exit {0 if is_there else 254}", "docker": 'echo "docker $1 $*"'},
+        REGISTRY="registry.example",
+        VERSION="v41-abc1234",
+        GITHUB_SHA="abc1234",
+    )
+
+    assert told.returncode == 0, told.stderr
+    assert ("docker build" in told.stdout) is not is_there
+    pushed = [line.split()[-1] for line in told.stdout.splitlines() if line.startswith("docker push")]
+    assert pushed == [*([] if is_there else ["registry.example/rupaya-backend:v41-abc1234"]),
+                      "registry.example/rupaya-backend:latest"]  # fmt: skip
+
+
+def test_what_the_reviewers_agree_to_is_a_digest() -> None:
+    jobs = load(FOLDER / "10-aws-deploy-production.yml")["jobs"]
+    assert "environment" not in jobs["choose"]  # it asks nobody, so it runs before they are asked
+    assert jobs["deploy"]["needs"] == "choose"
+    assert jobs["deploy"]["with"]["image"] == "${{ needs.choose.outputs.digest || inputs.image }}"
+
+
+@pytest.mark.parametrize(
+    ("image", "asked"),
+    [("staging", "imageTag=staging"), ("sha256:ab", "imageDigest=sha256:ab"), ("$(x)", "imageTag=$(x)")],
+)
+def test_the_image_is_looked_up_before_anybody_agrees(image: str, asked: str, tmp_path: Path) -> None:
+    script = step_of("10-aws-deploy-production.yml", "choose", "Look it up")
+    aws = 'echo "$*" >> asked; case $* in *imageDigest) echo sha256:cd ;; *) echo v41-abc1234 ;; esac'
+
+    told = shell(script, tmp_path, {"aws": aws}, IMAGE=image)
+
+    assert told.returncode == 0, told.stderr
+    assert asked in (tmp_path / "asked").read_text()
+    assert (tmp_path / "output").read_text() == "digest=sha256:cd\n"
+    assert "`v41-abc1234`, `sha256:cd`" in (tmp_path / "summary").read_text()
+    assert shell(script, tmp_path, {"aws": "exit 254"}, IMAGE=image).returncode != 0
 
 
 # A step by itself, with what no person would choose

@@ -198,3 +198,13 @@ def test_a_row_that_is_gone_is_said_to_be(staff_of: As) -> None:
         cursor.execute("DELETE FROM users WHERE user_id = %s", [USER])
     response = client.post(EDIT, form, follow=True)
     assert "doesn’t exist" in response.content.decode()
+
+
+@pytest.mark.parametrize("category", ["x", "1", "0" * 37, "\x00", "é", "00000000-0000-4000-8000-00000000000g"])
+def test_a_key_that_is_none_is_an_error_of_the_form(staff_of: As, category: str) -> None:
+    row = insert("transactions")
+    page = f"/admin/transactions/transaction/{row['transaction_id']}/change/?edit=1"
+    client = staff_of("operator")
+    response = client.post(page, form_of(client, page) | {"category": category})
+    assert response.status_code == 200
+    assert "Please correct the error below" in response.content.decode()

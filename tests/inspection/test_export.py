@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 from typing import Any
 
@@ -66,6 +67,53 @@ def test_no_cell_is_a_formula(staff_of: As) -> None:
     assert row["merchant"].startswith("'=")
     assert row["description"] == "'-1+1"
     assert row["amount"] == "12.50"
+
+
+@pytest.mark.parametrize("beginning", ["\n=1+1", "\r=1+1", "\t=1+1", "＝1+1", "＋1", "－1+1", "＠SUM(A1)"])
+def test_no_cell_hides_that_it_is_a_formula(staff_of: As, beginning: str) -> None:
+    insert("transactions", merchant=beginning)
+    (row,) = table(staff_of("operator").post(TRANSACTIONS))
+    assert row["merchant"] == f"'{beginning}"
+
+
+def test_one_file_is_made_at_a_time_and_each_gives_its_place_back(staff_of: As) -> None:
+    client = staff_of("inspector")
+    first = client.post(TRANSACTIONS)
+    second = client.post(f"{TRANSACTIONS}?transaction_type__exact=income")
+    assert second.status_code == 302
+    assert second.headers["Location"] == "/admin/transactions/transaction/?transaction_type__exact=income"
+    assert "Another export is being made" in client.get(second.headers["Location"]).content.decode()
+    assert LogEntry.objects.count() == 1
+    table(first)
+    table(client.post(TRANSACTIONS))
+    unread = client.post(TRANSACTIONS)
+    del unread
+    gc.collect()
+    table(client.post(TRANSACTIONS))
+
+
+def test_a_file_that_takes_too_long_is_cut_off_not_ended(staff_of: As, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "CHUNK", 1)
+    monkeypatch.setattr(export, "WHOLE_S", 0)
+    insert("transactions")
+    insert("transactions")
+    with pytest.raises(export.TooLong):
+        table(staff_of("inspector").post(TRANSACTIONS))
+
+
+def test_no_query_of_a_file_runs_for_ever(staff_of: As, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def note(execute: Any, sql: str, *rest: Any) -> Any:
+        asked.append(sql)
+        return execute(sql, *rest)
+
+    response = staff_of("inspector").post(TRANSACTIONS)
+    with connection.execute_wrapper(note):
+        table(response)
+    for number, sql in enumerate(asked):
+        if 'FROM "transactions"' in sql:
+            assert "statement_timeout" in asked[number - 1]
 
 
 def test_who_took_what_is_logged_before_it_is_given(staff_of: As) -> None:

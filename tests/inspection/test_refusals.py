@@ -14,6 +14,8 @@ from tests.inspection.conftest import As
         ("/admin/accounts/user/?password__startswith=x", 400, "what the page does not offer"),
         ("/admin/admin/logentry/", 403, "ask an administrator for the group"),
         ("/admin/zebra/", 404, "No page has this"),
+        ("/admin/r/1/1/", 404, "No page has this"),
+        ("/admin/r/1/00000000-0000-4000-8000-000000000000/", 404, "No page has this"),
     ],
 )
 def test_a_refusal_says_what_to_do(staff_of: As, path: str, status: int, said: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.image.containers import SECRET_KEY, SOCKET_DIR, Container, free_port
+from tests.image.containers import SECRET_KEY, SOCKET_DIR, Container, free_port, hardening
 from tests.image.engine import Engine
 from tests.rollout.balancer import Balancer
 
@@ -123,11 +123,9 @@ class Service:
             "WEB_CONCURRENCY": "1",
             "LOG_FORMAT": "text",
         }
-        # Fargate gives a read-only task no /tmp; podman would, unasked. /dev/shm is there on both.
-        bare = ("--read-only-tmpfs=false", "--tmpfs=/dev/shm:rw,mode=1777") if self.engine.is_podman else ()
         self.engine(
             "run", "--detach", f"--name={name}", "--network=host", f"--volume={self.socket_dir}:{SOCKET_DIR}",
-            "--read-only", *bare, "--cap-drop=all", "--security-opt=no-new-privileges",
+            *hardening(self.engine),
             *(f"--env={key}={value}" for key, value in variables.items()), *options, image, *command,
         )  # fmt: skip
         return Container(self.engine, name, port)

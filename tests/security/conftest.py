@@ -25,7 +25,7 @@ def production(production_release: Path, module_url: str) -> Iterator[Service]:
 def secret(production_release: Path, module_url: str) -> str:
     """Makes the administrator, with the runbook's command; the secret of their second factor."""
     made = manage(
-        production_release, "administrator", EMAIL, "--password-stdin",
+        production_release, "administrator", EMAIL, "--password-stdin", "--print-second-factor",
         stdin=f"{PASSWORD}\n", **PRODUCTION, DATABASE_URL=module_url,
     )  # fmt: skip
     assert made.returncode == 0, made.stderr

@@ -53,7 +53,7 @@ def test_the_served_application_can_serve_and_cannot_alter_a_table(
 ) -> None:
     owner, app = roles
     made = manage(
-        production_release, "administrator", EMAIL, "--password-stdin",
+        production_release, "administrator", EMAIL, "--password-stdin", "--print-second-factor",
         stdin=f"{PASSWORD}\n", **PRODUCTION, DATABASE_URL=app,
     )  # fmt: skip
     assert made.returncode == 0, made.stderr

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import bcrypt
 import pytest
 
 from tests.faults.migrator import query
@@ -16,6 +18,7 @@ CLOSED = ("/admin/", "/admin/accounts/user/", "/admin/password_change/", "/healt
 
 
 def make_administrator(release: Path, url: str, email: str, *options: str, stdin: str = f"{PASSWORD}\n") -> str:
+    options = (*options, "--print-second-factor")
     made = manage(release, "administrator", email, *options, stdin=stdin, **PRODUCTION, DATABASE_URL=url)
     assert made.returncode == 0, made.stderr
     return made.stdout
@@ -67,7 +70,8 @@ def test_codes_cannot_be_guessed_quickly(production: Service, production_release
 @pytest.mark.parametrize("next_page", ["https://evil.example.com/", "//evil.example.com", "javascript:1"])
 def test_nobody_is_sent_to_another_site(production: Service, secret: str, next_page: str) -> None:
     browser = Browser(production)
-    browser.sign_in(EMAIL, PASSWORD)
+    signed_in = browser.post("/admin/login/", username=EMAIL, password=PASSWORD, next=next_page)
+    assert (signed_in.status, signed_in.headers["Location"]) == (302, "/admin/")
 
     page = browser.post("/admin/second-factor/", token="abc", next=next_page)
 
@@ -115,9 +119,33 @@ def test_a_lost_second_factor_is_renewed_from_outside(
     assert browser.post("/admin/second-factor/", token=code(first.split()[-1])).status == 200
 
 
+def test_an_administrator_of_a_one_off_task_leaves_nothing_in_its_log_that_signs_in(
+    production: Service, production_release: Path, module_url: str
+) -> None:
+    email = "first@example.com"
+    digest = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(10)).decode()
+    made = manage(
+        production_release, "administrator", email, "--password-hash", digest, **PRODUCTION, DATABASE_URL=module_url
+    )
+
+    assert made.returncode == 0, made.stderr
+    written = made.stdout + made.stderr
+    assert "Password" not in written
+    assert digest not in written
+    assert "otpauth" not in written
+    assert not re.search(r"[A-Z2-7]{16,}", written)
+    assert query(module_url, "SELECT count(*) FROM otp_totp_totpdevice d JOIN users u USING (user_id) "
+                 f"WHERE email = '{email}'") == [(0,)]  # fmt: skip
+    browser = Browser(production)
+    assert browser.sign_in(email, PASSWORD) == 302
+    browser.enrol()
+    assert browser.request("/admin/").status == 200
+
+
 @pytest.mark.parametrize(
     ("arguments", "stdin", "said"),
     [
+        (("x@example.com", "--password-hash", "correct horse"), "", "no bcrypt hash"),
         (("x@example.com", "--password-stdin"), "short\n", "too short"),
         (("no address", "--password-stdin"), f"{PASSWORD}\n", "valid email address"),
         (("nobody@example.com", "--second-factor-only"), "", "no active member of staff"),

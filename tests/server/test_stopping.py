@@ -97,7 +97,11 @@ def test_the_server_is_set_up_as_a_load_balancer_and_ecs_need_it(migrated_url: s
     ).stdout
     config = dict(re.findall(r"^(\w+) += (.*)$", shown, re.MULTILINE))
 
-    assert (config["worker_class"], config["threads"], config["preload_app"]) == ("gthread", "4", "True")
+    assert (config["worker_class"], config["threads"], config["preload_app"]) == (
+        "rupaya.worker.Worker",
+        "4",
+        "True",
+    )
     assert config["control_socket_disable"] == "True"
     assert int(config["keepalive"]) > 60
     assert int(config["graceful_timeout"]) < 30

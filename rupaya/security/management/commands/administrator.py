@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import sys
 from typing import Any
@@ -16,8 +17,9 @@ class Command(BaseCommand):
     """For the first administrator, whom nobody can invite, and for one who has lost their second factor."""
 
     help = (
-        "Makes an administrator with a new password and a new second factor, or gives an existing one new ones. "
-        "Both are printed once, to standard output, and stored nowhere in clear."
+        "Makes an administrator with a new password, or gives an existing one a new one; they enrol a second factor "
+        "when they next sign in. A password that it makes is printed once, to standard output. In a task that is a "
+        "log: give it a hash there."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -25,6 +27,16 @@ class Command(BaseCommand):
         parser.add_argument("email", help="The administrator's e-mail address.")
         parser.add_argument(
             "--password-stdin", action="store_true", help="Read the password from standard input instead of making one."
+        )
+        parser.add_argument(
+            "--password-hash",
+            metavar="BCRYPT",
+            help="The password's bcrypt hash, made elsewhere: then no log ever has anything that signs in.",
+        )
+        parser.add_argument(
+            "--print-second-factor",
+            action="store_true",
+            help="Make the second factor here and print its secret, for somebody at a terminal.",
         )
         parser.add_argument(
             "--second-factor-only", action="store_true", help="Keep the password of an existing administrator."
@@ -59,6 +71,8 @@ class Command(BaseCommand):
             if keep_password:
                 if user is None or not (user.is_staff and user.is_active):
                     raise CommandError(f"{email} is no active member of staff, so there is nothing to renew.")
+            elif options["password_hash"]:
+                user = self._with_hash(user, email, options["password_hash"])
             else:
                 password = sys.stdin.readline().rstrip("\n") if options["password_stdin"] else secrets.token_urlsafe(18)
                 try:
@@ -75,9 +89,32 @@ class Command(BaseCommand):
             user.groups.add(*groups)
             TOTPDevice.objects.filter(user=user).delete()
             device = new_device(user, default_key())
-            device.save()
+            if options["print_second_factor"]:
+                device.save()
         self.stdout.write(f"Administrator: {user.email}")
         if password and not options["password_stdin"]:
             self.stdout.write(f"Password: {password}")
+        if not options["print_second_factor"]:
+            self.stdout.write(
+                "Second factor: the site shows it at the next sign-in, to whoever knows the password. Enrol now."
+            )
+            return
         self.stdout.write(f"Second factor: {device.config_url}")
         self.stdout.write(f"Secret to type into an authenticator app: {secret_of(device.config_url)}")
+
+    @staticmethod
+    def _with_hash(user: Any, email: str, password_hash: str) -> Any:
+        """The administrator, existing or new, with a password that only its owner knows."""
+        from accounts.fields import BCRYPT_PATTERN, BCRYPT_PREFIX
+        from accounts.models import User
+
+        if not re.fullmatch(BCRYPT_PATTERN, password_hash):
+            raise CommandError("This is no bcrypt hash, such as $2b$12$… with 53 more characters. Nothing was changed.")
+        if user is None:
+            try:
+                user = User.objects.create_superuser(email=email, password=secrets.token_urlsafe(32))
+            except (ValidationError, ValueError) as error:
+                raise CommandError("; ".join(getattr(error, "messages", [str(error)]))) from None
+        user.is_staff = user.is_superuser = True
+        user.password = f"{BCRYPT_PREFIX}{password_hash}"
+        return user
