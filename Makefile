@@ -61,6 +61,10 @@ bench: $(VENV)/.test  ## Measure migrate beside stock Django and Knex; BENCH="no
 migrate-test: $(VENV)/.test  ## Migrate from nothing, back to nothing and forward again; show how long each takes
 	@DJANGO_SETTINGS_MODULE=rupaya.settings RUPAYA_ENV=test $(BIN)/python -m rupaya.scratchdb $(BIN)/python -m tests.roundtrip
 
+.PHONY: gate-test
+gate-test: $(VENV)/.test  ## Try the migration gate on changes whose safety is known; ARGS="add_index" to choose and explain
+	RUPAYA_ENV=test $(BIN)/python -m tests.migrator.gate $(ARGS)
+
 .PHONY: schema
 schema: $(VENV)/.test  ## Rewrite schema.sql, the picture of what the migrations build, after a change of migrations
 	@RUPAYA_ENV=test $(BIN)/python -m rupaya.scratchdb $(BIN)/python manage.py schemasql --write schema.sql

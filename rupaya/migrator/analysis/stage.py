@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg2
+import sqlparse
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
@@ -107,6 +108,11 @@ class Step:
     duration_s: float = 0.0
     statements: list[Statement] = field(default_factory=list)
     error: str = ""
+
+
+def text_of(sql: str) -> str:
+    """A statement on one line, whole, without comments: a comment to the end of a line would take in the rest."""
+    return " ".join((str(sqlparse.format(sql, strip_comments=True)) if "--" in sql else sql).split())
 
 
 class Witness:
@@ -209,7 +215,7 @@ class Stage:
         text = str(sql)
         if is_bookkeeping(text):
             return execute(sql, parameters, many, context)
-        shown = " ".join(text.split())
+        shown = text_of(text)
         part = self._part or self._deferred.get(text, 0)
         same = [old for old in self.step.statements if old.sql == shown and old.part == part]
         if len(same) >= LOOKED_AT_TIMES:
