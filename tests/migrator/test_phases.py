@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from django.contrib.postgres.fields import ArrayField
 from django.db import migrations, models
 from django.db.migrations.state import ModelState, ProjectState
 from django_pg_migration_tools import operations as safer
 
 from rupaya.migrator.operations import Backfill
-from rupaya.migrator.plan.phases import must_declare, phase_of, unready_removals
+from rupaya.migrator.plan.phases import is_wider, must_declare, phase_of, unready_removals
 from tests.faults.migrator import applied, query
 from tests.migrator.releases import CREATE, Release, migration
 
@@ -44,6 +45,7 @@ def before() -> ProjectState:
                 ("colour", char(max_length=20, null=True)),
                 ("price", models.DecimalField(max_digits=10, decimal_places=2)),
                 ("number", models.IntegerField(null=True)),
+                ("words", ArrayField(char(max_length=50), null=True)),
                 ("owner", models.ForeignKey("shop.person", models.CASCADE, null=True)),
                 ("kinds", models.ManyToManyField("shop.person", related_name="+")),
             ],
@@ -65,6 +67,7 @@ EXPAND = [
     migrations.AlterField("item", "name", char(max_length=50, choices=[("a", "A")], help_text="h")),
     migrations.AlterField("item", "name", models.EmailField(max_length=50)),
     migrations.AlterField("item", "number", models.BigIntegerField(null=True)),
+    migrations.AlterField("item", "words", ArrayField(char(max_length=80), null=True)),
     migrations.AlterField("item", "owner", models.ForeignKey("shop.Person", models.PROTECT, null=True)),
     migrations.AlterField(
         "item", "owner", models.ForeignKey("shop.person", models.CASCADE, null=True, db_constraint=False)
@@ -102,6 +105,9 @@ CONTRACT = [
     migrations.AlterField("item", "name", char(max_length=50, db_column="title")),
     migrations.AlterField("item", "number", models.PositiveIntegerField(null=True)),
     migrations.AlterField("item", "number", models.SmallIntegerField(null=True)),
+    migrations.AlterField("item", "words", ArrayField(char(max_length=5), null=True)),
+    migrations.AlterField("item", "name", char(max_length=50, db_collation="C")),
+    migrations.AlterOrderWithRespectTo("item", "owner"),
     migrations.AlterField("item", "owner", models.ForeignKey("shop.item", models.CASCADE, null=True)),
     migrations.AlterField("item", "kinds", models.ManyToManyField("shop.item", related_name="+")),
     migrations.AlterField("item", "colour", char(max_length=20, default="")),
@@ -148,6 +154,31 @@ TAKEN_OVER = [
     ),
     migrations.AddField("part", "x", models.TextField(null=True)),
 ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wider"),
+    [
+        ("varchar(5)", "varchar(6)", True),
+        ("varchar(5)", "varchar", True),
+        ("varchar(5)", "text", True),
+        ("varchar(5)", "varchar(4)", False),
+        ("varchar", "varchar(5)", False),
+        ("text", "varchar(5)", False),
+        ("text", "varchar", True),
+        ("numeric(8, 2)", "numeric(9, 2)", True),
+        ("numeric(8, 2)", "numeric(9, 3)", False),
+        ("numeric(8, 2)", "numeric", True),
+        ("numeric", "numeric(8, 2)", False),
+        ("smallint", "bigint", True),
+        ("integer", "text", False),
+        ("timestamp with time zone", "date", False),
+        ("varchar(5)[]", "varchar(4)[]", False),
+        ("varchar(5)[]", "text[]", True),
+    ],
+)
+def test_a_type_is_wider_if_it_holds_every_value_and_is_read_alike(old: str, new: str, wider: bool) -> None:
+    assert is_wider(old.replace(", ", ","), new.replace(", ", ",")) is wider
 
 
 def test_what_only_the_state_was_told_of_is_there_for_the_next_operation(before: ProjectState) -> None:

@@ -322,7 +322,7 @@ class Stage:
         assert self.observer is not None  # noqa: S101 - the context manager has made it
         observer = self.observer
         pid = self.connection.connection.info.backend_pid
-        tables = [name for name, kind, _file, _of in self._existing.values() if kind in "rp"]
+        tables = [name for _oid, name, kind, _file, _of in self._fetch(_RELATIONS) if kind in "rp"]
         finished = threading.Event()
         with observer.cursor() as cursor:
             cursor.execute("BEGIN")

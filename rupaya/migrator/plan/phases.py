@@ -7,6 +7,7 @@ safe: it must be declared.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -268,6 +269,8 @@ def _is_narrower(new: Any, old: Any) -> bool:
         return True
     if references(new) != references(old) and references(new) is not None:
         return True
+    if old_column.get("collation") != new_column.get("collation"):
+        return True
     return old_column["type"] != new_column["type"] and not is_wider(str(old_column["type"]), str(new_column["type"]))
 
 
@@ -282,21 +285,19 @@ _INTEGERS = ("smallint", "integer", "bigint")
 
 def is_wider(old: str, new: str) -> bool:
     """Whether each value of the old column type is one of the new, and both codes read it alike."""
-    old_name, _, old_size = old.partition("(")
-    new_name, _, new_size = new.partition("(")
-    if new in _INTEGERS and old in _INTEGERS:
+    if old.endswith("[]") and new.endswith("[]"):
+        return is_wider(old.removesuffix("[]"), new.removesuffix("[]"))
+    if old in _INTEGERS and new in _INTEGERS:
         return _INTEGERS.index(new) >= _INTEGERS.index(old)
-    if old_name == "varchar" and new_name in ("varchar", "text"):
-        return new_name == "text" or not new_size or (bool(old_size) and _numbers(new_size) >= _numbers(old_size))
-    if old_name == "text" and new == "varchar":
-        return True
-    if old_name == new_name == "numeric" and old_size:
-        if not new_size:
-            return True
-        (old_digits, old_scale), (new_digits, new_scale) = _numbers(old_size), _numbers(new_size)
-        return new_digits >= old_digits and new_scale == old_scale
-    return False
+    was, becomes = _TYPE.fullmatch(old), _TYPE.fullmatch(new)
+    if was is None or becomes is None:
+        return old == new
+    (old_name, old_size, old_scale), (new_name, new_size, new_scale) = was.groups(), becomes.groups()
+    texts = ("varchar", "text")
+    if (old_name in texts and new_name in texts) or old_name == new_name == "numeric":
+        larger = not new_size or (bool(old_size) and int(new_size) >= int(old_size))
+        return larger and (not new_size or old_scale == new_scale) and (bool(old_size) or not new_size)
+    return old == new
 
 
-def _numbers(size: str) -> list[int]:
-    return [int(number) for number in size.rstrip(")").split(",")]
+_TYPE = re.compile(r"(\w+)(?:\((\d+)(?:, ?(\d+))?\))?")
