@@ -106,7 +106,7 @@ lint: $(VENV)/.dev  ## Check style, types, imports, shell, Dockerfile and migrat
 	$(BIN)/bandit --quiet --configfile pyproject.toml --severity-level medium --recursive rupaya accounts transactions manage.py gunicorn.conf.py
 	$(BIN)/python .ci/audit
 	$(BIN)/python -m rupaya.scratchdb $(BIN)/python manage.py makemigrations --check --dry-run
-	$(BIN)/python -m rupaya.scratchdb $(BIN)/python manage.py lintmigrations --base $(DEPLOYED)
+	$(BIN)/python -m rupaya.scratchdb --superuser $(BIN)/python manage.py lintmigrations --base $(DEPLOYED)
 
 .PHONY: format
 format: $(VENV)/.dev  ## Format the code

@@ -32,14 +32,17 @@ def matching(pattern: str) -> Callable[[int], str]:
         parsed = parser.parse(pattern)
     except re.error as error:
         raise ValueError(f"{pattern!r} cannot be read: {error}") from None
-    return lambda number: _Writer(number).written(parsed)
+    classes: dict[int, list[str]] = {}
+    return lambda number: _Writer(number, classes).written(parsed)
 
 
 class _Writer:
     """Spends a number, digit by digit, on the choices that a pattern leaves."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, classes: dict[int, list[str]]) -> None:
+        """With the letters of each class in the pattern, as far as they are known; they are the same each time."""
         self.left = number
+        self.classes = classes
 
     def choose(self, among: int) -> int:
         self.left, chosen = divmod(self.left, among)
@@ -56,7 +59,9 @@ class _Writer:
         if operator is kind.NOT_LITERAL:
             return self._among([letter for letter in _PRINTABLE if ord(letter) != argument])
         if operator is kind.IN:
-            return self._among(_class(argument))
+            if id(argument) not in self.classes:
+                self.classes[id(argument)] = _class(argument)
+            return self._among(self.classes[id(argument)])
         if operator in (kind.MAX_REPEAT, kind.MIN_REPEAT, kind.POSSESSIVE_REPEAT):
             least, most, inner = argument
             times = least if least == most else min(int(most), least + MORE_CHARACTERS)
