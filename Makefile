@@ -69,6 +69,10 @@ bench: $(VENV)/.test  ## Measure migrate beside stock Django and Knex; BENCH="no
 migrate-test: $(VENV)/.test  ## Migrate from nothing, back to nothing and forward again; show how long each takes
 	@DJANGO_SETTINGS_MODULE=rupaya.settings RUPAYA_ENV=test $(BIN)/python -m rupaya.scratchdb $(BIN)/python -m tests.roundtrip
 
+.PHONY: gate-test
+gate-test: $(VENV)/.test  ## Try the migration gate on changes whose safety is known; ARGS="add_index" to choose and explain
+	RUPAYA_ENV=test $(BIN)/python -m tests.migrator.gate $(ARGS)
+
 .PHONY: schema
 schema: $(VENV)/.test  ## Rewrite schema.sql, the picture of what the migrations build, after a change of migrations
 	@RUPAYA_ENV=test $(BIN)/python -m rupaya.scratchdb $(BIN)/python manage.py schemasql --write schema.sql
@@ -110,7 +114,7 @@ lint: $(VENV)/.dev  ## Check style, types, imports, shell, Dockerfile and migrat
 	$(BIN)/bandit --quiet --configfile pyproject.toml --severity-level medium --recursive rupaya accounts transactions manage.py gunicorn.conf.py
 	$(BIN)/python .ci/audit
 	$(BIN)/python -m rupaya.scratchdb $(BIN)/python manage.py makemigrations --check --dry-run
-	$(BIN)/python -m rupaya.scratchdb $(BIN)/python manage.py lintmigrations --base $(DEPLOYED)
+	$(BIN)/python -m rupaya.scratchdb --superuser $(BIN)/python manage.py lintmigrations --base $(DEPLOYED)
 
 .PHONY: format
 format: $(VENV)/.dev  ## Format the code

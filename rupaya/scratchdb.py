@@ -1,6 +1,7 @@
 """Run a command beside a new, empty PostgreSQL that is gone afterwards: development tools that need a connection.
 
-With DATABASE_URL or DB_HOST set, that server is used and none is started.
+With DATABASE_URL or DB_HOST set, that server is used and none is started. With `--superuser` before the command, it
+connects as the new server's superuser, and not as one who owns nothing but their database.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rupaya import environment
-from rupaya.localdb import LocalPostgres
+from rupaya.localdb import OWNER, SUPERUSER, LocalPostgres
 
 
 def run(command: Sequence[str]) -> int:
     """Run the command and return its exit status."""
+    user = OWNER
+    if command[:1] == ["--superuser"]:
+        user, command = SUPERUSER, command[1:]
     if not environment.load().uses_local_database:
         return subprocess.run(command, check=False).returncode
     root = Path(tempfile.mkdtemp(prefix="rupaya-scratch-"))
@@ -26,7 +30,7 @@ def run(command: Sequence[str]) -> int:
     server = LocalPostgres(root / "data", root / "socket", {"fsync": "off"})
     try:
         server.start()
-        environ = {**os.environ, "DATABASE_URL": server.url()}
+        environ = {**os.environ, "DATABASE_URL": server.url(user=user)}
         return subprocess.run(command, check=False, env=environ).returncode
     finally:
         server.stop("immediate")

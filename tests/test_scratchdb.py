@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from rupaya.environment import BASE_DIR
+from rupaya.localdb import SUPERUSER
 
 SHOW = "import os; print(os.environ['DATABASE_URL'])"
 PROBE = """
@@ -52,3 +53,17 @@ def test_a_server_that_is_named_is_used(server_url: str) -> None:
         check=True,
     )
     assert completed.stdout.strip() == server_url
+
+
+def test_a_command_that_needs_a_superuser_gets_one() -> None:
+    environ = {key: value for key, value in os.environ.items() if key not in ("DATABASE_URL", "DB_HOST")}
+    completed = subprocess.run(
+        [sys.executable, "-m", "rupaya.scratchdb", "--superuser", sys.executable, "-c", SHOW],
+        cwd=BASE_DIR,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert completed.stdout.startswith(f"postgresql://{SUPERUSER}@")

@@ -5,16 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from django.contrib.postgres.fields import ArrayField
 from django.db import migrations, models
 from django.db.migrations.state import ModelState, ProjectState
 from django_pg_migration_tools import operations as safer
 
 from rupaya.migrator.operations import Backfill
-from rupaya.migrator.plan.phases import must_declare, phase_of, unready_removals
+from rupaya.migrator.plan.phases import is_wider, must_declare, phase_of, unready_removals
 from tests.faults.migrator import applied, query
 from tests.migrator.releases import CREATE, Release, migration
 
 char = models.CharField
+
+
+def work(apps: object, schema_editor: object) -> None:
+    """What a migration's Python does is anybody's guess."""
+
+
+class AddFieldOfOurs(migrations.AddField):
+    """A subclass may do anything."""
 
 
 def one(*operations: object, **attributes: object) -> migrations.Migration:
@@ -35,9 +44,15 @@ def before() -> ProjectState:
                 ("name", char(max_length=50)),
                 ("colour", char(max_length=20, null=True)),
                 ("price", models.DecimalField(max_digits=10, decimal_places=2)),
+                ("number", models.IntegerField(null=True)),
+                ("words", ArrayField(char(max_length=50), null=True)),
+                ("owner", models.ForeignKey("shop.person", models.CASCADE, null=True)),
+                ("kinds", models.ManyToManyField("shop.person", related_name="+")),
             ],
+            options={"unique_together": {("name", "price")}},
         )
     )
+    state.add_model(ModelState("shop", "Person", [("id", models.BigAutoField(primary_key=True))]))
     return state
 
 
@@ -48,6 +63,28 @@ EXPAND = [
     migrations.AlterField("item", "name", char(max_length=80)),
     migrations.AlterField("item", "name", char(max_length=50, null=True)),
     migrations.AlterField("item", "price", models.DecimalField(max_digits=12, decimal_places=2)),
+    migrations.AlterField("item", "name", models.TextField()),
+    migrations.AlterField("item", "name", char(max_length=50, choices=[("a", "A")], help_text="h")),
+    migrations.AlterField("item", "name", models.EmailField(max_length=50)),
+    migrations.AlterField("item", "number", models.BigIntegerField(null=True)),
+    migrations.AlterField("item", "words", ArrayField(char(max_length=80), null=True)),
+    migrations.AlterField("item", "owner", models.ForeignKey("shop.Person", models.PROTECT, null=True)),
+    migrations.AlterField(
+        "item", "owner", models.ForeignKey("shop.person", models.CASCADE, null=True, db_constraint=False)
+    ),
+    migrations.AlterField("item", "kinds", models.ManyToManyField("shop.Person", related_name="items")),
+    migrations.AlterUniqueTogether("item", set()),
+    migrations.AlterModelTable("item", "shop_item"),
+    migrations.AddField(
+        "item",
+        "twice",
+        models.GeneratedField(
+            expression=models.F("price") * 2,
+            output_field=models.DecimalField(max_digits=11, decimal_places=2),
+            db_persist=True,
+        ),
+    ),
+    migrations.RunPython(migrations.RunPython.noop),
     migrations.AddIndex("item", models.Index(fields=["name"], name="i")),
     migrations.RemoveIndex("item", "i"),
     migrations.AlterModelOptions("item", {"verbose_name": "thing"}),
@@ -65,6 +102,14 @@ CONTRACT = [
     migrations.AddField("item", "size", models.IntegerField(default=0)),
     migrations.AlterField("item", "name", char(max_length=40)),
     migrations.AlterField("item", "name", models.IntegerField()),
+    migrations.AlterField("item", "name", char(max_length=50, db_column="title")),
+    migrations.AlterField("item", "number", models.PositiveIntegerField(null=True)),
+    migrations.AlterField("item", "number", models.SmallIntegerField(null=True)),
+    migrations.AlterField("item", "words", ArrayField(char(max_length=5), null=True)),
+    migrations.AlterField("item", "name", char(max_length=50, db_collation="C")),
+    migrations.AlterOrderWithRespectTo("item", "owner"),
+    migrations.AlterField("item", "owner", models.ForeignKey("shop.item", models.CASCADE, null=True)),
+    migrations.AlterField("item", "kinds", models.ManyToManyField("shop.item", related_name="+")),
     migrations.AlterField("item", "colour", char(max_length=20, default="")),
     migrations.AlterField("item", "name", char(max_length=50, unique=True)),
     migrations.AlterField("item", "price", models.DecimalField(max_digits=10, decimal_places=1)),
@@ -73,7 +118,8 @@ CONTRACT = [
     safer.SaferAlterFieldSetNotNull("item", "colour", char(max_length=20)),
     safer.SaferAddUniqueConstraint("item", models.UniqueConstraint(fields=["name"], name="u"), raise_if_exists=False),
     migrations.RunSQL("SELECT 1"),
-    migrations.RunPython(migrations.RunPython.noop),
+    migrations.RunPython(work),
+    AddFieldOfOurs("item", "size", models.IntegerField(null=True)),
     migrations.SeparateDatabaseAndState(database_operations=[migrations.RemoveField("item", "colour")]),
 ]
 
@@ -98,6 +144,62 @@ def test_a_table_of_the_same_migration_is_nobodys_yet(before: ProjectState) -> N
     assert phase_of(made, before) == "expand"
 
 
+TAKEN_OVER = [
+    migrations.SeparateDatabaseAndState(
+        state_operations=[
+            migrations.CreateModel(
+                "Part", [("id", models.BigAutoField(primary_key=True))], options={"db_table": "part"}
+            )
+        ]
+    ),
+    migrations.AddField("part", "x", models.TextField(null=True)),
+]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wider"),
+    [
+        ("varchar(5)", "varchar(6)", True),
+        ("varchar(5)", "varchar", True),
+        ("varchar(5)", "text", True),
+        ("varchar(5)", "varchar(4)", False),
+        ("varchar", "varchar(5)", False),
+        ("text", "varchar(5)", False),
+        ("text", "varchar", True),
+        ("numeric(8, 2)", "numeric(9, 2)", True),
+        ("numeric(8, 2)", "numeric(9, 3)", False),
+        ("numeric(8, 2)", "numeric", True),
+        ("numeric", "numeric(8, 2)", False),
+        ("smallint", "bigint", True),
+        ("integer", "text", False),
+        ("timestamp with time zone", "date", False),
+        ("varchar(5)[]", "varchar(4)[]", False),
+        ("varchar(5)[]", "text[]", True),
+    ],
+)
+def test_a_type_is_wider_if_it_holds_every_value_and_is_read_alike(old: str, new: str, wider: bool) -> None:
+    assert is_wider(old.replace(", ", ","), new.replace(", ", ",")) is wider
+
+
+def test_what_only_the_state_was_told_of_is_there_for_the_next_operation(before: ProjectState) -> None:
+    """Taking over a table, as Django's documentation shows it: the models come from `state_operations` alone."""
+    assert phase_of(one(*TAKEN_OVER), before) == "expand"
+    assert unready_removals(one(*TAKEN_OVER, migrations.RemoveField("part", "x")), before) == []
+
+
+def test_a_field_that_is_renamed_in_code_alone_changes_nothing(before: ProjectState) -> None:
+    pinned = migrations.AlterField("item", "colour", char(max_length=20, null=True, db_column="colour"))
+
+    assert phase_of(one(pinned, migrations.RenameField("item", "colour", "color")), before) == "expand"
+
+
+def test_a_model_with_a_many_to_many_field_is_not_renamed_in_code_alone(before: ProjectState) -> None:
+    """Django renames the column of the table between, even if the model's own table keeps its name."""
+    pinned = migrations.AlterModelTable("item", "shop_item")
+
+    assert phase_of(one(pinned, migrations.RenameModel("Item", "Thing")), before) == "contract"
+
+
 @pytest.mark.parametrize("phase", ["expand", "contract"])
 def test_a_declaration_is_taken_at_its_word(before: ProjectState, phase: str) -> None:
     declared = one(migrations.RunSQL("SELECT 1"), phase=phase)
@@ -108,7 +210,9 @@ def test_a_declaration_is_taken_at_its_word(before: ProjectState, phase: str) ->
 
 def test_sql_and_python_must_be_declared() -> None:
     assert must_declare(one(migrations.RunSQL("SELECT 1")))
-    assert must_declare(one(migrations.RunPython(migrations.RunPython.noop)))
+    assert must_declare(one(migrations.RunPython(work)))
+    assert must_declare(one(AddFieldOfOurs("item", "size", models.IntegerField(null=True))))
+    assert not must_declare(one(migrations.RunPython(migrations.RunPython.noop)))
     assert not must_declare(one(EXPAND[0]))
 
 

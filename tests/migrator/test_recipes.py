@@ -61,12 +61,14 @@ RECIPES = [
     Recipe("0011_widen_status", COLUMN.format("status", "atttypid = 'text'::regtype")),
     Recipe("0012_payment_quantity_big", COLUMN.format("quantity_big", "atttypid = 'bigint'::regtype")),
     Recipe("0013_fill_quantity_big", "SELECT bool_and(quantity_big = quantity) FROM payments"),
-    Recipe("0014_note_nullable", COLUMN.format("note", "NOT attnotnull")),
-    Recipe("0015_forget_note", COLUMN.format("note", "TRUE")),
-    Recipe("0016_drop_note", f"SELECT NOT ({COLUMN.format('note', 'TRUE')})", {"note"}, behind_a_reader=True),
-    Recipe("0017_rename_customer_in_code", "SELECT to_regclass('customers') IS NOT NULL", {"note"}),
-    Recipe("0018_forget_legacy", "SELECT to_regclass('legacy') IS NOT NULL", {"note"}),
-    Recipe("0019_drop_legacy", "SELECT to_regclass('legacy') IS NULL", {"note", "legacy"}),
+    Recipe("0014_drop_note", f"SELECT NOT ({COLUMN.format('note', 'TRUE')})", {"note"}, behind_a_reader=True),
+    Recipe("0015_rename_customer_in_code", "SELECT to_regclass('customers') IS NOT NULL", {"note"}),
+    Recipe("0016_drop_legacy", "SELECT to_regclass('legacy') IS NULL", {"note", "legacy"}),
+    Recipe("0017_no_merchant_index", "SELECT to_regclass('payments_merchant_idx') IS NULL", {"note", "legacy"}),
+    Recipe("0018_payment_guests", "SELECT to_regclass('payments_guests') IS NOT NULL", {"note", "legacy"}),
+    Recipe("0019_guest", COLUMN.replace("payments", "payments_guests").format("seat", "TRUE"), {"note", "legacy"}),
+    Recipe("0020_payment_code", COLUMN.format("code", "NOT attnotnull"), {"note", "legacy"}),
+    Recipe("0021_index_payment_code", INDEX.format("payments_code_idx"), {"note", "legacy"}),
 ]
 
 

@@ -61,6 +61,12 @@ def test_locks_rewrites_and_scans_are_the_servers_word_and_nothing_live_is_touch
         [({table: "RowExclusive"}, [], [table])],
     ]
     assert [step["atomic"] for step in document["steps"]] == [True, False, True, True, True]
+    # Work is counted: migration 0005 adds rows, and 0006 reads and deletes all that are there.
+    counted = [
+        [(statement["read"], statement["written"]) for statement in step["statements"]] for step in document["steps"]
+    ]
+    assert counted[3:] == [[({}, {table: 1})], [({table: 1}, {table: 1})]]
+    assert [statement["part"] for statement in document["steps"][2]["statements"]] == [1, 2]
     assert "column rehearsed_item.number: integer, now bigint" in document["changes"]
     assert "rehearsed.0006_forget is not reversible" in document["irreversible"]
     assert document["failure"] is None
@@ -145,7 +151,7 @@ def test_a_migration_that_fails_has_the_exit_code_of_one(database_url: str) -> N
 
 
 def test_a_role_that_may_not_create_databases_is_told_so(live: str) -> None:
-    role = f"poor_{live.rpartition('_')[2].partition('?')[0]}"
+    role = f"poor_{urlsplit(live).path.rpartition('_')[2]}"
     query(live, f"CREATE ROLE {role} LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
     try:
         rehearsal = rehearse(f"{live}&user={role}" if "?" in live else f"{live}?user={role}")

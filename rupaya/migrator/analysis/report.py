@@ -7,7 +7,8 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
-from rupaya.migrator.analysis.rehearsal import MODES, WAITING, Rehearsal, Statement, Step
+from rupaya.migrator.analysis.rehearsal import Rehearsal
+from rupaya.migrator.analysis.stage import MODES, WAITING, Statement, Step
 from rupaya.migrator.statements import one_line
 
 STATEMENT_WIDTH = 70

@@ -46,19 +46,38 @@ def database_like(connection: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapp
     Raises:
         EnvironmentUnfit: if the role may not create databases, or the server has no room.
     """
+    with _database(connection, connection.settings_dict["NAME"], template=""):
+        yield connection
+
+
+@contextmanager
+def copied(connection: BaseDatabaseWrapper, live: str) -> Iterator[BaseDatabaseWrapper]:
+    """Within a scratch database of the database `live`: the same in a copy of it, which leaves it as it is.
+
+    Raises:
+        EnvironmentUnfit: as `database_like`.
+    """
+    template = connection.settings_dict["NAME"]
+    connection.close()  # a database that somebody is connected to cannot be copied
+    with _database(connection, live, template):
+        yield connection
+
+
+@contextmanager
+def _database(connection: BaseDatabaseWrapper, live: str, template: str) -> Iterator[None]:
     # Each scratch database has a keeper: a session on the live database that holds an advisory lock by its name, from
     # before it is created until it is dropped. Whoever gets that lock knows that the creator is dead.
-    keeper = database.connect(connection)
+    keeper = database.connect(connection, dbname=live)
     try:
         database.prepare_session(keeper)
-        prefix = name_prefix(connection.settings_dict["NAME"])
+        prefix = name_prefix(live)
         _sweep(keeper, prefix)
         name = prefix + secrets.token_hex(4)
         _run(keeper, "SELECT pg_advisory_lock(%s)", [_key(name)])  # nobody else knows the name: there is no waiting
         try:
-            _create(keeper, name)
+            _create(keeper, name, template)
             with _leading_to(connection, name):
-                yield connection
+                yield
         finally:
             # Forced: what a migration may have left open must not keep it alive.
             with suppress(psycopg2.OperationalError, psycopg2.InterfaceError):  # the next use will sweep it
@@ -96,13 +115,15 @@ def build(connection: BaseDatabaseWrapper, history: set[tuple[str, str]] | None 
     return executor
 
 
-def _create(keeper: PgConnection, name: str) -> None:
+def _create(keeper: PgConnection, name: str, template: str) -> None:
     encoding, collate, ctype, provider, locale = _run(keeper, _LOCALE)[0]
     # From template0: template1 may hold anything, and the same locale as the live one is allowed.
     options = f"TEMPLATE template0 ENCODING {_text(encoding)} LC_COLLATE {_text(collate)} LC_CTYPE {_text(ctype)}"
     if locale and provider in ("i", "b"):
         kind, word = ("icu", "ICU_LOCALE") if provider == "i" else ("builtin", "BUILTIN_LOCALE")
         options += f" LOCALE_PROVIDER {kind} {word} {_text(locale)}"
+    if template:
+        options = f"TEMPLATE {quote_ident(template, keeper)}"
     try:
         _run(keeper, f"CREATE DATABASE {quote_ident(name, keeper)} {options}")
     except InsufficientPrivilege as error:

@@ -1,19 +1,25 @@
 """Whether old code keeps working after a migration (expand) or not (contract): declared, or inferred.
 
 Expand migrations may run while the old release still serves. Contract migrations remove, rename or tighten what the old
-release may use; they wait until no such release is left.
+release may use. What is not known here (SQL and Python of one's own, operations of other packages) is never taken for
+safe: it must be declared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
+from django.contrib.postgres import operations as postgres
+from django.db import connection
 from django.db.migrations import operations as ops
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
-from django.db.migrations.state import ModelState, ProjectState
-from django.db.models import Field
+from django.db.migrations.state import ProjectState
+from django.db.models import Field, Model
 from django.db.models.fields import NOT_PROVIDED
 from django_pg_migration_tools import operations as safer
 
@@ -23,20 +29,71 @@ EXPAND = "expand"
 CONTRACT = "contract"
 PHASES = (EXPAND, CONTRACT)
 
-_ALWAYS_CONTRACT = (
-    ops.RemoveField,
-    ops.DeleteModel,
-    ops.RenameField,
-    ops.RenameModel,
-    ops.AlterModelTable,
-    ops.AlterUniqueTogether,
+_HARMLESS = (
+    Backfill,
+    ops.AddIndex,
+    ops.AlterIndexTogether,
+    ops.AlterModelManagers,
+    ops.AlterModelOptions,
+    ops.AlterModelTableComment,
+    ops.CreateModel,
+    ops.RemoveConstraint,
+    ops.RemoveIndex,
+    ops.RenameIndex,
+    postgres.AddIndexConcurrently,
+    postgres.BloomExtension,
+    postgres.BtreeGinExtension,
+    postgres.BtreeGistExtension,
+    postgres.CITextExtension,
+    postgres.CreateCollation,
+    postgres.CreateExtension,
+    postgres.CryptoExtension,
+    postgres.HStoreExtension,
+    postgres.RemoveIndexConcurrently,
+    postgres.TrigramExtension,
+    postgres.UnaccentExtension,
+    postgres.ValidateConstraint,
+    safer.SaferAddFieldForeignKey,
+    safer.SaferAddFieldOneToOne,
+    safer.SaferAddIndexConcurrently,
+    safer.SaferRemoveCheckConstraint,
+    safer.SaferRemoveIndexConcurrently,
+    safer.SaferRemoveUniqueConstraint,
+)
+_BREAKING = (
     ops.AddConstraint,
-    safer.SaferAlterFieldSetNotNull,
-    safer.SaferAddUniqueConstraint,
+    ops.AlterOrderWithRespectTo,
+    ops.DeleteModel,
+    ops.RemoveField,
+    postgres.AddConstraintNotValid,
+    postgres.RemoveCollation,
     safer.SaferAddCheckConstraint,
+    safer.SaferAddUniqueConstraint,
+    safer.SaferAlterFieldSetNotNull,
     safer.SaferRemoveFieldForeignKey,
 )
-_MUST_BE_DECLARED = (ops.RunSQL, ops.RunPython)
+_JUDGED = (
+    ops.AddField,
+    ops.AlterField,
+    ops.AlterModelTable,
+    ops.AlterUniqueTogether,
+    ops.RenameField,
+    ops.RenameModel,
+)
+"""These depend on what the models were before."""
+_KNOWN = frozenset((*_HARMLESS, *_BREAKING, *_JUDGED))
+"""Exactly these classes: a subclass may do anything."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One operation that changes the database, and the models before and after it, as Django hands them to it."""
+
+    operation: Operation
+    before: ProjectState
+    after: ProjectState
+    number: int
+    """Of the operation in the migration's list that it belongs to, from 1."""
 
 
 def declared_phase(migration: Migration) -> str | None:
@@ -47,10 +104,22 @@ def declared_phase(migration: Migration) -> str | None:
 
 
 def must_declare(migration: Migration) -> bool:
-    """Whether a migration has SQL or Python of its own, which nobody can judge by its form, and does not say."""
+    """Whether a migration does what nobody can judge by its form, and does not say whether old code survives it."""
     return declared_phase(migration) is None and any(
-        isinstance(operation, _MUST_BE_DECLARED) for operation in flat_operations(migration.operations)
+        not is_known(operation) and not is_nothing(operation) for operation in flat_operations(migration.operations)
     )
+
+
+def is_known(operation: Operation) -> bool:
+    """Whether it is an operation that this module can judge: Django's own, the safe ones, and no subclass of them."""
+    return type(operation) in _KNOWN
+
+
+def is_nothing(operation: Operation) -> bool:
+    """Whether it is SQL or Python that says of itself that it does nothing."""
+    if isinstance(operation, ops.RunSQL):
+        return operation.sql in (ops.RunSQL.noop, [], ())
+    return isinstance(operation, ops.RunPython) and operation.code is ops.RunPython.noop
 
 
 def phase_of(migration: Migration, before: ProjectState) -> str:
@@ -61,14 +130,12 @@ def phase_of(migration: Migration, before: ProjectState) -> str:
     declared = declared_phase(migration)
     if declared in PHASES:
         return declared
-    state = before.clone()
     created: set[str] = set()
-    for operation in flat_operations(migration.operations):
-        if isinstance(operation, ops.CreateModel):
-            created.add(operation.name_lower)
-        elif _is_contract(operation, migration.app_label, state, created):
+    for part in parts(migration, before):
+        if isinstance(part.operation, ops.CreateModel):
+            created.add(part.operation.name_lower)
+        elif _is_contract(part, migration.app_label, created):
             return CONTRACT
-        operation.state_forwards(migration.app_label, state)
     return EXPAND
 
 
@@ -77,14 +144,13 @@ def unready_removals(migration: Migration, before: ProjectState) -> list[str]:
 
     Such a column must have been nullable or have had a database default in an earlier release.
     """
-    state = before.clone()
     found = []
-    for operation in flat_operations(migration.operations):
-        if isinstance(operation, ops.RemoveField):
-            field = state.models[migration.app_label, operation.model_name_lower].fields.get(operation.name)
+    for part in parts(migration, before):
+        if isinstance(part.operation, ops.RemoveField):
+            model = part.before.models[migration.app_label, part.operation.model_name_lower]
+            field = model.fields.get(part.operation.name)
             if field is not None and not _may_be_left_out(field):
-                found.append(f"{operation.model_name}.{operation.name}")
-        operation.state_forwards(migration.app_label, state)
+                found.append(f"{part.operation.model_name}.{part.operation.name}")
     return found
 
 
@@ -97,44 +163,141 @@ def flat_operations(operations: Iterable[Operation]) -> Iterable[Operation]:
             yield operation
 
 
-def _is_contract(operation: Operation, app_label: str, state: ProjectState, created: set[str]) -> bool:
-    if isinstance(operation, Backfill):
+def parts(migration: Migration, before: ProjectState) -> Iterator[Part]:
+    """Each operation on the database with the states before and after it; `before` is left as it is.
+
+    A whole operation is applied to the state, as Django does: what SeparateDatabaseAndState does to the database is
+    seen from states of its own, which what it does to the models then replaces.
+    """
+    state = before.clone()
+    for number, operation in enumerate(migration.operations, 1):
+        after = state.clone()
+        operation.state_forwards(migration.app_label, after)
+        yield from _parts(operation, migration.app_label, state, after, number)
+        state = after
+
+
+def _parts(
+    operation: Operation, app_label: str, before: ProjectState, after: ProjectState, number: int
+) -> Iterator[Part]:
+    if not isinstance(operation, ops.SeparateDatabaseAndState):
+        yield Part(operation, before, after, number)
+        return
+    state = before
+    for inner in operation.database_operations:
+        changed = state.clone()
+        inner.state_forwards(app_label, changed)
+        yield from _parts(inner, app_label, state, changed, number)
+        state = changed
+
+
+def _is_contract(part: Part, app_label: str, created: set[str]) -> bool:
+    operation = part.operation
+    if is_nothing(operation):
         return False
-    if isinstance(operation, _MUST_BE_DECLARED):
+    if not is_known(operation):
         return True
     model_name = str(getattr(operation, "model_name", getattr(operation, "name", ""))).lower()
-    if model_name in created:
+    if model_name in created or isinstance(operation, _HARMLESS):
         return False
-    model: ModelState | None = state.models.get((app_label, model_name))
-    if isinstance(operation, _ALWAYS_CONTRACT):
+    if isinstance(operation, ops.AlterUniqueTogether):
+        old = part.before.models[app_label, model_name].options.get("unique_together") or ()
+        new = part.after.models[app_label, model_name].options.get("unique_together") or ()
+        return not set(map(tuple, new)) <= set(map(tuple, old))
+    if isinstance(operation, _BREAKING):
         return True
     if isinstance(operation, ops.AddField):
         return not _may_be_left_out(operation.field)
-    if isinstance(operation, ops.AlterField):
-        old = model.fields.get(operation.name) if model is not None else None
-        return old is None or _is_narrower(operation.field, old)
-    return False
-
-
-def _may_be_left_out(field: Field) -> bool:  # type: ignore[type-arg]
-    """Whether code that does not know a column can insert a row."""
-    return bool(field.null or field.many_to_many or field.db_default is not NOT_PROVIDED or field.primary_key)
-
-
-def _is_narrower(new: Field, old: Field) -> bool:  # type: ignore[type-arg]
-    """Whether values that the old column took may be refused, or read differently, by the new one."""
-    if (new.db_column or "") != (old.db_column or ""):
+    try:
+        if isinstance(operation, ops.AlterField):
+            return _is_narrower(
+                _model(part.after, app_label, model_name)._meta.get_field(operation.name),
+                _model(part.before, app_label, model_name)._meta.get_field(operation.name),
+            )
+        return not _columns(part.before, app_label) <= _columns(part.after, app_label)
+    except (LookupError, ValueError):  # the models cannot be made of what the migration's own dependencies amount to
         return True
-    if (old.null and not new.null) or (new.unique and not old.unique):
+
+
+def _model(state: ProjectState, app_label: str, model_name: str) -> type[Model]:
+    return state.apps.get_model(app_label, model_name)
+
+
+def _columns(state: ProjectState, app_label: str) -> set[tuple[str, str]]:
+    """Every (table, column) of the app's models, the tables of many-to-many fields included."""
+    return {
+        (model._meta.db_table, str(field.column))
+        for model in state.apps.get_models(include_auto_created=True)
+        if model._meta.app_label == app_label and not model._meta.proxy
+        for field in model._meta.local_concrete_fields
+    }
+
+
+def _may_be_left_out(field: Field[Any, Any]) -> bool:
+    """Whether code that does not know a column can insert a row."""
+    return bool(
+        field.null
+        or field.many_to_many
+        or field.db_default is not NOT_PROVIDED
+        or field.primary_key
+        or getattr(field, "generated", False)
+    )
+
+
+def _is_narrower(new: Any, old: Any) -> bool:
+    """Whether values that the old column took may be refused, or read differently, by the new one.
+
+    Columns are compared and not fields: what the database does not notice, old code does not.
+    """
+    editor: Any = connection.SchemaEditorClass(connection)
+    if new.many_to_many or old.many_to_many:
+        through = [getattr(field.remote_field, "through", None) for field in (old, new)]
+        tables = [model._meta.db_table if model is not None else None for model in through]
+        columns = [
+            {field.column for field in model._meta.local_concrete_fields} if model is not None else set()
+            for model in through
+        ]
+        return new.many_to_many is not old.many_to_many or tables[0] != tables[1] or columns[0] != columns[1]
+    if not editor._field_should_be_altered(old, new):
+        return False
+    if new.column != old.column or (old.null and not new.null) or (new.unique and not old.unique):
         return True
     if old.db_default is not NOT_PROVIDED and new.db_default is NOT_PROVIDED and not new.null:
         return True
-    if type(new) is not type(old):
+    old_column, new_column = (field.db_parameters(connection=connection) for field in (old, new))
+    if new_column["check"] != old_column["check"] and new_column["check"] is not None:
         return True
-    if old.is_relation and getattr(old.remote_field, "model", None) != getattr(new.remote_field, "model", None):
+    if references(new) != references(old) and references(new) is not None:
         return True
-    for limit in ("max_length", "max_digits"):
-        old_limit, new_limit = getattr(old, limit, None), getattr(new, limit, None)
-        if new_limit is not None and (old_limit is None or new_limit < old_limit):
-            return True
-    return getattr(new, "decimal_places", None) != getattr(old, "decimal_places", None)
+    if old_column.get("collation") != new_column.get("collation"):
+        return True
+    return old_column["type"] != new_column["type"] and not is_wider(str(old_column["type"]), str(new_column["type"]))
+
+
+def references(field: Any) -> str | None:
+    """The table that a field's foreign key refers to; None if there is no such constraint in the database."""
+    remote = field.remote_field
+    return str(remote.model._meta.db_table) if remote and field.db_constraint else None
+
+
+_INTEGERS = ("smallint", "integer", "bigint")
+
+
+def is_wider(old: str, new: str) -> bool:
+    """Whether each value of the old column type is one of the new, and both codes read it alike."""
+    if old.endswith("[]") and new.endswith("[]"):
+        return is_wider(old.removesuffix("[]"), new.removesuffix("[]"))
+    if old in _INTEGERS and new in _INTEGERS:
+        return _INTEGERS.index(new) >= _INTEGERS.index(old)
+    was, becomes = _TYPE.fullmatch(old), _TYPE.fullmatch(new)
+    if was is None or becomes is None:
+        return old == new
+    (old_name, old_size, old_scale), (new_name, new_size, new_scale) = was.groups(), becomes.groups()
+    texts = ("varchar", "text")
+    if (old_name in texts and new_name in texts) or old_name == new_name == "numeric":
+        larger = not new_size or (bool(old_size) and int(new_size) >= int(old_size))
+        return larger and (not new_size or old_scale == new_scale) and (bool(old_size) or not new_size)
+    return old == new
+
+
+_TYPE = re.compile(r"(\w+)(?:\((\d+)(?:, ?(\d+))?\))?")

@@ -102,9 +102,9 @@ def address(parameters: dict[str, Any]) -> str:
     return f"{host}:{parameters.get('port') or 5432}/{parameters.get('dbname', '')}"
 
 
-def connect(connection: BaseDatabaseWrapper) -> PgConnection:
+def connect(connection: BaseDatabaseWrapper, **others: str) -> PgConnection:
     """A new autocommit connection to the database of a Django connection, as the role that one works as."""
-    raw: PgConnection = psycopg2.connect(**connection_parameters(connection))
+    raw: PgConnection = psycopg2.connect(**(connection_parameters(connection) | others))
     raw.autocommit = True
     if role := connection.settings_dict["OPTIONS"].get("assume_role"):
         with raw.cursor() as cursor:

@@ -15,11 +15,12 @@ NOTHING_DEPLOYED = "none"
 
 
 class Command(BaseCommand):
-    """Compare with a git ref, lint what is new, and name each rule that is broken."""
+    """Compare with a git ref, try what is new, and tell each rule that is broken."""
 
     help = (
-        "Lints the migrations that the deployed release does not have: their names, their order, and their SQL. "
-        "The SQL needs a database to connect to; nothing in it is read or changed."
+        "Tries the migrations that the deployed release does not have in a scratch database with made-up rows, and "
+        "refuses what would stop traffic or break the code that is running; and checks their names and order. "
+        "It needs a server on which it may create a database; nothing else there is read or changed."
     )
     requires_system_checks = []
     requires_migrations_checks = False
@@ -37,9 +38,11 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Print what is wrong and fail, or say what was looked at."""
         try:
-            from rupaya.migrator.analysis import lint
+            from rupaya.migrator.analysis.gate import declared, gate
         except ImportError as error:
-            raise CommandError(f"{error}. lintmigrations needs its linters: requirements/test.txt.") from None
+            raise CommandError(
+                f"{error}. lintmigrations needs django-linear-migrations: requirements/test.txt."
+            ) from None
 
         root = Path(_git("rev-parse", "--show-toplevel") or "")
         if not root.is_absolute():
@@ -64,21 +67,23 @@ class Command(BaseCommand):
                 f"If nothing has been deployed yet, say so: --base {NOTHING_DEPLOYED}."
             )
 
-        configs = lint.project_apps(root)
+        configs = declared.project_apps(root)
         loader = MigrationLoader(None, ignore_no_migrations=True)
-        new = lint.undeployed(loader, [config.label for config in configs], deployed_files)
-        findings = lint.check_linear(configs) + lint.check_names(new)
+        new = declared.undeployed(loader, [config.label for config in configs], deployed_files)
+        findings = declared.check_linear(configs) + declared.check_names(new)
         if base == NOTHING_DEPLOYED:
             subject = (
                 f"{len(new)} migrations, none of them deployed yet: every table is new and without traffic, "
-                "so their names and their order were checked, not their SQL"
+                "so their names and their order were checked, and they were not tried"
             )
         elif not new:
             subject = f"no migrations since {base} ({commit[:12] if commit else ''})"
         else:
             subject = f"{len(new)} migrations since {base} ({commit[:12] if commit else ''})"
-            findings += lint.check_phases(loader, new) + lint.check_held(loader, new)
-            findings += lint.check_sql(connection, loader, new)
+            verdict = gate.inspect(connection, loader, new)
+            findings += verdict.findings
+            for line in verdict.excuses + verdict.notes:
+                self.stdout.write(line)
         if findings:
             for finding in findings:
                 self.stderr.write(str(finding))

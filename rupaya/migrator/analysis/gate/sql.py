@@ -1,0 +1,171 @@
+"""What of a migration's own SQL is known to be harmless; a list of what is safe, and everything else is not on it.
+
+Locks, rewrites and scans are measured and are no concern here: a form is listed if what it does to old code, to data
+and to the transaction around it is known.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import sqlparse
+
+_NAME = r'(?:"(?:[^"]|"")+"|[\w$]+)(?:\s*\.\s*(?:"(?:[^"]|"")+"|[\w$]+))?'
+_IF_EXISTS = r"(?:IF (?:NOT )?EXISTS )?"
+
+# Forms that old code survives; what they do to a table is measured.
+_EXPAND = [
+    r"CREATE (?:UNLOGGED )?TABLE ",
+    r"CREATE (?:OR REPLACE )?(?:RECURSIVE )?VIEW ",
+    r"CREATE MATERIALIZED VIEW ",
+    r"CREATE (?:UNIQUE )?INDEX ",
+    r"CREATE (?:OR REPLACE )?(?:CONSTRAINT )?TRIGGER ",
+    r"CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE|AGGREGATE) ",
+    r"CREATE (?:TYPE|DOMAIN|SCHEMA|SEQUENCE|EXTENSION|COLLATION|STATISTICS|TEXT SEARCH|OPERATOR|CAST) ",
+    rf"ALTER TYPE {_NAME} ADD VALUE ",
+    rf"ALTER INDEX {_IF_EXISTS}{_NAME} (?:RENAME TO|SET|RESET|ALTER COLUMN|ATTACH PARTITION) ?",
+    rf"ALTER SEQUENCE {_IF_EXISTS}{_NAME} (?:OWNED BY|INCREMENT|MAXVALUE|NO |CACHE|AS )",
+    r"DROP INDEX ",
+    r"COMMENT ON ",
+    r"ANALYZE\b",
+    r"GRANT ",
+    r"(?:INSERT|UPDATE|DELETE|MERGE|SELECT|WITH|VALUES)\b",
+    r"REINDEX (?:\([^)]*\) )?(?:TABLE|INDEX|SCHEMA|DATABASE) CONCURRENTLY ",
+    r"REINDEX \(\s*CONCURRENTLY",
+    r"REFRESH MATERIALIZED VIEW CONCURRENTLY ",
+    r"VACUUM (?!FULL\b|\([^)]*\bFULL\b)",
+    r"SET (?:SESSION |LOCAL )?(?:lock_timeout|statement_timeout|search_path|maintenance_work_mem|work_mem|timezone)\b",
+    r"SET CONSTRAINTS ",
+    r"RESET \w+",
+    r"(?:DECLARE|FETCH|CLOSE|NOTIFY)\b",
+    r"SHOW ",
+]
+_EXPAND_ACTIONS = [
+    r"ADD CONSTRAINT ",
+    r"ADD (?:CHECK|UNIQUE|PRIMARY KEY|FOREIGN KEY|EXCLUDE)\b",
+    r"ADD ",
+    r"VALIDATE CONSTRAINT ",
+    r"DROP CONSTRAINT ",
+    r"RENAME CONSTRAINT ",
+    rf"ALTER (?:COLUMN )?{_NAME} (?:SET DEFAULT|DROP DEFAULT|DROP NOT NULL|SET NOT NULL|SET STATISTICS|SET STORAGE)\b",
+    rf"ALTER (?:COLUMN )?{_NAME} (?:SET COMPRESSION|SET \(|RESET \(|ADD GENERATED|SET DATA TYPE|TYPE)",
+    r"SET \(",
+    r"RESET \(",
+    r"RENAME (?:COLUMN )?",  # found by what it does: whatever is renamed had a name that code may use
+    r"SET SCHEMA ",
+]
+# Forms that old code may not survive, for when there is none left. What is given up for ever is not among them.
+_CONTRACT = [
+    r"DROP (?:TABLE|VIEW|MATERIALIZED VIEW|SEQUENCE|TYPE|DOMAIN|FUNCTION|PROCEDURE|AGGREGATE|SCHEMA|EXTENSION) ",
+    r"DROP (?:TRIGGER|RULE|POLICY|COLLATION|STATISTICS) ",
+    r"CREATE POLICY ",
+    r"REVOKE ",
+    r"ALTER VIEW ",
+]
+_CONTRACT_ACTIONS = [
+    r"DROP (?!CONSTRAINT)",
+    r"(?:ENABLE|DISABLE|NO FORCE|FORCE) (?:TRIGGER|ROW LEVEL SECURITY)\b",
+    r"OWNER TO ",
+    r"DETACH PARTITION ",
+]
+
+_ANY_CASE = re.IGNORECASE | re.DOTALL
+_ALTER_TABLE = re.compile(rf"ALTER (?:TABLE|MATERIALIZED VIEW) {_IF_EXISTS}(?:ONLY )?{_NAME}\s*\*? (.*)$", _ANY_CASE)
+_CHANGES_DATA = re.compile(
+    r"(INSERT|UPDATE|DELETE|MERGE|TRUNCATE|COPY)\b|WITH\b.*\b(INSERT INTO|UPDATE|DELETE FROM)\b", _ANY_CASE
+)
+_BODY = re.compile(r"\$(\w*)\$(.*?)\$\1\$|'((?:[^']|'')*)'", re.DOTALL)
+_WORDS_BEFORE = re.compile(
+    r"(?:BEGIN|DECLARE|ELSE|LOOP|THEN|IF\b.*?\bTHEN|ELSIF\b.*?\bTHEN|WHEN\b.*?\bTHEN|FOR\b.*?\bLOOP|WHILE\b.*?\bLOOP"
+    r"|EXCEPTION|DO|<<\w+>>)\s+",
+    _ANY_CASE,
+)
+_CONTROL = re.compile(
+    r"(END( IF| LOOP| CASE)?|NULL|RETURN|RAISE\b.*|PERFORM\b.*|GET DIAGNOSTICS.*|\w+\s*:=.*|EXIT.*"
+    r"|\w+ [\w\[\]().% ]+|)$",
+    _ANY_CASE,
+)
+_EXECUTE = re.compile(r"EXECUTE\s+('(?:[^']|'')*'|\$(\w*)\$.*?\$\2\$)\s*$", re.IGNORECASE | re.DOTALL)
+_VERBS = re.compile(
+    r"(ALTER|DROP|CREATE|TRUNCATE|LOCK|UPDATE|DELETE|INSERT|GRANT|REVOKE|EXECUTE|CLUSTER|REINDEX|VACUUM|COPY|CALL|SET|REFRESH|MERGE|SELECT|WITH)\b",
+    re.IGNORECASE,
+)
+
+
+def _any(patterns: list[str]) -> re.Pattern[str]:
+    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
+
+
+_SAFE, _SAFE_ACTION = _any(_EXPAND), _any(_EXPAND_ACTIONS)
+_LATE, _LATE_ACTION = _any([*_EXPAND, *_CONTRACT]), _any([*_EXPAND_ACTIONS, *_CONTRACT_ACTIONS])
+
+
+def statements_of(script: str) -> list[str]:
+    """The statements of a script, each on one line and without comments."""
+    found = (
+        " ".join(str(sqlparse.format(text, strip_comments=True)).split()).rstrip("; ")
+        for text in sqlparse.split(script)
+    )
+    return [text for text in found if text]
+
+
+def unlisted(script: str, *, no_old_code: bool) -> list[str]:
+    """The statements of a script that are not known to be harmless; with `no_old_code` more are."""
+    return [text for text in statements_of(script) if not _is_listed(text, no_old_code)]
+
+
+def needs_contract(statement: str) -> bool:
+    """Whether a statement that is not listed would be if no old code were left."""
+    return _is_listed(statement, no_old_code=True)
+
+
+def changes_data(script: str) -> bool:
+    """Whether any statement writes rows."""
+    return any(_CHANGES_DATA.match(text) for text in statements_of(script))
+
+
+def _is_listed(statement: str, no_old_code: bool) -> bool:
+    if changed := _ALTER_TABLE.match(statement):
+        action = _LATE_ACTION if no_old_code else _SAFE_ACTION
+        return all(action.match(part) for part in _apart(changed[1], ","))
+    if re.match(r"DO\b", statement, re.IGNORECASE):
+        return all(_is_listed(inner, no_old_code) for inner in _inside(statement))
+    return bool((_LATE if no_old_code else _SAFE).match(statement + " "))
+
+
+def _inside(statement: str) -> Iterator[str]:
+    """What the body of a DO block may execute; a text that is put together only when it runs is given as it stands."""
+    body = _BODY.search(statement)
+    if body is None:
+        yield statement
+        return
+    for part in _apart(body[2] if body[2] is not None else body[3].replace("''", "'"), ";"):
+        text = part
+        while before := _WORDS_BEFORE.match(text):
+            text = text[before.end() :]
+        if executed := _EXECUTE.match(text):
+            quoted = executed[1]
+            yield from statements_of(
+                quoted[1:-1].replace("''", "'") if quoted[0] == "'" else quoted.split("$", 2)[2].rsplit("$", 2)[0]
+            )
+        elif _VERBS.match(text) or not _CONTROL.match(text):
+            yield text
+
+
+def _apart(text: str, separator: str) -> list[str]:
+    """The parts of a text between separators that are outside quotes and brackets."""
+    parts, depth, quote, current = [], 0, "", ""
+    for character in text:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        elif character in "()":
+            depth += 1 if character == "(" else -1
+        elif character == separator and depth == 0:
+            parts.append(current.strip())
+            current = ""
+            continue
+        current += character
+    return [part for part in [*parts, current.strip()] if part]

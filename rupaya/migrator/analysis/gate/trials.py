@@ -1,0 +1,196 @@
+"""Migrations tried in a scratch database: once on empty tables, which shows what fails, and once on made-up rows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import operations as ops
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.migration import Migration
+from django.db.migrations.operations.base import Operation
+
+from rupaya.migrator.analysis.gate import facts, oldcode, rows
+from rupaya.migrator.analysis.gate.facts import Facts
+from rupaya.migrator.analysis.gate.oldcode import Sent
+from rupaya.migrator.analysis.gate.rows import Filled
+from rupaya.migrator.analysis.stage import Stage, Step, Witness
+from rupaya.migrator.errors import MigratorError, driver_text, sqlstate
+from rupaya.migrator.plan.phases import is_known, is_nothing
+
+# Data exceptions and integrity violations: what made-up rows may well be to blame for.
+OF_ROWS = ("22", "23")
+
+
+Key = tuple[str, str]
+
+
+@dataclass
+class Trial:
+    """One migration, tried once."""
+
+    migration: Migration
+    step: Step
+    rows: dict[str, int]
+    """How many rows each table had; those that had none are left out."""
+    facts: dict[int, tuple[Facts, Facts]] = field(default_factory=dict)
+    """The schema before and after each operation."""
+    outcomes: dict[int, tuple[dict[Sent, str], dict[Sent, str]]] = field(default_factory=dict)
+    """How old code's statements ended before and after each operation that nobody can judge by its form."""
+    forgotten: list[tuple[str, str]] = field(default_factory=list)
+    """Each (table, column) that was taken from the models alone."""
+    at_the_end: Facts = field(default_factory=Facts)
+    refused: str = ""
+    """Why it was tried a second time, on emptied tables: what the made-up rows did not keep to."""
+    error: str = ""
+    code: str = ""
+    """The server's code of the failure; empty if it was no failure of the server."""
+
+
+class _Observer(Witness):
+    def __init__(self, connection: BaseDatabaseWrapper, sent: Sequence[Sent], as_application: bool) -> None:
+        self.connection = connection
+        self.sent = sent
+        self.as_application = as_application
+        self.trial: Trial | None = None
+        self._facts = Facts()
+        self._outcomes: dict[Sent, str] = {}
+
+    def before(self, part: int, operation: Operation) -> None:
+        self._facts = self._read()
+        if _is_anybodys_guess(operation):
+            self._outcomes = self._ask()
+
+    def after(self, part: int, operation: Operation) -> None:
+        assert self.trial is not None  # noqa: S101 - set before each migration
+        self.trial.facts[part] = (self._facts, self._read())
+        if _is_anybodys_guess(operation):
+            self.trial.outcomes[part] = (self._outcomes, self._ask())
+
+    def _read(self) -> Facts:
+        self.connection.ensure_connection()
+        with self.connection.connection.cursor() as cursor:
+            return facts.read(cursor)
+
+    def _ask(self) -> dict[Sent, str]:
+        self.connection.ensure_connection()
+        return oldcode.outcomes(self.connection.connection, self.sent, as_application=self.as_application)
+
+
+def _is_anybodys_guess(operation: Operation) -> bool:
+    return not is_known(operation) and not is_nothing(operation)
+
+
+def try_on_empty_tables(
+    connection: BaseDatabaseWrapper, migrations: Sequence[Migration], setting: Setting
+) -> dict[Key, Trial]:
+    """Carry them out one after the other, but for those that depend on one that fails."""
+    trials: dict[Key, Trial] = {}
+    observer = _Observer(connection, setting.statements({}), setting.as_application)
+    with Stage(connection, observer) as stage:
+        for migration in _ready(migrations, trials):
+            trials[key_of(migration)] = _try(stage, observer, migration, {})
+    return trials
+
+
+def try_on_rows(
+    connection: BaseDatabaseWrapper, migrations: Sequence[Migration], setting: Setting, filled: Filled
+) -> dict[Key, Trial]:
+    """Carry them out on rows; where these are refused, on emptied tables, which are filled again for the next."""
+    trials: dict[Key, Trial] = {}
+    observer = _Observer(connection, setting.statements(filled.tables), setting.as_application)
+    counts = {name: count for name, count in filled.counts.items() if count}
+    with Stage(connection, observer) as stage:
+        for migration in _ready(migrations, trials):
+            trial = trials[key_of(migration)] = _try(stage, observer, migration, counts)
+            if not trial.code.startswith(OF_ROWS):
+                continue
+            _empty(connection, counts)
+            again = _try(stage, observer, migration, {})
+            if not again.error:
+                again.refused = trial.error
+                trials[key_of(migration)] = again
+            with connection.connection.cursor() as cursor:
+                counts = {name: count for name, count in rows.fill(cursor, list(counts)).counts.items() if count}
+    return trials
+
+
+def key_of(migration: Migration) -> Key:
+    """By what Django knows it."""
+    return migration.app_label, migration.name
+
+
+def _ready(migrations: Sequence[Migration], trials: dict[Key, Trial]) -> Iterator[Migration]:
+    """Those that depend on none that failed, or that was left out for it."""
+    out: set[Key] = set()
+    for migration in migrations:
+        out |= {key for key, trial in trials.items() if trial.error}
+        if out.isdisjoint(migration.dependencies):
+            yield migration
+        else:
+            out.add(key_of(migration))
+
+
+@dataclass
+class Setting:
+    """What the deployed release is: its models, and whether its statements can be sent as an application's role."""
+
+    models: Sequence[type]
+    as_application: bool
+
+    def statements(self, tables: dict[str, rows.Table]) -> list[Sent]:
+        """What its code sends."""
+        return oldcode.statements(self.models, tables)
+
+
+def touched(trials: Iterable[Trial]) -> set[str]:
+    """The tables that were there before and that a migration locked."""
+    return {name for trial in trials for statement in trial.step.statements for name in statement.held}
+
+
+def may_be_the_application(connection: BaseDatabaseWrapper) -> bool:
+    """Whether this role may take the application's."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_has_role(current_user, %s, 'MEMBER')", [oldcode.APPLICATION])
+        return bool(cursor.fetchone()[0])
+
+
+def _try(stage: Stage, observer: _Observer, migration: Migration, counts: dict[str, int]) -> Trial:
+    step = Step(str(migration), "apply", bool(migration.atomic))
+    trial = observer.trial = Trial(migration, step, dict(counts))
+    try:
+        trial.forgotten = _forgotten(stage.executor.loader, migration)
+        stage.carry_out(migration, False, step)
+        if trial.forgotten:
+            with stage.connection.cursor() as cursor:
+                trial.at_the_end = facts.read(cursor)
+    except MigratorError:
+        raise
+    except Exception as error:  # whatever a migration raises is what the gate is here to tell
+        trial.code = sqlstate(error)
+        trial.error = driver_text(error) if trial.code else f"{type(error).__name__}: {driver_text(error)}"
+    return trial
+
+
+def _forgotten(loader: MigrationLoader, migration: Migration) -> list[tuple[str, str]]:
+    state = loader.project_state((migration.app_label, migration.name), at_end=False)
+    found = []
+    for operation in migration.operations:
+        for inner in operation.state_operations if isinstance(operation, ops.SeparateDatabaseAndState) else ():
+            if isinstance(inner, ops.RemoveField):
+                model = state.apps.get_model(migration.app_label, inner.model_name)
+                column = getattr(model._meta.get_field(inner.name), "column", None)
+                found += [(model._meta.db_table, column)] if column else []
+            inner.state_forwards(migration.app_label, state)
+    return found
+
+
+def _empty(connection: BaseDatabaseWrapper, tables: Collection[str]) -> None:
+    with connection.connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass(name) IS NOT NULL", [list(tables)]
+        )
+        there = [name for (name,) in cursor.fetchall()]
+        if there:
+            cursor.execute(f"TRUNCATE {', '.join(there)} CASCADE")

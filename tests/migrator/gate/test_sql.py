@@ -1,0 +1,65 @@
+"""Statements of one's own: a list of what is safe, whatever they are wrapped in."""
+
+from __future__ import annotations
+
+import pytest
+
+from rupaya.migrator.analysis.gate.sql import changes_data, unlisted
+
+SAFE = [
+    "ALTER TABLE t ADD COLUMN a int, ALTER COLUMN b SET DEFAULT 'x, DROP COLUMN c'",
+    'ALTER TABLE IF EXISTS ONLY "my schema"."t" VALIDATE CONSTRAINT c',
+    "CREATE INDEX CONCURRENTLY i ON t (a)",
+    "/* why */ COMMENT ON TABLE t IS 'DROP TABLE t'; -- DROP TABLE t",
+    "DO $$ DECLARE n int; BEGIN n := 1; IF n > 0 THEN EXECUTE 'CREATE TYPE s AS ENUM (''a'')'; END IF; END $$",
+    "DO $$ BEGIN CREATE TYPE s AS ENUM ('a'); EXCEPTION WHEN duplicate_object THEN NULL; END $$",
+    "WITH few AS (SELECT 1) INSERT INTO t SELECT * FROM few",
+    "VACUUM (ANALYZE) t",
+]
+LATE = [
+    "DROP TABLE t",
+    "ALTER TABLE t DROP COLUMN a",
+    "ALTER TABLE t ADD COLUMN a int, DROP COLUMN b",
+    "REVOKE ALL ON t FROM PUBLIC",
+    "DO $$ BEGIN IF true THEN ALTER TABLE t DROP COLUMN a; END IF; END $$",
+    "DO $$ BEGIN EXECUTE 'DROP TABLE t'; END $$",
+    "SELECT 1; DROP VIEW v",
+]
+NEVER = [
+    "LOCK TABLE t",
+    "TRUNCATE t",
+    "BEGIN",
+    "COMMIT",
+    "VACUUM FULL t",
+    "VACUUM (FULL, ANALYZE) t",
+    "CALL clean()",
+    "SET session_replication_role = replica",
+    "ALTER SYSTEM SET fsync = off",
+    "DO $$ BEGIN EXECUTE format('DROP TABLE %I', 't'); END $$",
+    "DO $$ BEGIN PERFORM 1; LOCK TABLE t; END $$",
+    "ALTER TABLE t SET TABLESPACE s",
+    "WHATEVER IS NEW IN VERSION 20",
+]
+
+
+@pytest.mark.parametrize("script", SAFE)
+def test_what_is_listed_is_let_through(script: str) -> None:
+    assert unlisted(script, no_old_code=False) == []
+
+
+@pytest.mark.parametrize("script", LATE)
+def test_what_removes_is_for_when_no_old_code_is_left(script: str) -> None:
+    assert unlisted(script, no_old_code=False)
+    assert unlisted(script, no_old_code=True) == []
+
+
+@pytest.mark.parametrize("script", NEVER)
+def test_what_is_not_listed_is_never_taken_for_safe(script: str) -> None:
+    assert unlisted(script, no_old_code=False)
+    assert unlisted(script, no_old_code=True)
+
+
+def test_what_writes_rows_is_known() -> None:
+    assert changes_data("SELECT 1; DELETE FROM t")
+    assert changes_data("WITH few AS (SELECT 1) INSERT INTO t SELECT * FROM few")
+    assert not changes_data("CREATE TABLE t (deleted bool); ALTER TABLE t ADD COLUMN updated int")
