@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import django
@@ -128,6 +129,14 @@ _VERSIONS = (
         FOR EACH STATEMENT EXECUTE FUNCTION migrator_refuse_changes();
     """,
 )
+_VERSIONS_DIR = Path(__file__).parent / "versions"
+
+
+def _versions() -> Iterator[tuple[int, str]]:
+    """Number and SQL of each version, in order."""
+    yield from enumerate(_VERSIONS, 1)
+    for path in sorted(_VERSIONS_DIR.glob("*.sql")):
+        yield int(path.name.partition("_")[0]), path.read_text()
 
 
 @dataclass(frozen=True)
@@ -201,9 +210,9 @@ class Ledger:
     def ensure_schema(self) -> None:
         """Make or upgrade the ledger's own tables; call it under the lock."""
         exists = self._fetch("SELECT to_regclass('migrator_versions') IS NOT NULL")[0][0]
-        done = self._fetch("SELECT coalesce(max(version), 0) FROM migrator_versions")[0][0] if exists else 0
-        for version, sql in enumerate(_VERSIONS, 1):
-            if version > done:
+        done = {version for (version,) in self._fetch("SELECT version FROM migrator_versions")} if exists else set()
+        for version, sql in _versions():
+            if version not in done:
                 # One query string is one transaction: a version is there whole or not at all.
                 self._fetch(
                     "CREATE TABLE IF NOT EXISTS migrator_versions "  # noqa: S608 - constants
