@@ -51,7 +51,7 @@ class Halves:
 
 def column_now(old: AnyField, type_: str, debts: Iterable[Debt]) -> tuple[AnyField, str]:
     """A field, and its column's type, as the database has it while debts on it are unpaid."""
-    now = copy.copy(old)
+    now = copied(old)
     for debt in debts:
         match debt.kind:
             case kinds.NOT_NULL:
@@ -59,7 +59,7 @@ def column_now(old: AnyField, type_: str, debts: Iterable[Debt]) -> tuple[AnyFie
             case kinds.TYPE:
                 type_ = debt.details["from"]
             case kinds.UNIQUE:
-                now._unique = False
+                now._unique = now.unique = False
                 now.db_index = debt.details["had_index"]
             case kinds.CHECK:
                 setattr(now, CHECK_NOW, None)
@@ -68,6 +68,14 @@ def column_now(old: AnyField, type_: str, debts: Iterable[Debt]) -> tuple[AnyFie
             case kinds.INDEX:
                 now.db_index = True
     return now, type_
+
+
+def copied(original: AnyField) -> AnyField:
+    """A field of its own, without what was worked out from the attributes that are about to be changed."""
+    made = copy.copy(original)
+    for name in ("unique", "_db_default_expression"):
+        made.__dict__.pop(name, None)
+    return made
 
 
 def open_debts(editor: DebtsEditor, table: str, column: str) -> list[Debt]:
@@ -98,7 +106,7 @@ class Halving:
         self.new_type = str(new_params["type"])
         now, type_now = column_now(old, str(old_params["type"]), self.open.values())
         self.now, self.old_params = now, old_params
-        self.halves = Halves(now, copy.copy(new), type_now, self.new_type)
+        self.halves = Halves(now, copied(new), type_now, self.new_type)
 
     def work(self) -> Halves:
         """The halves.
@@ -189,9 +197,7 @@ class Halving:
             return
         if not self.now.has_db_default():
             return
-        new = self.halves.new
-        new.db_default = self.now.db_default
-        new.__dict__.pop("_db_default_expression", None)
+        self.halves.new.db_default = self.now.db_default
         self._settle(
             DATABASE_DEFAULT,
             self._debt(
@@ -199,13 +205,14 @@ class Halving:
                 self.column,
                 self.editor.payments.drop_default(self.table, self.column),
                 f"leave {self.table}.{self.column} to the database",
+                {"keep": self.editor.default_sql(self.table, self.column, *self.editor.db_default_sql(self.now))},
             ),
         )
 
     def _unique_and_index(self) -> None:
         now, asked, new, editor = self.now, self.asked, self.halves.new, self.editor
         if asked.unique and not now.unique:
-            new._unique = False
+            new._unique = new.unique = False
             new.db_index = now.db_index
             like = editor._create_like_index_sql(self.model, asked)
             kept = {_name(like)} if like is not None else set()

@@ -6,19 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from rupaya.migrator.debts.debt import Debt
+from rupaya.migrator.debts.fresh import Fresh
 from rupaya.migrator.debts.store import Store
-
-
-@dataclass
-class Fresh:
-    """What this plan made, and so no older code knows: tables, and columns of tables that were there before."""
-
-    tables: set[str] = field(default_factory=set)
-    columns: set[tuple[str, str]] = field(default_factory=set)
-
-    def copy(self) -> Fresh:
-        """One of its own, for an attempt that may be rolled back."""
-        return Fresh(set(self.tables), set(self.columns))
 
 
 @dataclass
@@ -55,6 +44,15 @@ class Book:
             self.owed.remove(debt)
             debt.state, debt.settled_by = "cancelled", by
             self.cancelled.append(debt)
+
+    def paid(self, debts: Iterable[Debt]) -> None:
+        """Strike out what a migration had to pay by itself, because it needs the name."""
+        debts = list(debts)
+        if self.store is not None:
+            self.store.settle(debts, "paid", self.run_id)
+        for debt in debts:
+            self.owed.remove(debt)
+            debt.state = "paid"
 
     def reopen(self, debts: Iterable[Debt]) -> None:
         """Owe debts again that were cancelled."""

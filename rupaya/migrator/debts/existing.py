@@ -107,11 +107,6 @@ def loosen(connection: BaseDatabaseWrapper, table: str, column: str) -> Loosened
     return Loosened(statements, undo)
 
 
-def has_index(connection: BaseDatabaseWrapper, name: str) -> bool:
-    """Whether an index of this name is there."""
-    return bool(_fetch(connection, "SELECT 1 FROM pg_class WHERE oid = to_regclass(quote_ident(%s))", [name]))
-
-
 def _fetch(connection: BaseDatabaseWrapper, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)

@@ -17,10 +17,12 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from rupaya.migrator.debts import refusals
-from rupaya.migrator.debts.book import Book, Fresh
+from rupaya.migrator.debts.book import Book
 from rupaya.migrator.debts.debt import OPERATION, Debt, by_operation
-from rupaya.migrator.debts.editor import DebtsEditor, Step
+from rupaya.migrator.debts.editor import DebtsEditor
+from rupaya.migrator.debts.fresh import Fresh
 from rupaya.migrator.debts.mentions import mentioned
+from rupaya.migrator.debts.stepping import Step
 from rupaya.migrator.debts.store import Store
 from rupaya.migrator.debts.treatment import HALVED, NOW, forwards, treatment, written_sql
 
@@ -144,6 +146,11 @@ def _by_halves(migration: Migration) -> Iterator[None]:
         migration.operations = operations  # type: ignore[misc]
 
 
+def _editor_class(name: str, stock: Any, book: Book, *, is_forecast: bool = False) -> type[DebtsEditor]:
+    """The editor of debts over the backend's own, whichever that is."""
+    return type(name, (DebtsEditor, stock), {"book": book, "is_forecast": is_forecast})
+
+
 class Owing:
     """Lets the migrations of one run be carried out by halves; what it made, no older code knows."""
 
@@ -184,7 +191,7 @@ class Owing:
             return state
 
         editor_class = self.connection.SchemaEditorClass
-        self.connection.SchemaEditorClass = type("RunEditor", (DebtsEditor,), {"book": book})
+        self.connection.SchemaEditorClass = _editor_class("RunEditor", editor_class, book)
         migration.apply, migration.unapply = apply_halves, unapply_halves  # type: ignore[method-assign]
         try:
             yield book
@@ -232,7 +239,7 @@ def forecast(
     owed = Store(connection).owed()
     result = Forecast(fresh=fresh or Fresh())
     book = Book(list(owed), result.fresh)
-    editor_class = type("ForecastEditor", (DebtsEditor,), {"book": book, "is_forecast": True})
+    editor_class = _editor_class("ForecastEditor", connection.SchemaEditorClass, book, is_forecast=True)
     state = state.clone()
     for migration, backwards in steps:
         if backwards:

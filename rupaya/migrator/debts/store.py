@@ -48,7 +48,8 @@ class Store:
         if not self.exists():
             return []
         return self._fetch(
-            f"SELECT {_COLUMNS} FROM migrator_debts WHERE state = 'cancelled' AND settled_by = %s ORDER BY debt_id",
+            f"SELECT {_COLUMNS} FROM migrator_debts "
+            "WHERE state = 'cancelled' AND split_part(settled_by, ' ', 1) = %s ORDER BY debt_id",
             [migration],
         )
 
@@ -60,6 +61,15 @@ class Store:
             f"SELECT {_COLUMNS} FROM migrator_debts d WHERE state = 'paid' AND EXISTS ("
             "SELECT FROM django_migrations m WHERE m.app = d.app AND m.name = d.migration) ORDER BY debt_id"
         )
+
+    def never_served(self) -> set[tuple[str, str]]:
+        """Migrations applied since the last run that succeeded: no release that has them can be serving."""
+        with self._cursor() as cursor:
+            cursor.execute(
+                "SELECT app, name FROM migrator_attempts WHERE outcome = 'succeeded' AND direction = 'apply' "
+                "AND run_id > (SELECT coalesce(max(run_id), 0) FROM migrator_runs WHERE outcome = 'succeeded')"
+            )
+            return {(app, name) for app, name in cursor.fetchall()}
 
     def add(self, debt: Debt) -> None:
         """Write a debt down; the same one of an interrupted attempt stays as it is."""
