@@ -24,7 +24,7 @@ from rupaya.migrator.debts.fresh import Fresh
 from rupaya.migrator.debts.mentions import mentioned
 from rupaya.migrator.debts.stepping import Step
 from rupaya.migrator.debts.store import Store
-from rupaya.migrator.debts.treatment import HALVED, NOW, forwards, treatment, written_sql
+from rupaya.migrator.debts.treatment import HALVED, NOW, backwards, forwards, treatment, written_sql
 
 
 class Halved:
@@ -90,7 +90,7 @@ class Halved:
             operation.database_backwards(app_label, editor, from_state, to_state)
             return
         with editor.stepping(self._step(backwards=True)):
-            operation.database_backwards(app_label, editor, from_state, to_state)
+            backwards(operation)(app_label, editor, from_state, to_state)
 
     def _step(self, *, backwards: bool) -> Step:
         migration = self.migration
@@ -108,10 +108,7 @@ class Halved:
                 elif editor._owes(model._meta.db_table):
                     editor.owe_constraint(model, operation.constraint, validate=False)
                     return
-        if editor.is_forecast and isinstance(operation, AddIndexConcurrently):
-            ops.AddIndex.database_forwards(operation, app_label, editor, from_state, to_state)
-            return
-        forwards(operation)(app_label, editor, from_state, to_state)
+        forwards(operation, is_forecast=editor.is_forecast)(app_label, editor, from_state, to_state)
 
     def _owe_whole(self, app_label: str, editor: DebtsEditor, from_state: ProjectState) -> None:
         changed = from_state.clone()
@@ -241,8 +238,8 @@ def forecast(
     book = Book(list(owed), result.fresh)
     editor_class = _editor_class("ForecastEditor", connection.SchemaEditorClass, book, is_forecast=True)
     state = state.clone()
-    for migration, backwards in steps:
-        if backwards:
+    for migration, is_backwards in steps:
+        if is_backwards:
             continue
         if told is not None:
             told(migration)

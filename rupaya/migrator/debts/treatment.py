@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.contrib.postgres import operations as postgres
@@ -21,8 +22,6 @@ _OURS = "rupaya.migrator."
 # Of Django's operations those that the schema editor halves. What another package derives from them, to carry them out
 # in its own way, is carried out in Django's: the editor's is as kind to traffic, and old code survives it.
 _DJANGO = (
-    postgres.AddIndexConcurrently,
-    postgres.RemoveIndexConcurrently,
     ops.CreateModel,
     ops.DeleteModel,
     ops.RenameModel,
@@ -41,9 +40,10 @@ _DJANGO = (
     ops.AlterField,
     ops.RenameField,
 )
+_CONCURRENT = (postgres.AddIndexConcurrently, postgres.RemoveIndexConcurrently)
 # Packages whose operations are known to do what the one of Django's that they derive from does.
 _KNOWN_PACKAGES = ("django.", "django_pg_migration_tools.")
-_TIGHTENING = (ops.AddConstraint, ops.AlterField, ops.RemoveField, ops.RemoveIndex)
+_TIGHTENING = (ops.AddConstraint, ops.RemoveConstraint, ops.AlterField, ops.RemoveField, ops.RemoveIndex)
 
 
 def treatment(operation: Operation, migration: Migration) -> tuple[str, str]:
@@ -58,14 +58,30 @@ def treatment(operation: Operation, migration: Migration) -> tuple[str, str]:
     return _declared(operation, migration)
 
 
-def forwards(operation: Operation) -> Callable[..., None]:
-    """How a halved operation is carried out: Django's own way for what only tightens or removes in another one."""
-    if type(operation).__module__.startswith("django."):
-        return operation.database_forwards
-    for base in _TIGHTENING:
-        if isinstance(operation, base):
-            return lambda *arguments: base.database_forwards(operation, *arguments)
-    return operation.database_forwards
+def forwards(operation: Operation, *, is_forecast: bool = False) -> Callable[..., None]:
+    """How a halved operation is carried out: Django's own way for what only tightens or removes in another one.
+
+    In a forecast, for all: another way may execute what it likes.
+    """
+    base = _way(operation, is_forecast=is_forecast)
+    return operation.database_forwards if base is None else partial(base.database_forwards, operation)
+
+
+def backwards(operation: Operation) -> Callable[..., None]:
+    """How it is undone, likewise."""
+    base = _way(operation)
+    if base is None:
+        return operation.database_backwards
+    # Django's AlterField goes back by going forwards, between the states the other way round.
+    return partial(base.database_forwards if base is ops.AlterField else base.database_backwards, operation)
+
+
+def _way(operation: Operation, *, is_forecast: bool = False) -> Any:
+    """The class of Django's whose way is taken; None: the operation's own."""
+    refuses_a_transaction = is_forecast and isinstance(operation, _CONCURRENT)
+    if type(operation).__module__.startswith("django.") and not refuses_a_transaction:
+        return None
+    return next((base for base in (_DJANGO if is_forecast else _TIGHTENING) if isinstance(operation, base)), None)
 
 
 def is_noop(operation: Operation) -> bool:
@@ -86,7 +102,8 @@ def written_sql(operation: Operation) -> list[str]:
 def _has_ways_of_its_own(operation: Operation) -> bool:
     """Whether an operation, or a class of its between it and Django's, overrides what is done to the database."""
     own = type(operation).database_forwards
-    return not any(own is base.database_forwards for base in _DJANGO) and own is not Operation.database_forwards
+    theirs = (*_DJANGO, Operation, ops.AlterModelOptions, ops.AlterModelManagers, *_CONCURRENT)
+    return not any(own is base.database_forwards for base in theirs)
 
 
 def _declared(operation: Operation, migration: Migration) -> tuple[str, str]:

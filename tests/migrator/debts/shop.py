@@ -64,6 +64,7 @@ def base() -> list[Operation]:
                 "indexes": [models.Index(fields=["price"], name="item_price")],
                 "constraints": [
                     models.CheckConstraint(condition=models.Q(price__gte=-5, amount__gte=-5), name="item_sane"),
+                    models.UniqueConstraint(fields=["sku", "code"], name="item_old"),
                 ],
             },
         ),

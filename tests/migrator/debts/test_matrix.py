@@ -185,6 +185,16 @@ CASES = [
         ["not null", "constraint", "constraint", "index"],
         atomic=False,
     ),
+    Case(
+        "another package's ways to add",
+        [
+            safer.SaferAddFieldForeignKey("item", "second", maker(null=True)),
+            safer.SaferAddIndexConcurrently("item", models.Index(fields=["name"], name="item_name")),
+            safer.SaferRemoveUniqueConstraint("item", "item_old"),
+        ],
+        atomic=False,
+    ),
+    Case("an order", [migrations.AlterOrderWithRespectTo("item", "maker")], ["default"]),
     # Bundles
     Case(
         "one field in every way",

@@ -8,9 +8,11 @@ import pytest
 from django.contrib.postgres.operations import AddConstraintNotValid, ValidateConstraint
 from django.db import migrations, models
 from django.db.migrations.operations.base import Operation
+from django_pg_migration_tools import operations as safer
 
 from rupaya.migrator.debts.owing import refuse_unpaid
 from rupaya.migrator.errors import HistoryRefused
+from rupaya.migrator.schema.diff import differences
 from tests.migrator.debts.shop import Shop, migration
 
 DROP = migrations.RunSQL("ALTER TABLE shop_item DROP COLUMN colour", migrations.RunSQL.noop)
@@ -169,6 +171,25 @@ def test_state_that_django_alone_knows_is_simulated_once(shop: Shop) -> None:
 
     assert [str(debt) for debt in shop.owed()] == foreseen
     assert foreseen == ["shop.0002_change (Add field y to part): default part.y"]
+
+
+def test_another_packages_way_to_remove_is_halved_and_undone_like_djangos(shop: Shop) -> None:
+    before = shop.schema()
+    step = migration("0002_change", safer.SaferRemoveFieldForeignKey("item", "maker"), atomic=False)
+    assert [debt.kind for debt in shop.forecast(step).owed] == ["column"]
+
+    shop.apply(step)
+    shop.work(shop.old)
+    shop.work(shop.state)
+    shop.sql("DELETE FROM shop_item WHERE maker_id IS NULL")
+    shop.unapply(step, shop.old)
+
+    assert differences(before, shop.schema()) == []
+    shop.apply(step)
+    shop.pay()
+    assert shop.sql(
+        "SELECT count(*) FROM pg_attribute WHERE attname = 'maker_id' AND attrelid = 'shop_item'::regclass"
+    ) == [(0,)]
 
 
 def test_validation_of_what_is_owed_is_owed(shop: Shop) -> None:
