@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 # What is owed, by the object it is about. Those of a column are pointless once the column itself is owed.
@@ -93,6 +94,7 @@ class Debt:
     id: int | None = None
     release: str = ""
     run_id: int = 0
+    owed_at: datetime | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -105,13 +107,14 @@ class Debt:
         return f"{self.app}.{self.migration}"
 
     @property
+    def statements(self) -> list[str]:
+        """What paying it executes, for people."""
+        return [sql for part in self.payment for sql in part["sql"]]
+
+    @property
     def columns(self) -> list[str]:
         """The columns of the table that it is about, as far as they are known."""
         return list(self.details.get("columns", ()))
-
-    def is_about(self, table: str, column: str) -> bool:
-        """Whether it is about this column."""
-        return self.table == table and column in self.columns
 
     def __str__(self) -> str:
         what = self.table if self.kind == TABLE else f"{self.kind} {self.table}.{self.object}"

@@ -13,7 +13,7 @@ from rupaya.migrator.debts.debt import Debt
 
 _COLUMNS = (
     "app, migration, operation, action, kind, table_name, object, payment, breaks, details, state, settled_by, "
-    "debt_id, release, run_id"
+    "debt_id, release, run_id, owed_at"
 )
 
 
