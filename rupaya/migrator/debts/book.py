@@ -27,7 +27,9 @@ class Book:
     warnings: list[str] = field(default_factory=list)
 
     def owe(self, debt: Debt) -> None:
-        """Write a debt down."""
+        """Write a debt down; not a second time, after an attempt that was cut off and is not atomic."""
+        if any(debt.is_same(other) for other in self.owed):
+            return
         debt.run_id, debt.release = self.run_id, self.release
         if self.store is not None:
             self.store.add(debt)

@@ -116,6 +116,11 @@ class Debt:
         """The columns of the table that it is about, as far as they are known."""
         return list(self.details.get("columns", ()))
 
+    def is_same(self, other: Debt) -> bool:
+        """Whether it is what the same operation owes of the same object."""
+        parts = ("app", "migration", "operation", "kind", "table", "object")
+        return all(getattr(self, part) == getattr(other, part) for part in parts)
+
     def __str__(self) -> str:
         what = self.table if self.kind == TABLE else f"{self.kind} {self.table}.{self.object}"
         return f"{self.migration_label} ({self.action}): {what}"

@@ -49,6 +49,8 @@ class DebtsEditor(ConstraintsEditor):
             through = field.remote_field.through
             if through._meta.auto_created:
                 self.delete_model(through)
+        if self.book.of(TABLE, table=table):
+            return  # by an attempt that was cut off later on, and is not atomic
         self._supersede(self.book.of(table=table), gone=table)
         undo = self._drop_constraints(table, existing.foreign_keys(self.connection, table))
         self._owe(
@@ -143,6 +145,8 @@ class DebtsEditor(ConstraintsEditor):
             return
         if field.primary_key:
             raise refusals.other_key(self.where, table, column)
+        if self.book.of(COLUMN, table=table, object=column):
+            return  # by an attempt that was cut off later on, and is not atomic
         self._supersede(self.book.of(table=table, column=column), gone=column)
         if (table, column) in self.book.fresh.columns:
             self.book.fresh.columns.remove((table, column))

@@ -204,6 +204,8 @@ def settle_unapplied(book: Book, migration: Migration) -> None:
     key = (migration.app_label, migration.name)
     book.cancel([debt for debt in book.owed if debt.key == key])
     book.reopen([debt for debt in book.cancelled if debt.settled_by == str(migration)])
+    if book.store is not None:
+        book.store.undo(*key)
 
 
 @dataclass

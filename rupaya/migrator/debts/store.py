@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -43,6 +43,10 @@ class Store:
             return []
         return self._fetch(f"SELECT {_COLUMNS} FROM migrator_debts WHERE state = 'owed' ORDER BY debt_id")
 
+    def due(self, pending: Collection[tuple[str, str]]) -> list[Debt]:
+        """What may be paid: not of migrations that are still pending, for one that is not atomic may be half done."""
+        return [debt for debt in self.owed() if debt.key not in pending]
+
     def cancelled_by(self, migration: str) -> list[Debt]:
         """What this migration made pointless, and what its being unapplied brings back."""
         if not self.exists():
@@ -72,13 +76,12 @@ class Store:
             return {(app, name) for app, name in cursor.fetchall()}
 
     def add(self, debt: Debt) -> None:
-        """Write a debt down; the same one of an interrupted attempt stays as it is."""
+        """Write a debt down."""
         with self._cursor() as cursor:
             cursor.execute(
                 "INSERT INTO migrator_debts (app, migration, operation, action, kind, table_name, object, payment, "
                 "breaks, details, release, run_id) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
-                "ON CONFLICT (app, migration, operation, kind, table_name, object) WHERE state = 'owed' "
-                "DO UPDATE SET payment = excluded.payment RETURNING debt_id",
+                "RETURNING debt_id",
                 [
                     debt.app,
                     debt.migration,
@@ -112,6 +115,14 @@ class Store:
                 "UPDATE migrator_debts SET state = 'owed', settled_run_id = NULL, settled_by = '', settled_at = NULL "
                 "WHERE debt_id = ANY(%s) AND state = 'cancelled'",
                 [[debt.id for debt in debts]],
+            )
+
+    def undo(self, app: str, migration: str) -> None:
+        """Record that a migration is unapplied whose debts were paid: they count no more, were it applied again."""
+        with self._cursor() as cursor:
+            cursor.execute(
+                "UPDATE migrator_debts SET state = 'undone' WHERE app = %s AND migration = %s AND state = 'paid'",
+                [app, migration],
             )
 
     def is_owed(self, debt: Debt) -> bool:

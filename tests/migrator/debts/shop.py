@@ -96,6 +96,7 @@ class Shop:
         self.owing = Owing(connection, run_id=1, release="new")
         self.store = Store(connection)
         self.numbers = itertools.count(1)
+        self._rendered: dict[int, tuple[ProjectState, Any]] = {}
         self.start()
 
     def start(self) -> None:
@@ -170,8 +171,7 @@ class Shop:
 
     def work(self, state: ProjectState) -> None:
         """What a release's code does all day with its models: insert, read, change, delete."""
-        # Of its own: models that a migration rendered remember those that it removed.
-        apps = ProjectState({key: model.clone() for key, model in state.models.items()}).apps
+        apps = self.rendered(state)
         for label, name in sorted(state.models, key=lambda key: (key[1] != "maker", key)):
             model = apps.get_model(label, name)
             rows = model._default_manager.using(ALIAS)  # type: ignore[attr-defined]
@@ -193,6 +193,13 @@ class Shop:
         item.create(**self.values(apps, apps.get_model("shop", "Item"))).delete()
         # Another parent to refer to, for the next time.
         apps.get_model("shop", "Maker").objects.using(ALIAS).create(name="kept")
+
+    def rendered(self, state: ProjectState) -> Any:
+        """A release's models, of its own: those that a migration rendered remember what it removed."""
+        if id(state) not in self._rendered:
+            own = ProjectState({key: model.clone() for key, model in state.models.items()})
+            self._rendered[id(state)] = state, own.apps
+        return self._rendered[id(state)][1]
 
     def values(self, apps: Any, model: Any) -> dict[str, Any]:
         """Values that the release's forms would let pass, for all fields that ask for one."""

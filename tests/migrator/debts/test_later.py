@@ -251,6 +251,32 @@ def test_one_migration_may_replace_an_index_by_one_of_its_name(shop: Shop) -> No
     assert shop.sql("SELECT indnatts FROM pg_index WHERE indexrelid = 'item_price'::regclass") == [(2,)]
 
 
+def test_what_is_carried_out_again_after_it_was_cut_off_is_owed_once(shop: Shop) -> None:
+    before = shop.schema()
+    step = migration(
+        "0002_change",
+        remove("maker"),
+        migrations.DeleteModel("Legacy"),
+        alter("colour", char(10)),
+        migrations.AddConstraint("item", C),
+        migrations.RemoveIndex("item", "item_price"),
+        atomic=False,
+    )
+    shop.apply(step)
+    owed = [(debt.id, debt.details) for debt in shop.owed()]
+    shop.state = shop.old.clone()  # Django did not get as far as writing it down
+
+    assert shop.forecast(step).owed == []
+    shop.apply(step)
+
+    assert [(debt.id, debt.details) for debt in shop.owed()] == owed
+    assert shop.store.due({("shop", "0002_change")}) == []
+    assert len(shop.store.due(set())) == len(owed)
+    shop.empty()
+    shop.unapply(step, shop.old)
+    assert differences(before, shop.schema()) == []
+
+
 def test_a_debt_taken_with_its_column_comes_back_only_with_that(shop: Shop) -> None:
     first, later = migration("0002_first", alter("colour", char(20))), migration("0003_later", remove("colour"))
     shop.apply(first)

@@ -35,11 +35,17 @@ def test_an_index_that_is_gone_breaks_nothing(shop: Shop) -> None:
     assert breaking([KEY], shop.store.paid()) == []
 
 
-def test_what_was_paid_and_unapplied_is_forgiven(shop: Shop) -> None:
-    shop.apply(migration("0002_change", migrations.RemoveField("item", "colour")))
+def test_what_was_paid_and_unapplied_is_forgiven_even_when_it_is_applied_again(shop: Shop) -> None:
+    step = migration("0002_change", migrations.RemoveField("item", "colour"))
+    shop.apply(step)
     shop.pay()
+    shop.unapply(step, shop.old)
+    shop.apply(step)
+    MigrationRecorder(shop.connection).record_applied(*KEY)
 
-    assert shop.store.paid() == []  # it is not in the history any more
+    assert [debt.kind for debt in shop.owed()] == ["column"]
+    assert shop.store.paid() == []
+    assert shop.sql("SELECT state FROM migrator_debts ORDER BY debt_id") == [("undone",), ("owed",)]
 
 
 def test_a_contract_migration_of_before_there_were_debts_counts_as_paid() -> None:

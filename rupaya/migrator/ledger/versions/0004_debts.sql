@@ -12,7 +12,7 @@ CREATE TABLE migrator_debts (
     payment jsonb NOT NULL,
     breaks text NOT NULL,
     details jsonb NOT NULL DEFAULT '{}',
-    state text NOT NULL DEFAULT 'owed' CHECK (state IN ('owed', 'paid', 'cancelled')),
+    state text NOT NULL DEFAULT 'owed' CHECK (state IN ('owed', 'paid', 'cancelled', 'undone')),
     release text NOT NULL,
     run_id bigint NOT NULL,
     owed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -26,6 +26,8 @@ CREATE UNIQUE INDEX idx_migrator_debts_owed ON migrator_debts (app, migration, o
     WHERE state = 'owed';
 COMMENT ON TABLE migrator_debts IS
     'What is owed of applied migrations, for code of an older release would not survive it, and what became of that.';
+COMMENT ON COLUMN migrator_debts.state IS
+    'owed; paid; cancelled before it was paid; undone: paid, and its migration unapplied since.';
 COMMENT ON COLUMN migrator_debts.settled_by IS
     'Of a cancelled debt: the migration that made it pointless; empty if its own was unapplied.';
 CREATE FUNCTION migrator_refuse_forgetting() RETURNS trigger LANGUAGE plpgsql AS $$
