@@ -1,0 +1,126 @@
+"""One debt: what was not done of a migration, for code of an older release would not survive it, and how it is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+# What is owed, by the object it is about. Those of a column are pointless once the column itself is owed.
+COLUMN = "column"
+TABLE = "table"
+DEFAULT = "default"
+DATABASE_DEFAULT = "database default"
+NOT_NULL = "not null"
+TYPE = "type"
+UNIQUE = "unique"
+CHECK = "check"
+CONSTRAINT = "constraint"
+FOREIGN_KEY = "foreign key"
+VALIDATION = "validation"
+INDEX = "index"
+OPERATION = "operation"
+KINDS = (
+    COLUMN,
+    TABLE,
+    DEFAULT,
+    DATABASE_DEFAULT,
+    NOT_NULL,
+    TYPE,
+    UNIQUE,
+    CHECK,
+    CONSTRAINT,
+    FOREIGN_KEY,
+    VALIDATION,
+    INDEX,
+    OPERATION,
+)
+
+Part = dict[str, Any]
+"""A part of a payment: ``how`` it is carried out, and what ``sql``.
+
+``transaction``: all in one transaction. ``concurrently``: one statement outside any. ``batches``: one statement, again
+until it changes no row. ``operation``: the migration's own code. With ``constraint`` or ``index``: the name of what it
+makes, so that it is not made twice.
+"""
+
+
+def in_transaction(*sql: str, constraint: str = "") -> Part:
+    """Statements in one short transaction; not again where the table has `constraint` already."""
+    return {"how": "transaction", "sql": list(sql)} | ({"constraint": constraint} if constraint else {})
+
+
+def unhurried(sql: str) -> Part:
+    """A statement in a transaction of its own that may take long, for it keeps nobody from reading or writing."""
+    return {"how": "unhurried", "sql": [sql]}
+
+
+def concurrently(sql: str, index: str = "") -> Part:
+    """A statement that PostgreSQL refuses inside a transaction; `index`: the name of the index that it makes."""
+    return {"how": "concurrently", "sql": [sql]} | ({"index": index} if index else {})
+
+
+def in_batches(sql: str) -> Part:
+    """A statement that changes a few rows, to be repeated until it changes none."""
+    return {"how": "batches", "sql": [sql]}
+
+
+def by_operation(*sql: str) -> Part:
+    """The migration's operation itself; `sql` is what people are shown of it."""
+    return {"how": "operation", "sql": list(sql)}
+
+
+@dataclass
+class Debt:
+    """A row of `migrator_debts`."""
+
+    app: str
+    migration: str
+    operation: str
+    """Its place in the migration: ``2``, or ``2.0`` for the first one inside a SeparateDatabaseAndState."""
+    action: str
+    """What the operation says of itself: ``Remove field colour from item``."""
+    kind: str
+    table: str
+    object: str
+    """The column, constraint or index; the table's own name for a table."""
+    payment: list[Part]
+    breaks: str
+    """What old code could not do any more once it is paid."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """What later migrations and an unapplying need to know: columns, the type before, how to undo the half done."""
+    state: str = "owed"
+    settled_by: str = ""
+    id: int | None = None
+    release: str = ""
+    run_id: int = 0
+    owed_at: datetime | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """App label and name of the migration."""
+        return self.app, self.migration
+
+    @property
+    def migration_label(self) -> str:
+        """As migrations name themselves: ``shop.0002_change``."""
+        return f"{self.app}.{self.migration}"
+
+    @property
+    def statements(self) -> list[str]:
+        """What paying it executes, for people."""
+        return [sql for part in self.payment for sql in part["sql"]]
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the table that it is about, as far as they are known."""
+        return list(self.details.get("columns", ()))
+
+    def is_same(self, other: Debt) -> bool:
+        """Whether it is what the same operation owes of the same object."""
+        parts = ("app", "migration", "operation", "kind", "table", "object")
+        return all(getattr(self, part) == getattr(other, part) for part in parts)
+
+    def __str__(self) -> str:
+        what = self.table if self.kind == TABLE else f"{self.kind} {self.table}.{self.object}"
+        return f"{self.migration_label} ({self.action}): {what}"

@@ -1,0 +1,268 @@
+"""A migration carried out by halves; and a forecast of that, which executes nothing."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.contrib.postgres.operations import AddConstraintNotValid, AddIndexConcurrently, ValidateConstraint
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import operations as ops
+from django.db.migrations.migration import Migration
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+
+from rupaya.migrator.debts import refusals
+from rupaya.migrator.debts.book import Book
+from rupaya.migrator.debts.debt import OPERATION, Debt, by_operation
+from rupaya.migrator.debts.editor import DebtsEditor
+from rupaya.migrator.debts.fresh import Fresh
+from rupaya.migrator.debts.mentions import mentioned
+from rupaya.migrator.debts.stepping import Step
+from rupaya.migrator.debts.store import Store
+from rupaya.migrator.debts.treatment import HALVED, NOW, backwards, forwards, treatment, written_sql
+
+
+class Halved:
+    """Stands for an operation while its migration is carried out: tells the editor which one it is."""
+
+    def __init__(self, operation: Operation, migration: Migration, number: str) -> None:
+        self.operation = operation
+        self.migration = migration
+        self.number = number
+        if isinstance(operation, ops.SeparateDatabaseAndState):
+            # Django works out the states of the inner operations itself.
+            self.operation = copy.copy(operation)
+            self.operation.database_operations = [
+                Halved(inner, migration, f"{number}.{place}")  # type: ignore[misc]
+                for place, inner in enumerate(operation.database_operations)
+            ]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.operation, name)
+
+    def database_forwards(
+        self, app_label: str, editor: DebtsEditor, from_state: ProjectState, to_state: ProjectState
+    ) -> None:
+        """Carry it out as its treatment says."""
+        arguments = (app_label, editor, from_state, to_state)
+        operation, migration = self.operation, self.migration
+        if isinstance(operation, ops.SeparateDatabaseAndState):
+            operation.database_forwards(*arguments)
+            return
+        how, sentence = treatment(operation, migration)
+        step = self._step(backwards=False)
+        if sentence:
+            editor.book.warn(sentence)
+        if how == HALVED:
+            # A debt and the half that was done: both or neither, in a migration that is not atomic as well.
+            with editor.stepping(step), _together(editor, operation):
+                self._halve(*arguments)
+            return
+        with editor.stepping(step):
+            if editor.is_forecast:
+                editor._pay_first(mentioned(written_sql(operation), editor.book.owed))
+            if how != NOW:
+                self._owe_whole(app_label, editor, from_state)
+                return
+        if not editor.is_forecast:
+            operation.database_forwards(*arguments)
+
+    def database_backwards(
+        self, app_label: str, editor: DebtsEditor, from_state: ProjectState, to_state: ProjectState
+    ) -> None:
+        """Undo what was done of it."""
+        operation = self.operation
+        if isinstance(operation, ops.SeparateDatabaseAndState):
+            operation.database_backwards(app_label, editor, from_state, to_state)
+            return
+        how, _sentence = treatment(operation, self.migration)
+        if any(
+            debt.kind == OPERATION and debt.key == (app_label, self.migration.name) and debt.operation == self.number
+            for debt in editor.book.owed
+        ):
+            return  # it was never carried out
+        if how != HALVED:
+            operation.database_backwards(app_label, editor, from_state, to_state)
+            return
+        with editor.stepping(self._step(backwards=True)):
+            backwards(operation)(app_label, editor, from_state, to_state)
+
+    def _step(self, *, backwards: bool) -> Step:
+        migration = self.migration
+        return Step(migration.app_label, migration.name, self.number, self.operation.describe(), backwards)
+
+    def _halve(self, app_label: str, editor: DebtsEditor, from_state: ProjectState, to_state: ProjectState) -> None:
+        operation = self.operation
+        model_name = getattr(operation, "model_name", "")
+        if isinstance(operation, AddConstraintNotValid | ValidateConstraint):
+            model = from_state.apps.get_model(app_label, model_name)
+            if operation.allow_migrate_model(editor.connection.alias, model):
+                if isinstance(operation, ValidateConstraint):
+                    if editor.validate_constraint(model, operation.name) or editor.is_forecast:
+                        return
+                elif editor._owes(model._meta.db_table):
+                    editor.owe_constraint(model, operation.constraint, validate=False)
+                    return
+        forwards(operation, is_forecast=editor.is_forecast)(app_label, editor, from_state, to_state)
+
+    def _owe_whole(self, app_label: str, editor: DebtsEditor, from_state: ProjectState) -> None:
+        changed = from_state.clone()
+        self.operation.state_forwards(app_label, changed)
+        if changed != from_state:
+            raise refusals.owed_state(editor.where)
+        breaks = f'what the migration\'s phase = "contract" means by {self.operation.describe()}'
+        editor.book.owe(
+            editor.debt(OPERATION, "", self.number, [by_operation(*written_sql(self.operation))], breaks, [])
+        )
+
+
+@contextmanager
+def _together(editor: DebtsEditor, operation: Operation) -> Iterator[None]:
+    if editor.is_forecast or isinstance(operation, AddIndexConcurrently) or operation.atomic is False:
+        yield
+        return
+    with transaction.atomic(using=editor.connection.alias):
+        yield
+
+
+@contextmanager
+def _by_halves(migration: Migration) -> Iterator[None]:
+    operations = migration.operations
+    migration.operations = [  # type: ignore[misc]
+        Halved(operation, migration, str(number))  # type: ignore[misc]
+        for number, operation in enumerate(operations)
+    ]
+    try:
+        yield
+    finally:
+        migration.operations = operations  # type: ignore[misc]
+
+
+def _editor_class(name: str, stock: Any, book: Book, *, is_forecast: bool = False) -> type[DebtsEditor]:
+    """The editor of debts over the backend's own, whichever that is."""
+    return type(name, (DebtsEditor, stock), {"book": book, "is_forecast": is_forecast})
+
+
+class Owing:
+    """Lets the migrations of one run be carried out by halves; what it made, no older code knows."""
+
+    def __init__(
+        self, connection: BaseDatabaseWrapper, *, run_id: int, release: str, fresh: Fresh | None = None
+    ) -> None:
+        self.connection = connection
+        self.store = Store(connection)
+        self.run_id = run_id
+        self.release = release
+        self.fresh = fresh or Fresh()
+        self.warnings: list[str] = []
+
+    @contextmanager
+    def carrying_out(self, migration: Migration, *, backwards: bool = False) -> Iterator[Book]:
+        """Around one attempt at a migration, inside its transaction if it has one.
+
+        Django's own `apply` and `unapply` work through the editor of debts in the block, whatever calls them.
+        """
+        book = Book(
+            self.store.owed(),
+            self.fresh.copy(),
+            self.store,
+            self.run_id,
+            self.release,
+            self.store.cancelled_by(str(migration)) if backwards else [],
+        )
+        apply, unapply = migration.apply, migration.unapply
+
+        def apply_halves(*arguments: Any, **options: Any) -> ProjectState:
+            with _by_halves(migration):
+                return apply(*arguments, **options)
+
+        def unapply_halves(*arguments: Any, **options: Any) -> ProjectState:
+            with _by_halves(migration):
+                state = unapply(*arguments, **options)
+            settle_unapplied(book, migration)
+            return state
+
+        editor_class = self.connection.SchemaEditorClass
+        self.connection.SchemaEditorClass = _editor_class("RunEditor", editor_class, book)
+        migration.apply, migration.unapply = apply_halves, unapply_halves  # type: ignore[method-assign]
+        try:
+            yield book
+        finally:
+            del migration.apply, migration.unapply
+            self.connection.SchemaEditorClass = editor_class
+        self.fresh = book.fresh
+        self.warnings += [warning for warning in book.warnings if warning not in self.warnings]
+
+
+def settle_unapplied(book: Book, migration: Migration) -> None:
+    """Cancel what a migration that was unapplied owed, and owe again what it had cancelled."""
+    key = (migration.app_label, migration.name)
+    book.cancel([debt for debt in book.owed if debt.key == key])
+    book.reopen([debt for debt in book.cancelled if debt.settled_by == str(migration)])
+    if book.store is not None:
+        book.store.undo(*key)
+
+
+@dataclass
+class Forecast:
+    """What carrying out a plan by halves would mean."""
+
+    owed: list[Debt] = field(default_factory=list)
+    """What it would leave owed, of its own."""
+    cancelled: list[Debt] = field(default_factory=list)
+    """What is owed now and would be pointless then."""
+    pay_first: dict[tuple[str, str], list[Debt]] = field(default_factory=dict)
+    """By migration, what is owed now and must be paid before it runs."""
+    warnings: list[str] = field(default_factory=list)
+    fresh: Fresh = field(default_factory=Fresh)
+
+
+def forecast(
+    connection: BaseDatabaseWrapper,
+    steps: Iterable[tuple[Migration, bool]],
+    state: ProjectState,
+    *,
+    fresh: Fresh | None = None,
+    told: Callable[[Migration], None] | None = None,
+) -> Forecast:
+    """What a plan would owe, from the state of what is applied (which is left as it is); nothing is executed.
+
+    Raises:
+        HistoryRefused: for the first change that neither the running release nor this one could do without.
+    """
+    owed = Store(connection).owed()
+    result = Forecast(fresh=fresh or Fresh())
+    book = Book(list(owed), result.fresh)
+    editor_class = _editor_class("ForecastEditor", connection.SchemaEditorClass, book, is_forecast=True)
+    state = state.clone()
+    for migration, is_backwards in steps:
+        if is_backwards:
+            continue
+        if told is not None:
+            told(migration)
+        editor = editor_class(connection, collect_sql=True, atomic=False)
+        editor.deferred_sql = []
+        with _by_halves(migration):
+            state = migration.apply(state, editor)
+        if book.pay_first:
+            result.pay_first[migration.app_label, migration.name] = list(book.pay_first)
+            book.pay_first.clear()
+    result.owed = [debt for debt in book.owed if debt.id is None]
+    result.cancelled = [debt for debt in book.cancelled if debt.id is not None]
+    result.warnings = book.warnings
+    return result
+
+
+def refuse_unpaid(pay_first: dict[tuple[str, str], Sequence[Debt]]) -> None:
+    """Refuse a plan that needs debts paid which cannot be paid in this run.
+
+    Raises:
+        HistoryRefused: naming the migration and the first of them.
+    """
+    for (app, name), debts in pay_first.items():
+        raise refusals.name_owed(f"{app}.{name}", debts[0], same_plan=False)

@@ -1,0 +1,183 @@
+"""Pays one debt: in forms that keep nobody waiting, each part harmless to repeat, recorded with the last one.
+
+A lock that is not obtained in time is the caller's to try again; what was done up to then is not done twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+from django.db import DatabaseError, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.loader import MigrationLoader
+
+from rupaya.migrator.debts.debt import Debt, Part
+from rupaya.migrator.debts.store import Store
+from rupaya.migrator.errors import HistoryRefused
+
+_HAS_CONSTRAINT = (
+    "SELECT EXISTS (SELECT FROM pg_constraint WHERE conrelid = to_regclass(quote_ident(%s)) AND conname = %s)"
+)
+_INDEX_IS_VALID = "SELECT indisvalid AND indisready FROM pg_index WHERE indexrelid = to_regclass(quote_ident(%s))"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long one statement may wait for a lock, and how long one in a short transaction may run; 0: no limit."""
+
+    lock_timeout_ms: int
+    statement_timeout_ms: int
+
+
+class Payer:
+    """Pays debts on Django's connection, which is in no transaction."""
+
+    def __init__(
+        self,
+        connection: BaseDatabaseWrapper,
+        limits: Limits,
+        *,
+        run_id: int,
+        loader: MigrationLoader | None = None,
+        before_part: Callable[[Debt, int], None] | None = None,
+    ) -> None:
+        self.connection = connection
+        self.limits = limits
+        self.run_id = run_id
+        self.store = Store(connection)
+        self.loader = loader
+        self.before_part = before_part or (lambda debt, number: None)
+        """Called with the number of each part before it is begun: to look whether to stop."""
+
+    def pay(self, debt: Debt) -> bool:
+        """Do what is owed and record it; False if it was not owed any more.
+
+        Raises:
+            DatabaseError: as the server says; the debt is still owed, and paying it again goes on from there.
+            HistoryRefused: if it needs a migration's own code that this release does not have.
+        """
+        with transaction.atomic(using=self.connection.alias):
+            if not self.store.is_owed(debt):
+                return False
+        parts = debt.payment
+        last = len(parts) - 1
+        for number, part in enumerate(parts):
+            self.before_part(debt, number)
+            settles = number == last and part["how"] in ("transaction", "unhurried", "operation")
+            self._carry_out(debt, part, settles=settles)
+            if settles:
+                return True
+        with transaction.atomic(using=self.connection.alias):
+            self._settle(debt)
+        return True
+
+    def _settle(self, debt: Debt) -> None:
+        self.store.settle([debt], "paid", self.run_id)
+
+    def _carry_out(self, debt: Debt, part: Part, *, settles: bool) -> None:
+        how, limits = part["how"], self.limits
+        if how == "operation":
+            self._run_operation(debt)
+            return
+        if how == "concurrently":
+            # Its locks keep neither readers nor writers waiting; what it waits for are other people's transactions.
+            with self._limited(0, 0):
+                self._concurrently(part)
+            return
+        if how == "batches":
+            with self._limited(limits.lock_timeout_ms, 0):
+                while self._execute(part["sql"]):
+                    pass
+            return
+        statement_timeout_ms = limits.statement_timeout_ms if how == "transaction" else 0
+        with (
+            self._limited(limits.lock_timeout_ms, statement_timeout_ms),
+            transaction.atomic(using=self.connection.alias),
+        ):
+            if not self._is_made(debt, part):
+                self._execute(part["sql"])
+            if settles:
+                self._settle(debt)
+
+    def _is_made(self, debt: Debt, part: Part) -> bool:
+        name = part.get("constraint")
+        return bool(name) and bool(self._value(_HAS_CONSTRAINT, [debt.table, name]))
+
+    def _concurrently(self, part: Part) -> None:
+        """Make or drop an index; one that an interruption left invalid is made anew."""
+        name = part.get("index")
+        if name:
+            is_valid = self._value(_INDEX_IS_VALID, [name])
+            if is_valid:
+                return
+            if is_valid is False:
+                self._drop_leftover(name)
+        try:
+            self._execute(part["sql"])
+        except DatabaseError:
+            # An invalid unique index still refuses rows.
+            if name:
+                with suppress(DatabaseError, psycopg2.Error):
+                    self._drop_leftover(name)
+            raise
+
+    def _drop_leftover(self, name: str) -> None:
+        self._execute([f"DROP INDEX CONCURRENTLY IF EXISTS {self.connection.ops.quote_name(name)}"])
+
+    def _run_operation(self, debt: Debt) -> None:
+        migration = self.loader.disk_migrations.get(debt.key) if self.loader and self.loader.disk_migrations else None
+        if self.loader is None or migration is None:
+            raise HistoryRefused(
+                f"{debt} is owed, and this release does not have the migration.",
+                "What it does is in the migration's own code; nothing was changed.",
+                "Pay it with the release that brought it, or with one that still has the migration.",
+            )
+        state = self.loader.project_state(debt.key, at_end=False)
+        operations = migration.operations
+        operation: Any = None
+        for place in map(int, debt.operation.split(".")):
+            for earlier in operations[:place]:
+                earlier.state_forwards(debt.app, state)
+            operation = operations[place]
+            operations = getattr(operation, "database_operations", [])
+        to_state = state.clone()
+        operation.state_forwards(debt.app, to_state)
+        limits = self.limits
+        with (
+            self._limited(limits.lock_timeout_ms, limits.statement_timeout_ms if migration.atomic else 0),
+            self.connection.schema_editor(atomic=migration.atomic) as editor,
+        ):
+            operation.database_forwards(debt.app, editor, state, to_state)
+            self._settle(debt)
+
+    @contextmanager
+    def _limited(self, lock_timeout_ms: int, statement_timeout_ms: int) -> Iterator[None]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT set_config('lock_timeout', %s, false), set_config('statement_timeout', %s, false)",
+                [str(lock_timeout_ms), str(statement_timeout_ms)],
+            )
+        try:
+            yield
+        finally:
+            with suppress(DatabaseError, psycopg2.Error), self.connection.cursor() as cursor:
+                cursor.execute("RESET lock_timeout; RESET statement_timeout")
+
+    def _execute(self, statements: Sequence[str]) -> int:
+        """Execute statements as they are; the rows that the last one changed."""
+        rows = 0
+        with self.connection.cursor() as cursor:
+            for sql in statements:
+                cursor.execute(sql, None)
+                rows = cursor.rowcount
+        return rows
+
+    def _value(self, sql: str, parameters: Sequence[Any]) -> Any:
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            row = cursor.fetchone()
+            return row[0] if row else None

@@ -1,0 +1,228 @@
+"""Paying: nobody waits for it, it may be killed at any step and begun again, and it says so where it cannot be."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+import psycopg2
+import pytest
+from django.db import DatabaseError, migrations, models
+from django.db.migrations.operations.base import Operation
+
+from rupaya.environment import BASE_DIR
+from rupaya.migrator.debts.debt import Debt
+from rupaya.migrator.debts.pay import Limits, Payer
+from rupaya.migrator.errors import sqlstate
+from rupaya.migrator.schema.diff import differences
+from tests.faults.migrator import query, wait_for
+from tests.migrator.debts.shop import Shop, char, migration
+
+BUNDLE: list[Operation] = [
+    migrations.AddField("item", "flag", models.BooleanField(default=False)),
+    migrations.AlterUniqueTogether("item", set()),
+    migrations.RemoveField("item", "name"),
+    migrations.DeleteModel("Legacy"),
+    migrations.AlterField("item", "colour", char(20, default="red")),
+    migrations.AddConstraint("item", models.CheckConstraint(condition=models.Q(amount__gte=0), name="item_c")),
+    migrations.AddConstraint("item", models.UniqueConstraint(fields=["amount"], name="item_u")),
+    migrations.AlterField("item", "code", char(20, unique=True)),
+    migrations.AlterField("item", "big", models.IntegerField()),
+    migrations.RemoveIndex("item", "item_price"),
+]
+
+
+def parts_of(shop: Shop) -> list[tuple[int, int]]:
+    return [(debt.id or 0, number) for debt in shop.owed() for number in range(len(debt.payment))]
+
+
+def test_killed_after_any_part_it_goes_on_from_there(shop: Shop, database_url: str) -> None:
+    step = migration("0002_change", *BUNDLE)
+    shop.stock(step)
+    stock = shop.schema()
+    shop.start()
+    shop.apply(step)
+    new = shop.state
+    every = parts_of(shop)
+    assert len(every) > 15
+
+    for debt_id, number in every:
+        arguments = [sys.executable, "-m", "tests.migrator.debts.paying", str(debt_id), str(number)]
+        ended = subprocess.run(
+            arguments, cwd=BASE_DIR, env=os.environ | {"DATABASE_URL": database_url}, capture_output=True, check=False
+        )
+        assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+        shop.work(new)
+    shop.pay()
+
+    assert differences(stock, shop.schema()) == []
+    states = shop.sql("SELECT state, settled_run_id IS NOT NULL FROM migrator_debts GROUP BY 1, 2")
+    assert states == [("paid", True)]
+
+
+def test_what_is_paid_already_is_not_paid_again(shop: Shop) -> None:
+    shop.apply(migration("0002_change", migrations.RemoveField("item", "colour")))
+    (debt,) = shop.owed()
+
+    assert shop.payer().pay(debt)
+    assert not shop.payer().pay(debt)
+
+
+def test_a_table_that_is_locked_is_not_waited_for_and_paying_is_tried_again(shop: Shop, database_url: str) -> None:
+    shop.apply(migration("0002_change", migrations.RemoveField("item", "colour")))
+    (debt,) = shop.owed()
+    reader = psycopg2.connect(database_url)
+    with reader.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM shop_item")
+
+    began = time.monotonic()
+    with pytest.raises(DatabaseError) as locked:
+        Payer(shop.connection, Limits(200, 5_000), run_id=2).pay(debt)
+    assert sqlstate(locked.value) == "55P03"
+    assert time.monotonic() - began < 1.5
+    reader.close()
+
+    assert [owed.id for owed in shop.owed()] == [debt.id]
+    assert shop.sql("SHOW lock_timeout") == [("0",)]
+    assert shop.payer().pay(debt)
+
+
+def test_rows_that_break_what_is_owed_leave_it_owed_and_hinder_nobody(shop: Shop) -> None:
+    step = migration("0002_change", migrations.AlterField("item", "text", models.TextField(unique=True)))
+    shop.apply(step)
+    shop.sql(
+        "INSERT INTO shop_item (name, code, sku, text, price, amount, big, span, maker_id) "
+        "SELECT n::text, '', n::text, 'same', 1, n, 1, 'empty', max(m.id) FROM generate_series(1, 2) n, shop_maker m "
+        "GROUP BY n"
+    )
+    (debt,) = shop.owed()
+
+    with pytest.raises(DatabaseError) as broken:
+        shop.payer().pay(debt)
+    assert sqlstate(broken.value) == "23505"
+
+    assert [owed.id for owed in shop.owed()] == [debt.id]
+    assert shop.sql("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(0,)]
+    shop.work(shop.old)
+    shop.sql("UPDATE shop_item SET text = id::text")
+    assert shop.payer().pay(debt)
+
+
+def test_values_that_do_not_fit_are_never_cut(shop: Shop) -> None:
+    shop.apply(migration("0002_change", migrations.AlterField("item", "text", char(5))))
+    shop.sql("UPDATE shop_item SET text = 'longer than that'")
+    (debt,) = shop.owed()
+
+    with pytest.raises(DatabaseError) as broken:
+        shop.payer().pay(debt)
+
+    assert sqlstate(broken.value) == "22001"
+    assert shop.sql("SELECT DISTINCT text FROM shop_item") == [("longer than that",)]
+
+
+def test_rows_without_a_value_are_filled_in_batches(shop: Shop) -> None:
+    shop.sql("ALTER TABLE shop_item DROP CONSTRAINT shop_item_sku_key")
+    shop.sql(
+        "INSERT INTO shop_item (name, code, sku, text, price, amount, big, span, maker_id) "
+        "SELECT n::text, n::text, n::text, '', 1, n, 1, int4range(n, n + 1), min(m.id) "
+        "FROM generate_series(1000, 6000) n, shop_maker m GROUP BY n"
+    )
+    shop.apply(migration("0002_change", migrations.AlterField("item", "colour", char(20, default="it's 5%"))))
+    (debt,) = shop.owed()
+
+    shop.payer().pay(debt)
+
+    assert shop.sql("SELECT count(*) FROM shop_item WHERE colour = 'it''s 5%'")[0][0] >= 5_001
+    assert shop.sql("SELECT count(*) FROM pg_constraint WHERE conname LIKE 'migrator_owed%'") == [(0,)]
+
+
+def test_traffic_goes_on_while_everything_is_applied_and_paid(shop: Shop, database_url: str) -> None:
+    shop.sql(
+        "INSERT INTO shop_item (name, code, sku, text, price, amount, big, span, maker_id) "
+        "SELECT n::text, n::text, n::text, '', 1, n, 1, int4range(n, n + 1), min(m.id) "
+        "FROM generate_series(1000, 21000) n, shop_maker m GROUP BY n"
+    )
+    stop = threading.Event()
+    slowest, failures, statements = [0.0], [], [0]
+    new_statement = (
+        "INSERT INTO shop_item (code, sku, text, price, amount, big, span, maker_id, flag, colour) "
+        "SELECT 'n' || nextval('counter'), 'n' || currval('counter'), '', 1, currval('counter'), 1, 'empty', "
+        "min(id), true, 'blue' FROM shop_maker"
+    )
+    old_statement = (
+        "INSERT INTO shop_item (name, code, sku, text, price, amount, big, span, maker_id) "
+        "SELECT 'o', 'o' || nextval('counter'), 'o' || currval('counter'), '', 1, currval('counter'), 1, 'empty', "
+        "min(id) FROM shop_maker"
+    )
+    shop.sql("CREATE SEQUENCE counter START 100000")
+    sent: list[list[str]] = [[old_statement, "SELECT count(*) FROM shop_legacy", "SELECT name FROM shop_item LIMIT 5"]]
+
+    def traffic() -> None:
+        connection: Any = psycopg2.connect(database_url)
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            while not stop.is_set():
+                for sql in sent[0]:
+                    began = time.monotonic()
+                    try:
+                        cursor.execute(sql)
+                    except psycopg2.Error as error:
+                        failures.append(f"{sql}: {error}")
+                        stop.set()
+                    slowest[0] = max(slowest[0], time.monotonic() - began)
+                    statements[0] += 1
+        connection.close()
+
+    threads = [threading.Thread(target=traffic) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        shop.apply(migration("0002_change", *BUNDLE))
+        seen = statements[0]
+        sent[0] = [*sent[0], new_statement, "SELECT flag FROM shop_item LIMIT 5"]
+        wait_for(lambda: statements[0] > seen + 50 or failures, "both codes' statements")
+        sent[0] = [new_statement, "SELECT flag FROM shop_item LIMIT 5"]
+        seen = statements[0]
+        wait_for(lambda: statements[0] > seen + 30 or failures, "the end of old code")
+        for debt in shop.owed():
+            _pay_with_retries(shop, debt)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+    assert failures == []
+    assert shop.owed() == []
+    assert slowest[0] < 1.5
+    assert query(database_url, "SELECT count(*) > 20000 FROM shop_item") == [(True,)]
+
+
+def _pay_with_retries(shop: Shop, debt: Debt) -> None:
+    for _ in range(50):
+        try:
+            Payer(shop.connection, Limits(500, 5_000), run_id=2).pay(debt)
+        except DatabaseError as error:
+            if sqlstate(error) not in ("55P03", "40P01"):
+                raise
+        else:
+            return
+    raise AssertionError(f"{debt} could not be paid")
+
+
+def test_what_new_code_wrote_does_not_keep_a_removal_from_being_unapplied(shop: Shop) -> None:
+    step = migration("0002_change", migrations.RemoveField("item", "maker"), migrations.DeleteModel("Legacy"))
+    shop.apply(step)
+    shop.work(shop.state)  # rows without a maker, and legacies whose maker is gone
+    shop.sql("UPDATE shop_legacy SET maker_id = 4711")
+
+    shop.unapply(step, shop.old)
+
+    assert shop.owed() == []
+    assert [warning.partition(":")[0].partition(" (")[0] for warning in shop.owing.warnings] == ["shop.0002_change"] * 2
+    assert "Legacy" in shop.owing.warnings[0]
+    assert "SET NOT NULL" in shop.owing.warnings[1]
