@@ -73,10 +73,10 @@ def nothing_to_migrate(env: Environment, arguments: list[str]) -> bool:
         return False  # no server, or it went away: the ordinary command waits and explains
     connection.close()
     _say(env, f"Using environment: {env.name}")
-    if state.held:
-        names = ", ".join(sorted(state.held))
-        _say(env, f"Held back until 'manage.py migrate --contract', once no older release runs: {names}")
-    known = f"{'the other' if state.held else 'all'} migrations of release {env.release}"
+    if state.owed:
+        names = ", ".join(sorted(state.owed))
+        _say(env, f"Owed until 'manage.py migrate --contract', once no older release runs: what is left of {names}")
+    known = f"all migrations of release {env.release}"
     _say(env, f"Nothing to migrate: {known} are applied ({time.monotonic() - began:.3f} s)")
     return True
 
@@ -113,7 +113,7 @@ class _State:
         self.cursor = cursor
         self.release = release
         self.holds = env.migrate["MIGRATE_PHASE"] == "expand"
-        self.held: frozenset[str] = frozenset()
+        self.owed: frozenset[str] = frozenset()
         self.may_wait = True
 
     def is_done(self) -> bool:
@@ -123,8 +123,8 @@ class _State:
         except self.psycopg2.errors.Error:
             return False  # no ledger yet, or an older one, or a role that may not read it
         row = self.cursor.fetchone()
-        self.held = frozenset(row[0] if row else ())
-        return row is not None and (self.holds or not self.held)
+        self.owed = frozenset(row[0] if row else ())
+        return row is not None and (self.holds or not self.owed)
 
 
 def _wait_for_turn(env: Environment, connection: Any, cursor: Any, state: _State) -> bool:

@@ -1,4 +1,4 @@
-"""How the database stands to this code: what is applied, pending, held back, or unknown, and whether it may serve."""
+"""How the database stands to this code: what is applied, pending, owed, or unknown, and whether it may serve."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 
 import psycopg2.extensions
-from django.conf import settings
 from django.db.migrations.loader import MigrationLoader
 from psycopg2.errors import UndefinedTable
 
+from rupaya.migrator.debts.releases import breaking
 from rupaya.migrator.django import Key
 from rupaya.migrator.errors import counted
 from rupaya.migrator.ledger.ledger import Ledger
-from rupaya.migrator.plan.history import breaking_migrations
-from rupaya.migrator.plan.phases import CONTRACT
-from rupaya.migrator.plan.plan import pending_phases
 from rupaya.migrator.plan.status import Status, read_status
 
 
@@ -27,8 +24,8 @@ class SchemaState:
     """In the database and in this code."""
     pending: int
     """In this code only, and needed by it."""
-    held: int
-    """In this code only, and held back until the rollout is over: this code works without them."""
+    owed: int
+    """What older releases would not survive, and what is paid once none of them runs."""
     unknown: int
     """In the database only."""
     breaking: int
@@ -55,15 +52,6 @@ def _status(recorded: tuple[Key, ...]) -> Status:
     return read_status(_loader(), recorded)
 
 
-@cache
-def _held(pending: frozenset[Key]) -> frozenset[Key]:
-    """Of the pending migrations, those that `migrate` holds back."""
-    if settings.MIGRATE_PHASE != "expand" or not pending:
-        return frozenset()
-    phases = pending_phases(_loader(), [_loader().graph.nodes[key] for key in pending])
-    return frozenset(key for key, phase in phases.items() if phase == CONTRACT)
-
-
 def read_schema_state(connection: psycopg2.extensions.connection) -> SchemaState:
     """Compare the database's history with this code's migrations.
 
@@ -77,14 +65,21 @@ def read_schema_state(connection: psycopg2.extensions.connection) -> SchemaState
         except UndefinedTable:
             recorded = ()
     status = _status(recorded)
-    pending = frozenset(status.pending)
-    # On an empty history nothing is held: everything is to be applied.
-    held = _held(pending) if recorded else frozenset()
     newer = status.newer
     return SchemaState(
         applied=len(status.applied),
-        pending=len(pending - held),
-        held=len(held),
+        pending=len(status.pending),
+        owed=_count_owed(connection),
         unknown=len(status.unknown),
-        breaking=len(breaking_migrations(newer, Ledger(connection).in_force())) if newer else 0,
+        breaking=len({item.key for item in breaking(newer, connection, Ledger(connection).in_force())}) if newer else 0,
     )
+
+
+def _count_owed(connection: psycopg2.extensions.connection) -> int:
+    with connection.cursor() as cursor:
+        try:
+            cursor.execute("SELECT count(*) FROM migrator_debts WHERE state = 'owed'")
+        except UndefinedTable:
+            return 0
+        row = cursor.fetchone()
+        return int(row[0]) if row else 0

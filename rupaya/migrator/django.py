@@ -60,8 +60,10 @@ class _Planner(MigrationExecutor):
     """Answers Django's command with an exception that carries the plan."""
 
     def migration_plan(self, targets: Any, clean_start: bool = False) -> list[Step]:
-        """Plan, and leave."""
-        steps = super().migration_plan(targets, clean_start)
+        """Plan, and leave; Django's full plan is given to whoever asks for it later."""
+        steps: list[Step] = super().migration_plan(targets, clean_start)
+        if clean_start:
+            return steps
         raise _Asked(Planned(self, tuple(targets), tuple(steps)))
 
 

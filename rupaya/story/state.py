@@ -8,18 +8,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
-from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
+from rupaya.migrator.analysis.audit import Entry, audit
 from rupaya.migrator.analysis.schemadiff import Comparison, with_snapshot
+from rupaya.migrator.debts.releases import refuse_breaking
+from rupaya.migrator.debts.store import Store
 from rupaya.migrator.errors import MigratorError, driver_text, sqlstate
 from rupaya.migrator.ledger.ledger import Applied, Ledger
 from rupaya.migrator.ledger.snapshots import last_snapshot
-from rupaya.migrator.plan.audit import Entry, audit
-from rupaya.migrator.plan.history import Edited, refuse_breaking, refuse_edited
+from rupaya.migrator.plan.history import Edited, refuse_edited
 from rupaya.migrator.plan.plan import history_explained, refuse_conflicts
 from rupaya.story import reading
 from rupaya.story.exits import explain
@@ -62,7 +63,7 @@ class Fact:
     """One thing to know: its kind in a word or two, what it is, what it means and what to do."""
 
     kind: str
-    """in step, under way, failed, interrupted, refused, edited, breaking, behind, drifted, ahead, held or empty."""
+    """in step, under way, failed, interrupted, refused, edited, breaking, behind, drifted, ahead, owed or empty."""
     level: str
     """good, info, warning or error."""
     text: str
@@ -201,7 +202,7 @@ def _state(connection: BaseDatabaseWrapper) -> State:
         with history_explained():
             loader = MigrationLoader(connection, ignore_no_migrations=True)
         refuse_conflicts(loader)
-        entries = audit(loader, connection, ledger, holds=getattr(settings, "MIGRATE_PHASE", "all") == "expand")
+        entries = audit(loader, connection, ledger, owed={debt.key for debt in Store(connection).owed()})
     except MigratorError as error:
         facts.append(_of_error("refused", error))
     is_under_way = last_run is not None and last_run.is_alive
@@ -210,7 +211,7 @@ def _state(connection: BaseDatabaseWrapper) -> State:
         if is_under_way
         else drift(connection, tables, max_age_s=DRIFT_FOR_S)
     )
-    facts += _of_history(entries, ledger, tables)
+    facts += _of_history(entries, connection, ledger, tables)
     facts += _of_run(last_run, entries, ledger)
     facts += _of_drift(looked)
     if not any(fact.kind in _NOT_IN_STEP for fact in facts):
@@ -230,12 +231,12 @@ _URGENCY = (
     "behind",
     "drifted",
     "ahead",
-    "held",
+    "owed",
     "in step",
     "last run failed",
 )
-# Held migrations are not needed by this code, and how an earlier run ended is history.
-_NOT_IN_STEP = frozenset(_URGENCY) - {"held", "in step", "last run failed"}
+# What is owed is not needed by this code, and how an earlier run ended is history.
+_NOT_IN_STEP = frozenset(_URGENCY) - {"owed", "in step", "last run failed"}
 
 
 def _of_error(kind: str, error: MigratorError) -> Fact:
@@ -265,7 +266,9 @@ def _in(entries: Sequence[Entry], *states: str) -> list[Entry]:
     return [entry for entry in entries if entry.state in states]
 
 
-def _of_history(entries: Sequence[Entry], ledger: Ledger, tables: reading.Tables) -> list[Fact]:
+def _of_history(
+    entries: Sequence[Entry], connection: BaseDatabaseWrapper, ledger: Ledger, tables: reading.Tables
+) -> list[Fact]:
     if entries and not any(entry.applied_at for entry in entries):
         missing = "has no history (django_migrations)" if not tables.history else "has an empty history"
         return [
@@ -283,7 +286,7 @@ def _of_history(entries: Sequence[Entry], ledger: Ledger, tables: reading.Tables
     if edited and (error := _refusal(refuse_edited, edited)):
         facts.append(_of_error("edited", error))
     breaking = [(entry.app, entry.migration) for entry in _in(entries, "breaking")]
-    if breaking and (error := _refusal(refuse_breaking, breaking, in_force.values())):
+    if breaking and (error := _refusal(refuse_breaking, breaking, connection, in_force.values())):
         facts.append(_of_error("breaking", error))
     if pending := _in(entries, "pending", "failed"):
         facts.append(
@@ -306,13 +309,13 @@ def _of_history(entries: Sequence[Entry], ledger: Ledger, tables: reading.Tables
                 "from a release that knows them.",
             )
         )
-    if held := _in(entries, "held"):
+    if owed := _in(entries, "owed"):
         facts.append(
             Fact(
-                "held",
+                "owed",
                 "info",
-                f"Held back: {_count(held)} that would break an older release: {_names(held)}.",
-                "This release works without them.",
+                f"Owed: what an older release would not survive of {_count(owed)}: {_names(owed)}.",
+                "This release and the one before it work side by side.",
                 "Run 'manage.py migrate --contract', once no older release runs.",
             )
         )

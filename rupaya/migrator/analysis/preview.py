@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
@@ -45,10 +45,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Preview:
-    """The steps, in order, and what is held back."""
+    """The steps, in order, and what running them would leave owed."""
 
     steps: tuple[Step, ...]
-    held: tuple[str, ...]
+    owed: tuple[str, ...]
     unknown: tuple[str, ...]
     """Migrations that the database has and this code does not."""
 
@@ -57,14 +57,14 @@ class Preview:
         return asdict(self)
 
 
-def preview(connection: BaseDatabaseWrapper, plan: Plan) -> Preview:
+def preview(connection: BaseDatabaseWrapper, plan: Plan, owed: Iterable[object] = ()) -> Preview:
     """Look at a plan; nothing is changed, and no lock but on the catalog is taken."""
     loader = MigrationLoader(connection, replace_migrations=True)
     with _read_only(connection):
         steps = tuple(_step(connection, loader, plan, migration, backwards) for migration, backwards in plan.steps)
     return Preview(
         steps=steps,
-        held=tuple(str(migration) for migration in plan.held),
+        owed=tuple(map(str, owed)),
         unknown=tuple(f"{app}.{name}" for app, name in sorted(plan.unknown)),
     )
 
@@ -120,7 +120,7 @@ def _touched_tables(connection: BaseDatabaseWrapper, names: Sequence[str]) -> tu
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            SELECT c.relname, c.reltuples::bigint, pg_total_relation_size(c.oid),
+            SELECT c.relname, c.reltuples::bigint, c.relpages::bigint * current_setting('block_size')::bigint,
                    count(DISTINCT l.pid), coalesce(max(extract(epoch FROM clock_timestamp() - a.xact_start)), 0)
             FROM pg_class c
             LEFT JOIN pg_locks l ON l.relation = c.oid AND l.granted AND l.pid <> pg_backend_pid()
@@ -162,8 +162,9 @@ def as_text(found: Preview, *, markdown: bool = False) -> str:
             lines += [line if markdown else f"    {line}" for line in step.sql]
             lines += [fence] if markdown else []
         lines.append("")
-    if found.held:
-        lines.append(f"Held back until 'manage.py migrate --contract': {', '.join(found.held)}")
+    if found.owed:
+        lines.append("Would be owed until 'manage.py migrate --contract', once no older release runs:")
+        lines += [f"  - {debt}" for debt in found.owed]
     if found.unknown:
         lines.append(f"In the database and not in this code: {', '.join(found.unknown)}")
     lines.append("Nothing was changed.")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
 from rupaya.migrator.analysis import scratch
+from rupaya.migrator.debts.debt import COLUMN, TABLE, Debt
+from rupaya.migrator.debts.store import Store
 from rupaya.migrator.django import recorded_rows
+from rupaya.migrator.errors import counted
 from rupaya.migrator.ledger.snapshots import Snapshot, last_snapshot
 from rupaya.migrator.plan.status import read_status
 from rupaya.migrator.schema import catalog
@@ -68,7 +72,27 @@ def with_code(connection: BaseDatabaseWrapper, *, pending_too: bool) -> Comparis
     wanted = catalog.united(catalog.listed(built), catalog.listed(snapshot.catalog if snapshot else None))
     with connection.cursor() as cursor:
         live = catalog.read(cursor, wanted)
-    return Comparison(CODE_SIDE, tuple(differences(built, live, portable=True)), tuple(notes))
+    found = differences(built, live, portable=True)
+    debts = Store(connection).owed()
+    kept = [difference for difference in found if not any(_is_owed(difference, debt) for debt in debts)]
+    if len(kept) < len(found):
+        notes.append(
+            f"{counted(len(found) - len(kept), 'difference')} left out: what 'manage.py migrate --contract' will do."
+        )
+    return Comparison(CODE_SIDE, tuple(kept), tuple(notes))
+
+
+def _is_owed(difference: Difference, debt: Debt) -> bool:
+    """Whether a difference from the code is what a debt says."""
+    if debt.kind == TABLE:
+        return debt.table in (difference.name, difference.on) or difference.name.startswith(f"{debt.table}_")
+    if difference.on != debt.table:
+        return False
+    if difference.name in (debt.object, *debt.columns):
+        return True
+    # An index or a constraint that goes with a column.
+    text = f"{difference.old} {difference.new}"
+    return debt.kind == COLUMN and bool(re.search(rf"\b{re.escape(debt.object)}\b", text))
 
 
 def built_by_code(connection: BaseDatabaseWrapper, history: set[tuple[str, str]] | None = None) -> Catalog:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -258,7 +258,7 @@ def forecast(
     return result
 
 
-def refuse_unpaid(pay_first: dict[tuple[str, str], Sequence[Debt]]) -> None:
+def refuse_unpaid(pay_first: Mapping[tuple[str, str], Sequence[Debt]]) -> None:
     """Refuse a plan that needs debts paid which cannot be paid in this run.
 
     Raises:

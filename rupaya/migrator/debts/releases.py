@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
 
-from rupaya.migrator.debts.debt import INDEX, VALIDATION, Debt
+from rupaya.migrator.debts.debt import INDEX, VALIDATION
+from rupaya.migrator.debts.store import Store
 from rupaya.migrator.errors import HistoryRefused
+from rupaya.migrator.ledger.ledger import Applied
+from rupaya.migrator.plan.phases import CONTRACT
 
 Key = tuple[str, str]
 
@@ -13,32 +18,54 @@ _UNNOTICED = (INDEX, VALIDATION)
 """Kinds that no statement fails of."""
 
 
-def breaking(unknown: Iterable[Key], paid: Iterable[Debt], contracted: Iterable[Key] = ()) -> list[tuple[Key, str]]:
-    """Of the migrations that a release does not know, those that it does not survive, and what it cannot do any more.
+@dataclass(frozen=True)
+class Breaking:
+    """A migration that a release does not know and does not survive."""
 
-    `paid`: `Store.paid`, debts of migrations in the history. `contracted`: migrations in force that an earlier version
-    of the migrator carried out whole, as contract.
+    key: Key
+    release: str
+    """The release that applied it."""
+    loss: str
+    """What older code cannot do any more."""
+
+    def __str__(self) -> str:
+        return f"{'.'.join(self.key)} (release {self.release})"
+
+
+def breaking(newer: Collection[Key], connection: Any, in_force: Iterable[Applied]) -> list[Breaking]:
+    """Of the migrations that are newer than a release, those that it does not survive: something owed of them was paid,
+    or they ran whole although they take away what older code uses.
+
+    `connection`: Django's or the driver's own.
     """
-    unknown = set(unknown)
-    found = [(debt.key, debt.breaks) for debt in paid if debt.key in unknown and debt.kind not in _UNNOTICED]
-    known = {key for key, _breaks in found}
-    found += [(key, "what a contract migration took away") for key in contracted if key in unknown and key not in known]
-    return found
+    if not newer:
+        return []
+    found = [
+        Breaking(debt.key, debt.release, debt.breaks)
+        for debt in Store(connection).paid()
+        if debt.key in newer and debt.kind not in _UNNOTICED
+    ]
+    known = {item.key for item in found}
+    return found + [
+        Breaking(applied.key, applied.release, "use what a contract migration took away")
+        for applied in in_force
+        if applied.key in newer and applied.key not in known and applied.phase == CONTRACT
+    ]
 
 
-def refuse_breaking(unknown: Iterable[Key], paid: Iterable[Debt], contracted: Iterable[Key] = ()) -> None:
-    """Refuse to start where a debt was paid of a migration that this release does not know.
+def refuse_breaking(newer: Collection[Key], connection: Any, in_force: Iterable[Applied]) -> None:
+    """Refuse to start old code where a newer release has taken away or tightened what it may use.
 
     Raises:
         HistoryRefused: naming the migrations, and what this code could not do any more.
     """
-    found = breaking(unknown, paid, contracted)
-    if not found:
+    if not (found := breaking(newer, connection, in_force)):
         return
-    names = ", ".join(dict.fromkeys(f"{app}.{name}" for (app, name), _breaks in found))
-    losses = "; ".join(dict.fromkeys(breaks for _key, breaks in found))
+    names = ", ".join(dict.fromkeys(map(str, found)))
+    losses = "; ".join(dict.fromkeys(item.loss for item in found))
     raise HistoryRefused(
-        f"The database has migrations that this release does not know, and what was owed of them is paid: {names}.",
-        f"This code could not: {losses}. Nothing was changed.",
-        "Deploy a release that has these migrations, or unapply them with the release that brought them.",
+        f"This release is older than a breaking migration: {names}.",
+        f"The database no longer has, or no longer accepts, what this code may use. It could not: {losses}; "
+        "nothing was changed.",
+        "Deploy a release that knows these migrations, or undo them from one that does: 'manage.py rollback'.",
     )

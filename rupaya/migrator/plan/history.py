@@ -16,7 +16,7 @@ from django.utils.module_loading import import_string
 from rupaya.migrator.errors import HistoryRefused
 from rupaya.migrator.ledger.ledger import Applied, comparable_versions
 from rupaya.migrator.plan.fingerprint import migration_hashes, source_path
-from rupaya.migrator.plan.phases import CONTRACT, flat_operations
+from rupaya.migrator.plan.phases import flat_operations
 from rupaya.migrator.plan.plan import Plan
 
 Key = tuple[str, str]
@@ -68,30 +68,6 @@ def refuse_edited(edited: Sequence[Edited]) -> None:
         "Change them back and put the difference into a new migration. If the database has it already, record that "
         "with 'manage.py migrate --accept-edited'.",
     )
-
-
-def refuse_breaking(newer: Iterable[Key], in_force: Iterable[Applied]) -> None:
-    """Refuse to start old code where a newer release has removed or tightened what it may use.
-
-    `newer` are the migrations that came after everything that this code knows: `Status.newer`.
-
-    Raises:
-        HistoryRefused: naming those migrations.
-    """
-    breaking = breaking_migrations(newer, in_force)
-    if breaking:
-        told = ", ".join(f"{item.app}.{item.name} (release {item.release})" for item in breaking)
-        raise HistoryRefused(
-            f"This release is older than a breaking migration: {told}.",
-            "The database no longer has, or no longer accepts, what this code may use; nothing was changed.",
-            "Deploy a release that knows these migrations, or undo them from one that does: 'manage.py rollback'.",
-        )
-
-
-def breaking_migrations(newer: Iterable[Key], in_force: Iterable[Applied]) -> list[Applied]:
-    """Of the migrations that are newer than a release, those that its code may not survive."""
-    newer = set(newer)
-    return [applied for applied in in_force if applied.key in newer and applied.phase == CONTRACT]
 
 
 def refuse_by_project(connection: BaseDatabaseWrapper, plan: Plan) -> None:

@@ -23,7 +23,7 @@ from django.db.migrations.state import ProjectState
 from rupaya.migrator.django import Conflict, Key, Planned, Step, Target, full_order, recorded_rows
 from rupaya.migrator.errors import HistoryRefused
 from rupaya.migrator.plan import manifest
-from rupaya.migrator.plan.phases import CONTRACT, phase_of
+from rupaya.migrator.plan.phases import phase_of
 from rupaya.migrator.plan.status import Status, read_status
 
 
@@ -38,15 +38,13 @@ class Plan:
     """Migrations in the order in which they are to run; True: backwards."""
     status: Status
     phases: Mapping[Key, str]
-    """``expand`` or ``contract``, for each migration in `steps` and in `held`."""
-    held: tuple[Migration, ...]
-    """Pending, but held back: they would break the release that is still running."""
+    """``expand`` or ``contract``, for each migration in `steps`."""
     unrecorded: frozenset[Key]
     """Squashed migrations all of whose replaced ones are applied, and which are not recorded themselves yet."""
     history: frozenset[Key]
     """What the database has recorded."""
     is_complete: bool
-    """Whether running it leaves nothing of this code unapplied but what is held."""
+    """Whether running it leaves nothing of this code unapplied."""
     digest: str
     """By what the early exit knows this release; empty if it has no name, or files were not found without Django."""
 
@@ -125,33 +123,21 @@ def refuse_conflicts(loader: MigrationLoader) -> None:
             raise Conflict(f"Conflicting migrations detected; multiple leaf nodes in the migration graph: ({names}).")
 
 
-def read_plan(planned: Planned, *, hold_contract: bool = False) -> Plan:
-    """What Django's plan means on this database.
-
-    With `hold_contract`, migrations that would break the running release stay pending; not on an empty history, where
-    nothing runs yet.
-
-    Raises:
-        HistoryRefused: if a migration depends on one that is held.
-    """
+def read_plan(planned: Planned) -> Plan:
+    """What Django's plan means on this database."""
     executor, steps = planned.executor, planned.steps
     rows = recorded_rows(executor.connection)
     status = read_status(executor.loader, list(rows))
     phases = pending_phases(executor.loader, [migration for migration, _backwards in steps])
-    held: tuple[Migration, ...] = ()
-    if hold_contract and rows:
-        held = _held(steps, phases)
-        steps = tuple(step for step in steps if step[0] not in held)
     forwards = {key_of(migration) for migration, backwards in steps if not backwards}
     backwards = {key_of(migration) for migration, backwards in steps if backwards}
-    left = set(status.pending) - forwards - {key_of(migration) for migration in held}
+    left = set(status.pending) - forwards
     return Plan(
         executor=executor,
         targets=planned.targets,
         steps=steps,
         status=status,
         phases=phases,
-        held=held,
         unrecorded=frozenset(
             key
             for key, migration in executor.loader.replacements.items()
@@ -190,25 +176,6 @@ def pending_phases(loader: MigrationLoader, pending: Iterable[Migration]) -> dic
                 break
         migration.mutate_state(state, preserve=False)
     return phases
-
-
-def _held(steps: Iterable[Step], phases: Mapping[Key, str]) -> tuple[Migration, ...]:
-    held: dict[Key, Migration] = {}
-    for migration, backwards in steps:
-        key = key_of(migration)
-        if backwards:
-            continue
-        if phases[key] == CONTRACT:
-            held[key] = migration
-        elif waited_for := [held[dependency] for dependency in migration.dependencies if dependency in held]:
-            raise HistoryRefused(
-                f"{migration} depends on {', '.join(map(str, waited_for))}, a contract migration that is held back.",
-                "This release cannot serve without it, and it may break the release that is running; nothing was "
-                "changed.",
-                "Finish the earlier rollout first: 'manage.py migrate --contract', once no older release is running. "
-                "Then start this one again.",
-            )
-    return tuple(held.values())
 
 
 def _code_digest(loader: MigrationLoader) -> str:

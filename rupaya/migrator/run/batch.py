@@ -109,13 +109,15 @@ class BatchExecutor(Executor):
 
     def _begin(self, context: RunContext) -> None:
         self._transaction = None
+        self._fresh = context.owing.fresh.copy() if context.owing else None
         context.one_transaction = True
         context.lines.clear()
         context.open_attempts.clear()
 
-    @staticmethod
-    def _roll_back(context: RunContext) -> None:
+    def _roll_back(self, context: RunContext) -> None:
         """Close the ledger's rows of what the transaction that was rolled back had done."""
+        if context.owing and self._fresh is not None:
+            context.owing.fresh = self._fresh
         context.one_transaction = False
         undone = len(context.open_attempts)
         if undone:

@@ -10,6 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.migration import Migration
 
 from rupaya.migrator.conf import Conf
+from rupaya.migrator.debts.owing import Owing
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.ledger.trace import Trace
 from rupaya.migrator.output import Output
@@ -37,6 +38,8 @@ class RunContext:
     """Whether the database had a history before this run, and so may have traffic."""
     phases: Mapping[tuple[str, str], str]
     """The phase of each migration of the plan."""
+    owing: Owing | None = None
+    """Lets migrations run by halves, where an older release may be serving; None: they run whole."""
     batch: int = 0
     one_transaction: bool = False
     done: list[Migration] = field(default_factory=list)

@@ -160,7 +160,7 @@ class Executor(MigrationExecutor):
         while True:
             tries += 1
             try:
-                new_state = self._attempt(migration, state, work, attempt_id, tries)
+                new_state = self._attempt(migration, state, work, attempt_id, tries, direction)
             except BaseException as error:
                 if sqlstate(error) in NEEDS_COMMIT and context.open_attempts and context.conf.batch != "all":
                     context.ledger.fail_attempt(
@@ -222,6 +222,7 @@ class Executor(MigrationExecutor):
         work: Callable[[ProjectState], ProjectState],
         attempt_id: int,
         tries: int,
+        direction: str,
     ) -> ProjectState:
         context, connection = self.context, self.connection
         if not self._settings:
@@ -239,6 +240,7 @@ class Executor(MigrationExecutor):
             session_settings(connection, **limits_ms),
             connection.execute_wrapper(context.watch.statement),
             self._one_transaction(migration),
+            self._by_halves(migration, direction),
         ):
             new_state = work(state)
             context.stop.check()  # a migration may have swallowed the exception
@@ -263,6 +265,19 @@ class Executor(MigrationExecutor):
             if self._transaction is None:
                 self._transaction = Transaction.begun(self.connection)
             yield
+
+    @contextmanager
+    def _by_halves(self, migration: Migration, direction: str) -> Iterator[None]:
+        """Let Django's operations do the half that old code survives, and owe the rest, where the run says so."""
+        owing = self.context.owing
+        if owing is None:
+            yield
+            return
+        told = len(owing.warnings)
+        with owing.carrying_out(migration, backwards=direction == "unapply"):
+            yield
+        for warning in owing.warnings[told:]:
+            self.context.output.say(warning, warning=True)
 
     def _check_transaction(self) -> None:
         if self._transaction is not None and self.connection.in_atomic_block:

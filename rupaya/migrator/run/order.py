@@ -13,6 +13,7 @@ from django.db import Error as DjangoDatabaseError
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
 
+from rupaya.migrator.debts.store import Store
 from rupaya.migrator.errors import EnvironmentUnfit, MigratorError, Terminated, driver_text, sqlstate
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.plan.plan import Plan
@@ -196,7 +197,8 @@ def _apply(procedure: Procedure, context: RunContext, plan: Plan) -> None:
         raise
     _keep_snapshot(context, executor.applied_models())
     if plan.is_complete and plan.digest:
-        context.ledger.settle(plan.digest, [str(migration) for migration in plan.held])
+        owed = sorted({debt.migration_label for debt in Store(context.connection).owed()})
+        context.ledger.settle(plan.digest, owed)
     procedure.say_done(context, plan)
 
 

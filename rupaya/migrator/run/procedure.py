@@ -8,16 +8,26 @@ from dataclasses import dataclass, replace
 
 from django.conf import settings
 from django.core.management.commands import migrate
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.migration import Migration
 
-from rupaya.migrator.django import PLAIN_OPTIONS, DjangoMigrate, unmigrated_apps
+from rupaya.migrator.debts.debt import Debt
+from rupaya.migrator.debts.fresh import fresh_of
+from rupaya.migrator.debts.owing import Forecast, Owing, forecast, refuse_unpaid
+from rupaya.migrator.debts.releases import refuse_breaking
+from rupaya.migrator.debts.store import Store
+from rupaya.migrator.debts.treatment import treatment
+from rupaya.migrator.django import PLAIN_OPTIONS, DjangoMigrate, applied_state, unmigrated_apps
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.plan.fingerprint import migration_hashes
-from rupaya.migrator.plan.history import Edited, refuse_breaking, refuse_by_project, refuse_existing
-from rupaya.migrator.plan.plan import Plan, history_explained, read_plan
+from rupaya.migrator.plan.history import Edited, refuse_by_project, refuse_existing
+from rupaya.migrator.plan.phases import CONTRACT, EXPAND, flat_operations
+from rupaya.migrator.plan.plan import Plan, history_explained, key_of, read_plan
 from rupaya.migrator.run import refusals
 from rupaya.migrator.run.batch import BatchExecutor
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.executor import Executor
+from rupaya.migrator.run.payments import pay, refuse_while_served
 from rupaya.migrator.run.signals import Signals
 from rupaya.migrator.session.session import Session
 
@@ -32,6 +42,9 @@ class Request:
     command: str = "migrate"
 
 
+MAX_DEBTS = 5
+
+
 class Procedure:
     """A run's steps, in the order in which they are asked; Django's `migrate` is at the heart of each."""
 
@@ -41,6 +54,7 @@ class Procedure:
         self.command = request.command
         self.edited: list[Edited] = []
         """Edited migrations that this run is to record as they are now."""
+        self.by_halves = False
         self._told: set[str] = set()
 
     # Before the lock, and again under it
@@ -53,8 +67,7 @@ class Procedure:
         """
         with history_explained():
             planned = self.django.plan()
-        hold = session.conf.phase == "expand" and not (self.request.contract or self.django.options["migration_name"])
-        return read_plan(planned, hold_contract=hold)
+        return read_plan(planned)
 
     def refuse_before_the_lock(self, session: Session, plan: Plan) -> None:
         """Refuse what no run may go on from.
@@ -64,7 +77,9 @@ class Procedure:
         """
         refuse_by_project(session.connection, plan)
         ledger = Ledger(session.raw)
-        refuse_breaking(plan.status.newer, ledger.in_force())
+        refuse_breaking(plan.status.newer, session.connection, ledger.in_force())
+        self.by_halves = self.runs_by_halves(session, plan)
+        self.foresee(session, plan)
         self.edited = refusals.refuse_edited_unless_accepted(
             plan, ledger, session.conf, accept=self.request.accept_edited
         )
@@ -72,10 +87,40 @@ class Procedure:
             self._told.add("edited")
             refusals.warn_of_edited(plan, ledger, session.conf, session.output)
 
+    def runs_by_halves(self, session: Session, plan: Plan) -> bool:
+        """Whether an older release may be serving, so that only what it survives is done now and the rest is owed."""
+        forwards = any(not backwards for _migration, backwards in plan.steps)
+        if not forwards or plan.history_is_empty or self.django.options["fake"]:
+            return False
+        return session.conf.phase == "expand" or bool(Store(session.connection).owed())
+
+    def foresee(self, session: Session, plan: Plan) -> Forecast:
+        """What running the plan would leave owed; nothing, where it runs whole.
+
+        Raises:
+            HistoryRefused: for what neither release could do without, and for what must be paid first.
+        """
+        if not self.runs_by_halves(session, plan):
+            return Forecast()
+        loader = plan.executor.loader
+        fresh = fresh_of(loader, Store(session.connection).never_served()) if Ledger(session.raw).exists else None
+        found = forecast(session.connection, plan.steps, applied_state(plan.executor), fresh=fresh)
+        if not self.request.contract:
+            refuse_unpaid(found.pay_first)
+        return found
+
+    def _pays(self, session: Session) -> bool:
+        """Whether this run pays what is owed."""
+        return self.request.contract or session.conf.phase == "all"
+
+    def _due(self, session: Session, plan: Plan) -> list[Debt]:
+        return Store(session.connection).due(plan.status.pending) if self._pays(session) else []
+
     def has_work(self, session: Session, plan: Plan) -> bool:
         """Whether to take the lock at all; forty tasks of an unchanged release must not queue for it."""
         return (
             plan.has_work
+            or bool(self._due(session, plan))
             or bool(self.edited)
             or self._wants_syncdb(plan)
             or (self._owes_signals(plan) and not Ledger(session.raw).is_settled(plan.digest))
@@ -90,27 +135,24 @@ class Procedure:
 
         Where the database is ahead, the newer release has seen to them.
         """
-        return bool(plan.digest) and plan.is_complete and not plan.status.newer and not plan.held
+        return bool(plan.digest) and plan.is_complete and not plan.status.newer
 
     def nothing_to_do(self, session: Session, plan: Plan) -> None:
         """Say so. Without a release's name, or in development, Django's command runs all the same: it sends its
         signals, and says which models no migration reflects."""
-        if (settings.DEBUG or not plan.digest) and not plan.held:
+        if settings.DEBUG or not plan.digest:
             with session.output.speaking_for(self.django.command):
                 self.django.run_without_steps()
-        elif plan.digest:
+        else:
             Ledger(session.raw).keep_settled(plan.digest)
         self.say_nothing_to_do(session, plan)
 
     def say_nothing_to_do(self, session: Session, plan: Plan) -> None:
         """The last lines of a run that had nothing to do."""
         _say_unknown(session.output.say, plan)
-        _say_held(session.output.say, plan)
-        known = "all" if not plan.held else "the other"
+        _say_owed(session.output.say, session.connection)
         number = f"{plan.applied} migration{'s are' if plan.applied != 1 else ' is'} applied"
-        session.output.say(
-            f"Nothing to migrate: {known} {number} ({time.monotonic() - session.began:.3f} s)", success=True
-        )
+        session.output.say(f"Nothing to migrate: all {number} ({time.monotonic() - session.began:.3f} s)", success=True)
 
     # Under the lock
 
@@ -140,18 +182,40 @@ class Procedure:
 
     def executor(self, plan: Plan, context: RunContext) -> Executor:
         """What runs the plan's migrations."""
+        if self.by_halves or any(backwards for _migration, backwards in plan.steps):
+            context.owing = Owing(
+                context.connection,
+                run_id=context.ledger.run_id,
+                release=getattr(settings, "RELEASE", "unknown"),
+                fresh=fresh_of(plan.executor.loader, Store(context.connection).never_served()),
+            )
+        if self.by_halves:
+            unjudged = {key_of(migration) for migration, _backwards in plan.steps if _is_unjudged(migration)}
+            # Of what is done by halves nothing breaks old code until it is paid; of what nobody can judge, who knows.
+            context.phases = {key: CONTRACT if key in unjudged else EXPAND for key in context.phases}
         return BatchExecutor(plan, context)
 
     def apply(self, executor: Executor) -> None:
         """Let Django's own command run the plan with that executor, its signals included."""
-        signals = Signals(executor.context)
+        context, plan = executor.context, executor.plan
+        if self.request.contract:
+            debts = Store(context.connection).due(plan.status.pending)
+            refuse_while_served(context, debts)
+            pay(context, plan, debts)
+        elif context.conf.phase == "all":
+            pay(context, plan, Store(context.connection).due(plan.status.pending))
+        signals = Signals(context)
         with executor.context.output.speaking_for(self.django.command):
             self.django.run(executor, signals.send_pre_migrate, signals.send_post_migrate)
+        if self.request.contract and plan.steps:
+            debts = Store(context.connection).due(())
+            refuse_while_served(context, debts)
+            pay(context, plan, debts)
 
     def say_done(self, context: RunContext, plan: Plan) -> None:
         """The last lines of a run that did something."""
         _say_unknown(context.output.say, plan)
-        _say_held(context.output.say, plan)
+        _say_owed(context.output.say, context.connection)
         if plan.steps or self.edited or self._wants_syncdb(plan):
             return
         release = getattr(settings, "RELEASE", "unknown")
@@ -163,6 +227,11 @@ class Procedure:
                 "migrations are applied",
                 success=True,
             )
+
+
+def _is_unjudged(migration: Migration) -> bool:
+    """Whether a migration has SQL, Python or an operation of which nobody says what it does to older code."""
+    return any(treatment(operation, migration)[1] for operation in flat_operations(migration.operations))
 
 
 def plain_migrate(verbosity: int, *, using: str, stdout: object = None) -> DjangoMigrate:
@@ -183,10 +252,12 @@ def _say_unknown(say: Callable[..., None], plan: Plan) -> None:
             say(f"{fact} {number}: {refusals.names(list(keys))}", warning=True)
 
 
-def _say_held(say: Callable[..., None], plan: Plan) -> None:
-    if plan.held:
-        names = ", ".join(map(str, plan.held))
-        say(f"Held back until 'manage.py migrate --contract', once no older release runs: {names}", warning=True)
+def _say_owed(say: Callable[..., None], connection: BaseDatabaseWrapper) -> None:
+    if debts := Store(connection).owed():
+        shown = "; ".join(map(str, debts[:MAX_DEBTS])) + (
+            f"; and {len(debts) - MAX_DEBTS} more" if len(debts) > MAX_DEBTS else ""
+        )
+        say(f"Owed until 'manage.py migrate --contract', once no older release runs: {shown}", warning=True)
 
 
 def without_migrations(plan: Plan, left_out: Collection[tuple[str, str]]) -> Plan:

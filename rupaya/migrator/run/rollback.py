@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from django.db import DEFAULT_DB_ALIAS
@@ -16,10 +15,8 @@ from rupaya.migrator.plan.history import refuse_by_project
 from rupaya.migrator.plan.plan import Plan, backwards_plan, history_explained, key_of
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.procedure import Procedure, Request, plain_migrate
+from rupaya.migrator.session.serving import serving_releases
 from rupaya.migrator.session.session import Session
-
-# How the service's own sessions name themselves: settings.py sets application_name to "release RELEASE".
-_SERVING = re.compile(r"release (\S+)")
 
 
 @dataclass(frozen=True)
@@ -85,6 +82,7 @@ class Rollback(Procedure):
             HistoryRefused: saying why.
         """
         refuse_by_project(session.connection, plan)
+        self.by_halves = False
         self.refuse(session, plan)
 
     def refuse(self, session: Session, plan: Plan) -> None:
@@ -142,14 +140,8 @@ def _refuse_while_needed(connection: BaseDatabaseWrapper, ledger: Ledger, undone
     if first_run is None:
         return
     older = ledger.releases_before(first_run)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pid, application_name FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
-        sessions = [(pid, match[1]) for pid, name in cursor.fetchall() if (match := _SERVING.match(name or ""))]
-    if needing := [(pid, release) for pid, release in sessions if release not in older]:
-        names = ", ".join(f"backend pid {pid} of release {release}" for pid, release in needing)
+    if needing := [session for session in serving_releases(connection) if session.release not in older]:
+        names = ", ".join(map(str, needing))
         raise HistoryRefused(
             f"Sessions are connected whose release may need this batch: {names}.",
             "Undoing it would break them while they serve; nothing was changed.",

@@ -137,7 +137,8 @@ class Command(migrate.Command):
         from rupaya.migrator.analysis.preview import as_text, preview
 
         with session.reading():
-            found = preview(session.connection, procedure.read_plan(session))
+            plan = procedure.read_plan(session)
+            found = preview(session.connection, plan, procedure.foresee(session, plan).owed)
         self.stdout.write(
             json.dumps(found.as_dict(), indent=2) if style == "json" else as_text(found, markdown=style == "markdown")
         )

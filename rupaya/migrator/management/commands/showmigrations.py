@@ -8,18 +8,18 @@ import json
 import sys
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import CommandParser
 from django.core.management.commands import showmigrations
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
+from rupaya.migrator.analysis.audit import BAD_STATES, COLUMNS, Entry, as_rows, audit, is_clean
 from rupaya.migrator.analysis.schemadiff import with_snapshot
+from rupaya.migrator.debts.store import Store
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.ledger.snapshots import last_snapshot
 from rupaya.migrator.output import Output
-from rupaya.migrator.plan.audit import BAD_STATES, COLUMNS, Entry, as_rows, audit, is_clean
 from rupaya.migrator.session.session import Session
 
 SHOWN = ("migration", "phase", "state", "applied at", "batch", "release", "by", "duration", "tries")
@@ -68,10 +68,10 @@ class Command(showmigrations.Command):
         if options["app_label"]:
             self._validate_app_names(loader, options["app_label"])  # type: ignore[attr-defined]
         ledger = Ledger(connection.connection)
-        holds = getattr(settings, "MIGRATE_PHASE", "all") == "expand"
+        debts = Store(connection).owed()
         entries = [
             entry
-            for entry in audit(loader, connection, ledger, holds=holds)
+            for entry in audit(loader, connection, ledger, owed={debt.key for debt in debts})
             if not options["app_label"] or entry.app in options["app_label"]
         ]
         match options["format"]:
@@ -83,6 +83,8 @@ class Command(showmigrations.Command):
                 writer.writerows(as_rows(entries))
             case _:
                 self._write_table(entries)
+                for debt in debts:
+                    self.stdout.write(f"Owed since release {debt.release} ({debt.owed_at:%Y-%m-%d %H:%M} UTC): {debt}")
         return not options["check"] or self._check(entries, connection)
 
     def _check(self, entries: list[Entry], connection: BaseDatabaseWrapper) -> bool:

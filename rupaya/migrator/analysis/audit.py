@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
+from rupaya.migrator.debts.releases import breaking
 from rupaya.migrator.django import Key, full_order, recorded_rows
 from rupaya.migrator.ledger.ledger import Applied, Ledger
-from rupaya.migrator.plan.history import breaking_migrations, edited_migrations
-from rupaya.migrator.plan.phases import CONTRACT
+from rupaya.migrator.plan.history import edited_migrations
 from rupaya.migrator.plan.plan import pending_phases
 from rupaya.migrator.plan.status import read_status
 
@@ -25,9 +25,9 @@ class Entry:
     migration: str
     phase: str
     state: str
-    """applied, pending, held, unknown (newer than this code), breaking (newer, and this code may not survive it), gone
-    (older than this code, or of an app that it does not install), edited (since it was applied) or failed (its last
-    attempt, and it is still pending)."""
+    """applied, owed (applied, but for what older code would not survive), pending, unknown (newer than this code),
+    breaking (newer, and this code may not survive it), gone (older than this code, or of an app that it does not
+    install), edited (since it was applied) or failed (its last attempt, and it is still pending)."""
     applied_at: datetime | None
     batch: int | None
     release: str
@@ -41,10 +41,12 @@ BAD_STATES = ("edited", "breaking", "failed")
 COLUMNS = tuple(field.name for field in fields(Entry))
 
 
-def audit(loader: MigrationLoader, connection: BaseDatabaseWrapper, ledger: Ledger, *, holds: bool) -> list[Entry]:
+def audit(
+    loader: MigrationLoader, connection: BaseDatabaseWrapper, ledger: Ledger, *, owed: Collection[Key] = ()
+) -> list[Entry]:
     """Every migration of the code in the order of its plan, then those that only the database has.
 
-    `holds`: whether `migrate` holds contract migrations back here.
+    `owed`: migrations of which something is still owed.
     """
     rows = recorded_rows(connection)
     status = read_status(loader, list(rows))
@@ -54,7 +56,7 @@ def audit(loader: MigrationLoader, connection: BaseDatabaseWrapper, ledger: Ledg
     pending = [loader.graph.nodes[key] for key in status.pending]
     phases = pending_phases(loader, pending)
     failed = ledger.last_failures() if pending else {}
-    breaking = {applied.key for applied in breaking_migrations(status.newer, in_force)}
+    fatal = {item.key for item in breaking(status.newer, connection, in_force)}
 
     def applied_at(key: Key) -> datetime | None:
         if key in rows or key not in loader.replacements:
@@ -66,17 +68,17 @@ def audit(loader: MigrationLoader, connection: BaseDatabaseWrapper, ledger: Ledg
     def state_of(key: Key) -> str:
         if key in edited:
             return "edited"
-        if key in breaking:
+        if key in fatal:
             return "breaking"
         if key in status.newer:
             return "unknown"
         if key in status.older | status.foreign:
             return "gone"
         if key in status.applied:
-            return "applied"
+            return "owed" if key in owed else "applied"
         if key in failed:
             return "failed"
-        return "held" if holds and rows and phases[key] == CONTRACT else "pending"
+        return "pending"
 
     order = [*full_order(loader), *sorted(status.unknown)]
     return [_entry(key, state_of(key), of_ledger.get(key), applied_at(key), phases) for key in order]
