@@ -101,8 +101,8 @@ class Halving:
     ) -> None:
         self.editor, self.model, self.asked, self.new_params = editor, model, new, new_params
         self.table, self.column = model._meta.db_table, str(new.column)
-        self.is_fresh = (self.table, str(old.column)) in editor.book.fresh.columns
-        self.open = {debt.kind: debt for debt in open_debts(editor, self.table, str(old.column))}
+        self.is_fresh = (self.table, self.column) in editor.book.fresh.columns
+        self.open = {debt.kind: debt for debt in open_debts(editor, self.table, self.column)}
         self.new_type = str(new_params["type"])
         now, type_now = column_now(old, str(old_params["type"]), self.open.values())
         self.now, self.old_params = now, old_params

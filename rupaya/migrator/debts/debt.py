@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -115,6 +115,23 @@ class Debt:
     def columns(self) -> list[str]:
         """The columns of the table that it is about, as far as they are known."""
         return list(self.details.get("columns", ()))
+
+    def of_column(self, old: str, new: str) -> Debt:
+        """The same of a column that was renamed; constraints and indexes keep their names, as in PostgreSQL."""
+
+        def renamed(sql: str) -> str:
+            return sql.replace(f'"{old}"', f'"{new}"')
+
+        details = self.details | {"columns": [new if column == old else column for column in self.columns]}
+        if "keep" in details:
+            details["keep"] = renamed(details["keep"])
+        return replace(
+            self,
+            object=new if self.object == old else self.object,
+            payment=[part | {"sql": [renamed(sql) for sql in part["sql"]]} for part in self.payment],
+            details=details,
+            id=None,
+        )
 
     def is_same(self, other: Debt) -> bool:
         """Whether it is what the same operation owes of the same object."""

@@ -6,6 +6,7 @@ Only while a step of a migration is set; without, it is Django's own. This part 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from rupaya.migrator.debts import existing, refusals
@@ -211,14 +212,21 @@ class DebtsEditor(ConstraintsEditor):
             self.execute(sql, None)
 
     def _rename(self, table: str, old_field: AnyField, new_field: AnyField) -> None:
+        """Of a column that this plan made, what is owed of it goes by its new name."""
+        assert self.step is not None  # noqa: S101
         old, new = str(old_field.column), str(new_field.column)
         if old == new:
             return
-        fresh = self.book.fresh
-        if (table, old) not in fresh.columns or self.book.of(table=table, column=old):
+        fresh, step = self.book.fresh, self.step
+        if (table, old) not in fresh.columns:
             raise refusals.renamed_column(self.where, table, old, new)
         fresh.columns.remove((table, old))
         fresh.columns.add((table, new))
+        owed = self.book.of(table=table, column=old)
+        self._supersede(owed)
+        mine: dict[str, Any] = {name: getattr(step, name) for name in ("app", "migration", "operation", "action")}
+        for debt in owed:
+            self.book.owe(replace(debt.of_column(old, new), **mine, state="owed", settled_by=""))
 
     def _back(self, table: str, column: str) -> list[Debt]:
         """What will be owed of a column once this migration is unapplied: by others, and what it had cancelled."""

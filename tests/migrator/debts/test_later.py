@@ -251,6 +251,34 @@ def test_one_migration_may_replace_an_index_by_one_of_its_name(shop: Shop) -> No
     assert shop.sql("SELECT indnatts FROM pg_index WHERE indexrelid = 'item_price'::regclass") == [(2,)]
 
 
+def test_what_is_owed_of_a_column_goes_by_its_new_name(shop: Shop) -> None:
+    steps = [
+        migration("0002_first", add("flag", models.IntegerField(default=1)), add("mark", char(9, null=True))),
+        migration("0003_tight", alter("mark", char(9, default="a"))),
+        migration("0004_later", *(migrations.RenameField("item", old, f"is_{old}") for old in ("flag", "mark"))),
+    ]
+    for step in steps:
+        shop.stock(step)
+    stock = shop.schema()
+    shop.start()
+    foreseen = shop.forecast(*steps).owed
+    for step in steps[:2]:
+        shop.apply(step)
+    between, owed_between = shop.state, sorted(map(str, shop.owed()))
+    shop.apply(steps[2])
+
+    assert [debt.kind for debt in shop.owed()] == [debt.kind for debt in foreseen] == ["default", "not null"]
+    shop.work(shop.old)
+    shop.work(shop.state)
+    shop.unapply(steps[2], between)
+    assert sorted(map(str, shop.owed())) == owed_between
+    shop.work(between)
+    shop.owing.fresh.columns |= {("shop_item", "flag"), ("shop_item", "mark")}
+    shop.apply(steps[2])
+    shop.pay()
+    assert differences(stock, shop.schema()) == []
+
+
 def test_what_is_carried_out_again_after_it_was_cut_off_is_owed_once(shop: Shop) -> None:
     before = shop.schema()
     step = migration(
