@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from rupaya.environment import BASE_DIR
+from tests.patience import HANGING_S
 
 SHOW = "import os; print(os.environ['DATABASE_URL'])"
 PROBE = """
@@ -26,7 +27,7 @@ def test_the_command_finds_an_empty_server_that_is_gone_afterwards() -> None:
         env=environ,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANGING_S,
         check=False,
     )
     assert (completed.returncode, completed.stderr) == (7, "")
@@ -48,7 +49,7 @@ def test_a_server_that_is_named_is_used(server_url: str) -> None:
         cwd=BASE_DIR,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANGING_S,
         check=True,
     )
     assert completed.stdout.strip() == server_url

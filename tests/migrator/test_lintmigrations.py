@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from rupaya.environment import BASE_DIR
+from tests.patience import HANGING_S
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -68,7 +69,7 @@ class Repository:
             env=environ,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=HANGING_S,
             check=False,
         )
 
