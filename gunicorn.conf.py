@@ -21,7 +21,7 @@ if env.log_format == "json":
 logging.captureWarnings(True)
 
 wsgi_app = "rupaya.wsgi"
-bind = f"{env.bind_address}:{env.port}"
+bind = f"[{env.bind_address}]:{env.port}" if ":" in env.bind_address else f"{env.bind_address}:{env.port}"
 workers = env.web_concurrency
 # gthread, but slow clients occupy no thread and probes have their own.
 worker_class = "rupaya.worker.Worker"

@@ -28,7 +28,6 @@ INSTALLED_APPS = [*PROJECT_APPS]
 # It has no migrations of its own: to `migrate`, this list and the early exit's are the same.
 if not env.is_production and find_spec("django_linear_migrations"):
     INSTALLED_APPS += ["django_linear_migrations"]
-FIRST_PARTY_APPS = [app for app in PROJECT_APPS if (BASE_DIR / app.split(".")[0]).is_dir()]
 
 MIDDLEWARE = [
     # First, so that probes meet no host check, redirect, session or login.

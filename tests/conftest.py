@@ -8,6 +8,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -58,11 +59,23 @@ def module_url(server_url: str, _template: str) -> Iterator[str]:
         yield url
 
 
+@cache
+def _strategy(server_url: str) -> str:
+    """The quicker way to copy a database: files, a quarter of the time, where a checkpoint need not reach the disk."""
+    connection = psycopg2.connect(server_url)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW fsync")
+            return "wal_log" if cursor.fetchone() == ("on",) else "file_copy"
+    finally:
+        connection.close()
+
+
 @contextmanager
 def new_database(server_url: str, template: str = "template1") -> Iterator[str]:
     """A database of a new name, dropped afterwards."""
     name = f"rupaya_test_{uuid.uuid4().hex[:12]}"
-    with_server(server_url, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    with_server(server_url, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY {_strategy(server_url)}')
     try:
         yield urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
     finally:

@@ -15,6 +15,7 @@ from django.db.migrations.loader import MigrationLoader
 from rupaya.installed_apps import INSTALLED_APPS
 from rupaya.migrator.plan import manifest
 from tests.faults.migrator import query
+from tests.patience import HANGING_S
 from tests.server.service import PROJECT, copy_release, manage, release_environment
 
 
@@ -26,7 +27,7 @@ def loaded_django(tree: Path, url: str, *arguments: str) -> tuple[bool, str]:
         env=release_environment(PROJECT / "no coverage here", DATABASE_URL=url),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANGING_S,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
@@ -134,7 +135,7 @@ def test_containers_that_start_together_take_turns(database_url: str) -> None:
         )
         for _ in range(6)
     ]
-    ended = [process.communicate(timeout=120) for process in started]
+    ended = [process.communicate(timeout=HANGING_S) for process in started]
 
     assert [process.returncode for process in started] == [0] * 6
     assert sum("django.db" in stderr for _stdout, stderr in ended) == 1

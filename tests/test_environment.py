@@ -173,3 +173,9 @@ def test_no_message_tells_the_password_in_a_url() -> None:
 def test_an_empty_setting_of_the_migrator_is_as_good_as_none() -> None:
     """A task definition that leaves it empty must not turn production's caution off."""
     assert Environment(PRODUCTION | {"MIGRATE_PHASE": " "}).migrate["MIGRATE_PHASE"] == "expand"
+
+
+def test_in_development_nobody_else_can_reach_the_server() -> None:
+    assert Environment({}).bind_address == "127.0.0.1"
+    assert Environment({"BIND_ADDRESS": "::1"}).bind_address == "::1"
+    assert Environment(PRODUCTION).bind_address == "0.0.0.0"  # noqa: S104 - behind a load balancer

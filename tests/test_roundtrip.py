@@ -8,6 +8,7 @@ import sys
 
 from rupaya.environment import BASE_DIR
 from tests.faults.migrator import query
+from tests.patience import HANGING_S
 
 
 def test_there_back_and_there_again(database_url: str) -> None:
@@ -17,7 +18,7 @@ def test_there_back_and_there_again(database_url: str) -> None:
         env=os.environ | {"DATABASE_URL": database_url, "DJANGO_SETTINGS_MODULE": "rupaya.settings"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANGING_S,
         check=False,
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rupaya.environment import BASE_DIR
 from rupaya.localdb import SUPERUSER
+from tests.patience import HANGING_S
 
 SHOW = "import os; print(os.environ['DATABASE_URL'])"
 PROBE = """
@@ -27,7 +28,7 @@ def test_the_command_finds_an_empty_server_that_is_gone_afterwards() -> None:
         env=environ,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANGING_S,
         check=False,
     )
     assert (completed.returncode, completed.stderr) == (7, "")
@@ -49,7 +50,7 @@ def test_a_server_that_is_named_is_used(server_url: str) -> None:
         cwd=BASE_DIR,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANGING_S,
         check=True,
     )
     assert completed.stdout.strip() == server_url

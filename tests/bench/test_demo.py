@@ -12,6 +12,7 @@ import pytest
 from accounts.models import User
 from bench.demo import ADMINISTRATOR, INSPECTOR, PEOPLE
 from tests.faults.migrator import query
+from tests.patience import HANGING_S
 from tests.server.service import PROJECT, manage
 
 
@@ -22,7 +23,7 @@ def bench(module: str, *arguments: str, **variables: str) -> subprocess.Complete
         env=os.environ | variables,
         capture_output=True,
         text=True,
-        timeout=300,  # only against hanging
+        timeout=HANGING_S,
         check=False,
     )
 

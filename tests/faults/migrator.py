@@ -14,8 +14,10 @@ from typing import Any
 
 import psycopg2
 
+from tests.patience import HANGING_S
+
 PROJECT = Path(__file__).resolve().parents[2]
-TIMEOUT_S = 60.0
+TIMEOUT_S = HANGING_S
 
 
 def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = TIMEOUT_S) -> Any:

@@ -419,9 +419,9 @@ def test_an_exceeded_time_limit_is_held_back(url: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "fact", "remedy"),
     [
-        ("MIGRATE_RETRIES", "many", r"MIGRATE_RETRIES='many' is not a whole number", "default of 30"),
-        ("MIGRATE_LOCK_WAIT_S", "-1", r"MIGRATE_LOCK_WAIT_S='-1' is not a number", "default of 1860"),
-        ("MIGRATE_BATCH", "some", r"MIGRATE_BATCH='some' is .*auto, each, all", "default of auto"),
+        ("MIGRATE_RETRIES", "many", r"MIGRATE_RETRIES='many' is not a whole number", "Set MIGRATE_RETRIES to"),
+        ("MIGRATE_LOCK_WAIT_S", "-1", r"MIGRATE_LOCK_WAIT_S='-1' is not a number", "Set MIGRATE_LOCK_WAIT_S to"),
+        ("MIGRATE_BATCH", "some", r"MIGRATE_BATCH='some' is .*auto, each, all", "Set MIGRATE_BATCH to"),
         ("MIGRATE_LOCK_TIMEOUT", "1", "MIGRATE_LOCK_TIMEOUT is not a setting", "MIGRATE_LOCK_TIMEOUT_MS"),
         ("MIGRATE_STATEMENT_TIMEOUT_MS", "900", "not greater than MIGRATE_LOCK_TIMEOUT_MS", "raise it"),
     ],

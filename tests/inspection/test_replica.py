@@ -13,6 +13,7 @@ import pytest
 from rupaya.localdb import LocalPostgres
 from tests.faults.migrator import query
 from tests.faults.servers import SETTINGS, server_root, streaming_replica
+from tests.patience import HANGING_S
 from tests.security.conftest import EMAIL, PASSWORD
 from tests.server.browser import Browser
 from tests.server.service import PROJECT, Service, manage
@@ -73,10 +74,10 @@ def note(browser: Browser, path: str = USERS) -> str:
     return found[1] if found else ""
 
 
-def wait_for(holds: Callable[[], Any], timeout_s: float = 30) -> Any:
+def wait_for(holds: Callable[[], Any], timeout_s: float = HANGING_S) -> Any:
     deadline = time.monotonic() + timeout_s
     while not (found := holds()):
-        assert time.monotonic() < deadline, "not within 30 s"
+        assert time.monotonic() < deadline, f"not within {timeout_s} s"
         time.sleep(0.05)
     return found
 

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.patience import HANGING_S
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 SETTINGS = """
@@ -73,6 +75,6 @@ class Release:
             env=env | variables,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=HANGING_S,
             check=False,
         )

@@ -14,6 +14,7 @@ import pytest
 
 from rupaya.environment import BASE_DIR
 from rupaya.migrator.analysis.gate.findings import RULES
+from tests.patience import HANGING_S
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -54,7 +55,7 @@ class Repository:
             env=environ,
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=HANGING_S,
             check=False,
         )
 

@@ -21,6 +21,7 @@ from django.db.migrations.writer import OperationWriter
 from rupaya.environment import BASE_DIR
 from rupaya.migrator.operations import POSITIONS_TABLE, Backfill
 from rupaya.migrator.operations import backfill as operations
+from tests.patience import HANGING_S
 
 ROWS = 2_000
 BATCH = 100
@@ -358,7 +359,7 @@ def test_a_killed_backfill_goes_on_from_its_last_committed_batch(
         "RUPAYA_FIXTURE_APPS": "tests.migrator.fixtures.backfill",
     }
     command = [sys.executable, "manage.py", "migrate", "backfill"]
-    subprocess.run([*command, "0001"], cwd=BASE_DIR, env=environ, check=True, capture_output=True, timeout=60)
+    subprocess.run([*command, "0001"], cwd=BASE_DIR, env=environ, check=True, capture_output=True, timeout=HANGING_S)
     session = psycopg2.connect(database_url)
     session.autocommit = True
     cursor = session.cursor()
@@ -371,13 +372,13 @@ def test_a_killed_backfill_goes_on_from_its_last_committed_batch(
         return int(row[0])
 
     process = subprocess.Popen(command, cwd=BASE_DIR, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANGING_S
     while number("SELECT count(*) FROM shop_batches") < 10:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(number_sent)
-    assert process.wait(timeout=30) == status
+    assert process.wait(timeout=HANGING_S) == status
     # The backend may be committing one more batch: it is gone when nobody but this session is connected.
     sessions = "pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
     while number(f"SELECT count(*) FROM {sessions}") > 1:
@@ -387,7 +388,9 @@ def test_a_killed_backfill_goes_on_from_its_last_committed_batch(
     killed_at = number(f"SELECT last_key FROM {POSITIONS_TABLE}")
     assert 10 * KILLED_BATCH <= killed_at < KILLED_ROWS
     assert number("SELECT count(*) FROM shop_payment WHERE merchant IS NOT NULL") == killed_at
-    resumed = subprocess.run(command, cwd=BASE_DIR, env=environ, check=True, capture_output=True, text=True, timeout=60)
+    resumed = subprocess.run(
+        command, cwd=BASE_DIR, env=environ, check=True, capture_output=True, text=True, timeout=HANGING_S
+    )
     assert f'goes on after "id" = {killed_at}' in resumed.stderr
     assert number("SELECT count(*) FROM shop_payment WHERE merchant IS NULL") == 0
     assert number("SELECT count(*) FROM shop_batches") == KILLED_ROWS // KILLED_BATCH

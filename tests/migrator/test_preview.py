@@ -54,8 +54,8 @@ def test_it_shows_phases_sql_and_tables_and_changes_nothing(database_url: str, r
     assert 'ALTER TABLE "shop_item" ADD COLUMN "size" integer NULL;' in shown.stdout
     assert "shop.0003_index_name (apply, expand, not atomic)" in shown.stdout
     assert "table shop_item: never analysed" in shown.stdout
-    assert "1 transactions open on it, the oldest" in shown.stdout
-    assert "Held back until 'manage.py migrate --contract': shop.0004_drop_colour" in shown.stdout
+    assert "1 transaction open on it, the oldest" in shown.stdout
+    assert "- shop.0004_drop_colour (Remove field colour from item): column shop_item.colour" in shown.stdout
     assert shown.stdout.rstrip().endswith("Nothing was changed.")
     reader.close()
     assert state(database_url) == before
@@ -67,6 +67,7 @@ def test_machines_get_json(database_url: str, release: Release) -> None:
     assert [(step["migration"], step["phase"]) for step in found["steps"]] == [
         ("shop.0002_add_size", "expand"),
         ("shop.0003_index_name", "expand"),
+        ("shop.0004_drop_colour", "contract"),
     ]
     assert found["held"] == ["shop.0004_drop_colour"]
 

@@ -19,6 +19,7 @@ import pytest
 
 from rupaya.environment import BASE_DIR
 from tests.conftest import with_server
+from tests.patience import HANGING_S
 
 MIGRATIONS = Path(__file__).parent / "fixtures" / "recipes" / "migrations"
 DOCUMENT = Path(BASE_DIR) / "docs" / "writing-migrations.md"
@@ -97,7 +98,7 @@ class Traffic:
         """Be the code that uses these, once the last query of the code before has ended; forget what was measured."""
         self.used = names
         before = list(self.rounds)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + HANGING_S
         while any(now < then + 2 for now, then in zip(self.rounds, before, strict=True)):  # the second began afterwards
             assert time.monotonic() < deadline
             time.sleep(0.001)
@@ -167,7 +168,7 @@ def run_migrate(url: str, target: str) -> subprocess.CompletedProcess[str]:
         env=environ,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANGING_S,
         check=False,
     )
 

@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.patience import HANGING_S
+
 PROJECT = Path(__file__).resolve().parents[2]
 RELEASE_FILES = ("manage.py", "gunicorn.conf.py", "entrypoint.sh", "rupaya", "accounts", "transactions")
-START_TIMEOUT_S = 60
+START_TIMEOUT_S = HANGING_S
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def manage(tree: Path, *arguments: str, stdin: str | None = None, **variables: s
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANGING_S,
         check=False,
     )
 
@@ -99,7 +101,7 @@ class Service:
     def __exit__(self, *_exc: object) -> None:
         if self.process.poll() is None:
             self.signal(signal.SIGKILL)
-            self.process.wait(10)
+            self.process.wait(HANGING_S)
         self._output.close()
         self._output_path.unlink()
 
@@ -120,7 +122,7 @@ class Service:
         body: bytes | None = None,
         source: str = "127.0.0.1",
     ) -> Response:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10, source_address=(source, 0))
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=HANGING_S, source_address=(source, 0))
         try:
             connection.request(method, path, body or None, dict(headers or {}))
             response = connection.getresponse()

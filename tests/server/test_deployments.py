@@ -10,6 +10,7 @@ from typing import Any
 import psycopg2
 import pytest
 
+from tests.patience import HANGING_S
 from tests.server.service import PROJECT, Service, manage
 
 ORIGINAL_STEPS = (
@@ -91,7 +92,7 @@ def test_a_stop_during_migrate_ends_cleanly_and_starts_no_server(
 ) -> None:
     with Service(slow_release, DATABASE_URL=migrated_url) as service:
         sleeping = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + HANGING_S
         while not query(migrated_url, sleeping):
             assert time.monotonic() < deadline, service.output
             time.sleep(0.05)
@@ -108,7 +109,7 @@ def test_sigterm_ends_a_serving_container_cleanly(migrated_url: str) -> None:
         service.wait_until_ready()
         service.signal(signal.SIGTERM)
 
-        assert service.process.wait(20) == 0
+        assert service.process.wait(30) == 0  # then ECS kills
 
 
 @pytest.mark.parametrize(

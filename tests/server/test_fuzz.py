@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tests.patience import HANGING_S
 from tests.server.logs import parsed
 from tests.server.releases import PRODUCTION
 from tests.server.service import Service
@@ -51,7 +52,7 @@ def staff(module_url: str) -> str:
 
 def send(service: Service, request: bytes) -> int:
     """The status of the first answer; 0 if the connection is closed without one."""
-    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=HANGING_S) as client:
         client.sendall(request)
         client.shutdown(socket.SHUT_WR)
         answer = b""

@@ -17,6 +17,7 @@ import pytest
 
 from tests.conftest import new_database
 from tests.faults.migrator import wait_for
+from tests.patience import HANGING_S
 from tests.server.logs import matches, parsed
 from tests.server.releases import BEHIND_TLS, PRODUCTION
 from tests.server.service import PROJECT, Service, copy_release, manage
@@ -42,7 +43,7 @@ def first_deployment(server_url: str) -> str:
         service.wait_until_ready()
         service.request("/nowhere/", headers=BEHIND_TLS)
         service.signal(signal.SIGTERM)
-        assert service.process.wait(20) == 0
+        assert service.process.wait(HANGING_S) == 0
         return service.output
 
 
@@ -59,7 +60,7 @@ def access(service: Service, start: str) -> list[dict[str, Any]]:
     def found() -> list[dict[str, Any]]:
         return [line for line in parsed(service.output) if line.get("path", "").startswith(start)]
 
-    lines: list[dict[str, Any]] = wait_for(found, f"a line about {start}", timeout_s=10)
+    lines: list[dict[str, Any]] = wait_for(found, f"a line about {start}")
     return lines
 
 
@@ -241,7 +242,13 @@ def test_the_entrypoint_escapes_what_would_break_its_lines() -> None:
         "DEBUG": "1",
     }
     ran = subprocess.run(
-        ["./entrypoint.sh", "true"], cwd=PROJECT, env=environ, text=True, capture_output=True, timeout=60, check=False
+        ["./entrypoint.sh", "true"],
+        cwd=PROJECT,
+        env=environ,
+        text=True,
+        capture_output=True,
+        timeout=HANGING_S,
+        check=False,
     )
 
     assert ran.returncode == 16

@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+from tests.patience import HANGING_S
 from tests.server.releases import BEHIND_TLS, PRODUCTION
 from tests.server.service import PROJECT, Service, release_environment
 
@@ -40,7 +41,7 @@ class Client(threading.Thread):
         self.failure = ""
 
     def run(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=HANGING_S)
         try:
             while not self.out_of_the_load_balancer.is_set():
                 connection.request("GET", "/slow/", headers=BEHIND_TLS)
@@ -67,7 +68,7 @@ def test_every_request_accepted_before_sigterm_is_answered(
         clients = [Client(service.port, out) for _ in range(CLIENTS)]
         for client in clients:
             client.start()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + HANGING_S
         while not all(client.in_flight and client.answers for client in clients):
             assert time.monotonic() < deadline, [client.failure for client in clients]
             time.sleep(0.001)
@@ -75,7 +76,7 @@ def test_every_request_accepted_before_sigterm_is_answered(
         out.set()  # ECS takes the task out of the load balancer before it sends the signal
         service.signal(signal.SIGTERM)
         for client in clients:
-            client.join(30)
+            client.join(HANGING_S)
 
         assert [client.failure for client in clients if client.failure] == []
         assert {status for client in clients for status in client.answers} == {200}
@@ -92,7 +93,7 @@ def test_the_server_is_set_up_as_a_load_balancer_and_ecs_need_it(migrated_url: s
         env=release_environment(PROJECT, **PRODUCTION, DATABASE_URL=migrated_url, TRUSTED_PROXIES="10.0.0.0/16"),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANGING_S,
         check=True,
     ).stdout
     config = dict(re.findall(r"^(\w+) += (.*)$", shown, re.MULTILINE))

@@ -59,6 +59,16 @@ def test_the_commands_that_hints_name_are_there() -> None:
     assert {"create_max_migration_files", "rebase_migration", "administrator"} <= set(known)
 
 
+def test_what_production_installs_is_enough_in_any_environment() -> None:
+    """CI rehearses with the production lock alone, and RUPAYA_ENV=test."""
+    without = "import sys; sys.modules['django_linear_migrations'] = None; import rupaya.settings as s; "
+    subprocess.run(
+        [sys.executable, "-c", without + "assert 'django_linear_migrations' not in s.INSTALLED_APPS"],
+        cwd=PROJECT,
+        check=True,
+    )
+
+
 def test_the_list_of_commands_is_in_columns() -> None:
     listed = subprocess.run(["make", "help"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     lines = [line for line in listed.splitlines() if line.startswith("  make ")]

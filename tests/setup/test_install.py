@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from tests.patience import HANGING_S
 from tests.setup.index import NEWER, Index
 
 PROJECT = Path(__file__).parents[2]
@@ -83,7 +84,7 @@ def old_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(*command: str, cwd: Path, environ: dict[str, str]) -> str:
     # Generous: it only guards against hanging.
-    ran = subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=600, check=False)
+    ran = subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=HANGING_S, check=False)
     assert ran.returncode == 0, f"{shlex.join(command)}\n{ran.stdout}\n{ran.stderr}"
     return ran.stdout
 
@@ -163,7 +164,7 @@ def test_the_index_would_tempt_a_pip_that_resolves(
         "requirements/test.txt",
     ]
     ran = subprocess.run(
-        [old_python, *command], cwd=clone, env=environ, capture_output=True, text=True, timeout=600, check=False
+        [old_python, *command], cwd=clone, env=environ, capture_output=True, text=True, timeout=HANGING_S, check=False
     )
     assert ran.returncode != 0
     assert "In --require-hashes mode" in ran.stderr

@@ -11,6 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
 
+from rupaya.migrator.errors import counted
 from rupaya.migrator.plan.phases import flat_operations
 from rupaya.migrator.plan.plan import Plan
 
@@ -150,7 +151,7 @@ def as_text(found: Preview, *, markdown: bool = False) -> str:
         for table in step.tables:
             rows = f"about {table.rows:,} rows" if table.rows >= 0 else "never analysed"
             waits = (
-                f"{table.open_transactions} transactions open on it, the oldest {table.oldest_transaction_s:g} s"
+                f"{counted(table.open_transactions, 'transaction')} open on it, the oldest {table.oldest_transaction_s:g} s"
                 if table.open_transactions
                 else "no transaction open on it"
             )
