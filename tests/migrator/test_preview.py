@@ -69,7 +69,7 @@ def test_machines_get_json(database_url: str, release: Release) -> None:
         ("shop.0003_index_name", "expand"),
         ("shop.0004_drop_colour", "contract"),
     ]
-    assert found["held"] == ["shop.0004_drop_colour"]
+    assert found["owed"] == ["shop.0004_drop_colour (Remove field colour from item): column shop_item.colour"]
 
 
 def test_a_pull_request_gets_markdown(database_url: str, release: Release) -> None:

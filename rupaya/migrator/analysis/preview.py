@@ -151,7 +151,8 @@ def as_text(found: Preview, *, markdown: bool = False) -> str:
         for table in step.tables:
             rows = f"about {table.rows:,} rows" if table.rows >= 0 else "never analysed"
             waits = (
-                f"{counted(table.open_transactions, 'transaction')} open on it, the oldest {table.oldest_transaction_s:g} s"
+                f"{counted(table.open_transactions, 'transaction')} open on it, the oldest "
+                f"{table.oldest_transaction_s:g} s"
                 if table.open_transactions
                 else "no transaction open on it"
             )

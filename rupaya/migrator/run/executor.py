@@ -280,7 +280,7 @@ class Executor(MigrationExecutor):
             self.context.output.say(warning, warning=True)
 
     def _check_transaction(self) -> None:
-        if self._transaction is not None and self.connection.in_atomic_block:
+        if self._transaction is not None:
             self._transaction.verify(self.connection)
 
     def _keep_session(self, migration: Migration) -> None:
@@ -367,7 +367,11 @@ class Executor(MigrationExecutor):
             remedy = ["Look at what it did so far."] if outcome.is_half_done else []
             return context.stop.error(f"{migration} was being {verb}. {outcome}", *remedy)
         if isinstance(error, TransactionEnded):
-            return MigrationFailed(f"{migration} failed: {error.happened}.", f"{error.meaning} {outcome}", error.remedy)
+            return MigrationFailed(
+                f"{migration} failed: {error.happened}.",
+                f"{error.meaning} {outcome.of_a_transaction_that_it_ended()}",
+                error.remedy,
+            )
         if isinstance(error, MigratorError):
             return error
         if is_lost(error):

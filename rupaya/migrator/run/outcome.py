@@ -68,11 +68,24 @@ class Outcome:
             sentences.append("Nothing of this batch remains applied.")
         return " ".join(sentences)
 
+    def of_a_transaction_that_it_ended(self) -> str:
+        """What is known where the migration itself ended its transaction: nothing of what it did afterwards."""
+        began = {
+            COMMITTED: "What it did in the transaction that it ended is committed and stays.",
+            ROLLED_BACK: "What it did in the transaction that it ended was rolled back.",
+        }.get(self.transaction, "What became of the transaction that it ended could not be asked.")
+        still = f" Still applied from this batch: {', '.join(self.still_applied)}." if self.still_applied else ""
+        return f"{began} What it did after that, outside of any, stays.{still}"
+
     def _of_the_migration(self) -> str:
         if not self.is_atomic:
             return "It is not atomic: what it did so far stays."
         if self.transaction == ROLLED_BACK and not self.is_recorded:
-            return "The whole batch was rolled back." if self.is_whole_batch else "It was rolled back whole."
+            if not self.is_whole_batch:
+                return "It was rolled back whole."
+            if self.still_applied:
+                return "The batch's last transaction was rolled back."
+            return "The whole batch was rolled back."
         if self.transaction == COMMITTED and self.is_recorded:
             return "It was committed all the same, and is applied and recorded."
         if self.transaction == COMMITTED:

@@ -1,0 +1,224 @@
+"""What is said is what happened: a migration that ends its own transaction is never recorded, and nobody is misled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.migrator import applied, query
+from tests.migrator.releases import CREATE, Release, migration
+
+FIRST = {"0001_initial": migration(CREATE)}
+
+
+def python(body: str) -> str:
+    """A migration whose Python has this body, indented by four; `connection` is Django's."""
+    function = (
+        f"def change(apps, schema_editor):\n    connection = schema_editor.connection\n{body}\n\n\nclass Migration"
+    )
+    text = migration("migrations.RunPython(change, migrations.RunPython.noop)", "0001_initial", 'phase = "expand"')
+    return text.replace("class Migration", function, 1)
+
+
+def sql(text: str) -> str:
+    return migration(f"migrations.RunSQL({text!r}, migrations.RunSQL.noop)", "0001_initial", 'phase = "expand"')
+
+
+CURSOR = "    cursor = connection.cursor()\n"
+ENDS_ITS_TRANSACTION = {
+    "swallows an error and rolls back": python(
+        CURSOR
+        + "    cursor.execute('CREATE TABLE zz (i int)')\n    try:\n        cursor.execute('SELECT 1/0')\n"
+        + "    except Exception:\n        cursor.execute('ROLLBACK')"
+    ),
+    "ROLLBACK in SQL": sql("CREATE TABLE zz (i int); ROLLBACK;"),
+    "ABORT in SQL": sql("CREATE TABLE zz (i int); ABORT;"),
+    "BEGIN and COMMIT in SQL": sql("BEGIN; CREATE TABLE zz (i int); COMMIT;"),
+    "END in SQL": sql("BEGIN; CREATE TABLE zz (i int); END;"),
+    "the driver's commit": python(
+        CURSOR + "    cursor.execute('CREATE TABLE zz (i int)')\n    connection.connection.commit()"
+    ),
+    "the driver's rollback": python(
+        CURSOR + "    cursor.execute('CREATE TABLE zz (i int)')\n    connection.connection.rollback()"
+    ),
+    "COMMIT AND CHAIN": sql("CREATE TABLE zz (i int); COMMIT AND CHAIN;"),
+    "a new connection": python(
+        "    connection.connection.close()\n    connection.connection = None\n    connection.connect()\n"
+        + CURSOR
+        + "    cursor.execute('CREATE TABLE zz (i int)')"
+    ),
+}
+
+
+@pytest.mark.parametrize("text", ENDS_ITS_TRANSACTION.values(), ids=ENDS_ITS_TRANSACTION.keys())
+def test_a_migration_that_ends_its_transaction_fails_and_is_not_recorded(
+    database_url: str, tmp_path: Path, text: str
+) -> None:
+    release = Release(tmp_path, "v1", FIRST)
+    assert release.run(database_url).returncode == 0
+    release.write("0002_ends", text)
+
+    failed = release.run(database_url)
+    again = release.run(database_url)
+
+    assert failed.returncode == 13, failed.stdout + failed.stderr
+    assert again.returncode == 15, again.stdout + again.stderr
+    assert "Traceback" not in failed.stderr
+    assert applied(database_url) == ["shop.0001_initial"]
+    is_there = query(database_url, "SELECT to_regclass('zz') IS NOT NULL")[0][0]
+    if is_there:
+        assert "rolled back whole" not in failed.stderr
+    audited = release.run(database_url, "showmigrations", "--audit", "--check")
+    assert audited.returncode == 1
+    assert "shop.0002_ends is failed" in audited.stderr
+    assert query(
+        database_url, "SELECT outcome FROM migrator_attempts WHERE name = '0002_ends' AND outcome <> 'failed'"
+    ) == [] or query(database_url, "SELECT outcome FROM migrator_attempts WHERE name = '0002_ends'") == [("failed",)]
+
+
+def test_a_batch_in_one_transaction_is_not_believed_either(database_url: str, tmp_path: Path) -> None:
+    release = Release(tmp_path, "v1", FIRST | {"0002_ends": ENDS_ITS_TRANSACTION["BEGIN and COMMIT in SQL"]})
+
+    failed = release.run(database_url, MIGRATE_BATCH="all")
+
+    assert failed.returncode == 13, failed.stdout + failed.stderr
+    remaining = applied(database_url)
+    assert ("Nothing of this batch remains applied" in failed.stderr) == (remaining == [])
+    assert "shop.0002_ends" not in remaining
+
+
+LEAVES_SETTINGS = {
+    "search_path": "CREATE SCHEMA reporting; SET search_path TO reporting, public",
+    "read only": "SET default_transaction_read_only = on",
+    "dates": "SET datestyle = 'German'; SET intervalstyle = 'sql_standard'",
+    "isolation": "SET default_transaction_isolation = 'serializable'",
+}
+
+
+@pytest.mark.parametrize("left", LEAVES_SETTINGS.values(), ids=LEAVES_SETTINGS.keys())
+def test_no_setting_leaks_into_the_next_migration(database_url: str, tmp_path: Path, left: str) -> None:
+    release = Release(tmp_path, "v1", FIRST)
+    assert release.run(database_url).returncode == 0
+    release.write("0002_sets", sql(left))
+    release.write(
+        "0003_next",
+        migration('migrations.CreateModel("Next", [("id", models.BigAutoField(primary_key=True))])', "0002_sets"),
+    )
+
+    ran = release.run(database_url)
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "changed settings of the session and left them" in ran.stdout
+    assert query(database_url, "SELECT relnamespace::regnamespace::text FROM pg_class WHERE relname = 'shop_next'") == [
+        ("public",)
+    ]
+
+
+HELD_BACK = {
+    "a view in the way": (
+        sql("CREATE VIEW items AS SELECT name FROM shop_item"),
+        migration('migrations.RunSQL("ALTER TABLE shop_item ALTER name TYPE text")', "0002_first", 'phase = "expand"'),
+    ),
+    "concurrently in a transaction": (
+        sql("SELECT 1"),
+        migration(
+            'migrations.RunSQL("CREATE INDEX CONCURRENTLY ix ON shop_item (name)")', "0002_first", 'phase = "expand"'
+        ),
+    ),
+    "RAISE": (
+        sql("SELECT 1"),
+        migration("migrations.RunSQL(\"DO $$ BEGIN RAISE EXCEPTION 'no'; END $$\")", "0002_first", 'phase = "expand"'),
+    ),
+}
+
+
+@pytest.mark.parametrize("texts", HELD_BACK.values(), ids=HELD_BACK.keys())
+def test_what_cannot_pass_by_itself_is_not_tried_again_at_once(
+    database_url: str, tmp_path: Path, texts: tuple[str, str]
+) -> None:
+    release = Release(tmp_path, "v1", FIRST)
+    assert release.run(database_url).returncode == 0
+    release.write("0002_first", texts[0])
+    release.write("0003_fails", texts[1])
+
+    assert [release.run(database_url).returncode for _ in range(2)] == [13, 15]
+
+
+def test_what_may_pass_by_itself_is_tried_again(database_url: str, tmp_path: Path) -> None:
+    release = Release(tmp_path, "v1", FIRST)
+    assert release.run(database_url).returncode == 0
+    release.write("0002_no_room", sql("DO $$ BEGIN RAISE 'full' USING ERRCODE = 'out_of_memory'; END $$"))
+
+    assert [release.run(database_url).returncode for _ in range(2)] == [13, 13]
+
+
+@pytest.mark.parametrize("text", ["bad \\x00 byte", "\\udcff"], ids=["NUL", "a surrogate"])
+def test_an_error_whose_text_no_database_can_keep_is_still_that_error(
+    database_url: str, tmp_path: Path, text: str
+) -> None:
+    release = Release(tmp_path, "v1", FIRST)
+    assert release.run(database_url).returncode == 0
+    release.write("0002_fails", python(f'    raise ValueError("{text}")'))
+
+    failed = release.run(database_url)
+
+    assert failed.returncode == 13, failed.stderr
+    assert "shop.0002_fails failed: ValueError" in failed.stderr
+    assert query(database_url, "SELECT outcome FROM migrator_attempts WHERE name = '0002_fails'") == [("failed",)]
+
+
+def test_schema_and_rows_in_one_transaction_do_not_keep_traffic_away_for_long(
+    database_url: str, tmp_path: Path
+) -> None:
+    release = Release(tmp_path, "v1", FIRST)
+    assert release.run(database_url).returncode == 0
+    loop = python("    for _ in range(100):\n        connection.cursor().execute('SELECT pg_sleep(0.1)')")
+    release.write(
+        "0002_mixed",
+        loop.replace(
+            "operations = [", 'operations = [migrations.AddField("item", "x", models.TextField(null=True)), ', 1
+        ),
+    )
+
+    failed = release.run(database_url, MIGRATE_STATEMENT_TIMEOUT_MS="1100", MIGRATE_LOCK_TIMEOUT_MS="500")
+
+    assert failed.returncode == 13, failed.stdout + failed.stderr
+    assert "kept traffic from shop_item for more than 1.1 s" in failed.stderr
+    assert applied(database_url) == ["shop.0001_initial"]
+
+
+FIRST_DEPLOYMENTS = {
+    "an enum's new value is used by the next migration": {
+        "0001_initial": migration(CREATE),
+        "0002_type": migration("migrations.RunSQL(\"CREATE TYPE mood AS ENUM ('ok')\")", "0001_initial"),
+        "0003_value": migration("migrations.RunSQL(\"ALTER TYPE mood ADD VALUE 'glad'\")", "0002_type"),
+        "0004_use": migration(
+            "migrations.RunSQL(\"ALTER TABLE shop_item ADD mood mood DEFAULT 'glad'\")", "0003_value"
+        ),
+    },
+    "rows, and then another column type": {
+        "0001_initial": migration(
+            CREATE
+            + 'migrations.CreateModel("Part", [("id", models.BigAutoField(primary_key=True)), '
+            + '("item", models.ForeignKey("shop.item", models.CASCADE))]),'
+        ),
+        "0002_rows": migration(
+            "migrations.RunSQL(\"INSERT INTO shop_item (id, name) VALUES (1, 'a'); "
+            'INSERT INTO shop_part (id, item_id) VALUES (1, 1)")',
+            "0001_initial",
+        ),
+        "0003_alter": migration('migrations.RunSQL("ALTER TABLE shop_part ADD n integer")', "0002_rows"),
+    },
+}
+
+
+@pytest.mark.parametrize("texts", FIRST_DEPLOYMENTS.values(), ids=FIRST_DEPLOYMENTS.keys())
+def test_an_empty_database_is_brought_up_wherever_django_can(
+    database_url: str, tmp_path: Path, texts: dict[str, str]
+) -> None:
+    ran = Release(tmp_path, "v1", texts).run(database_url)
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert [name.partition(".")[2] for name in applied(database_url)] == list(texts)
+    assert query(database_url, "SELECT count(*) FROM migrator_attempts WHERE outcome = 'started'") == [(0,)]
