@@ -8,8 +8,26 @@ from typing import Any
 from django.apps import AppConfig
 from django.core import checks
 from django.core.checks import CheckMessage, register
+from django.core.management import get_commands
 
 from rupaya.migrator import conf
+
+OWN_NAME = "rupaya.migrator"
+
+
+@register("migrator")
+def check_command(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+    """An app listed earlier that brings a `migrate` of its own would replace all of the safety without a word."""
+    owner = get_commands().get("migrate")
+    if owner == OWN_NAME:
+        return []
+    return [
+        checks.Error(
+            f"The command migrate is that of {owner}, which comes before {OWN_NAME} in INSTALLED_APPS.",
+            hint=f"List {OWN_NAME} before it, or derive its command from {OWN_NAME}'s.",
+            id="migrator.E005",
+        )
+    ]
 
 
 @register("migrator")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -381,3 +383,34 @@ def test_test_databases_are_made(foreign: Foreign, options: list[str], migrate: 
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
     query(foreign.url, f'DROP DATABASE IF EXISTS "{name}"')
+
+
+def test_the_document_for_other_projects_works_literally(tmp_path: Path, database_url: str) -> None:
+    document = (PROJECT / "docs" / "using-the-migrator.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
+    foreign = Foreign(tmp_path, database_url)
+    assert foreign.python("-m", "django", "startproject", "site_of_others", ".").returncode == 0
+    settings = tmp_path / "site_of_others" / "settings.py"
+    ours = SETTINGS.format(apps="", extra="").partition("def database")[2].partition("if os.environ")[0]
+    settings.write_text(f"import os\n{settings.read_text()}\ndef database{ours}\n{textwrap.dedent(block)}")
+    variables = {"DJANGO_SETTINGS_MODULE": "site_of_others.settings", "RELEASE": "v1"}
+
+    checked = foreign.python("manage.py", "check", **variables)
+    first = foreign.python("manage.py", "migrate", "--noinput", **variables)
+    second = foreign.python("manage.py", "migrate", "--noinput", **variables)
+
+    assert checked.returncode == first.returncode == second.returncode == 0, checked.stderr + first.stderr
+    assert "auth_user" in tables(database_url)
+    assert query(database_url, "SELECT count(*) FROM migrator_runs") == [(1,)]
+
+
+def test_an_app_that_brings_its_own_migrate_is_noticed(foreign: Foreign) -> None:
+    package = foreign.app("blog")
+    commands = package / "management" / "commands"
+    commands.mkdir(parents=True)
+    (commands / "migrate.py").write_text("from django.core.management.commands.migrate import Command\n")
+
+    checked = foreign.manage("check", extra='INSTALLED_APPS = ["blog", "rupaya.migrator", *INSTALLED_APPS[1:-1]]')
+
+    assert checked.returncode == 1
+    assert "migrator.E005" in checked.stderr
