@@ -19,6 +19,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
 from psycopg2.extensions import connection as PgConnection  # noqa: N812
 
 from rupaya.migrator.errors import sqlstate
@@ -139,6 +140,7 @@ class Stage:
         self._files: dict[int, int] = {}
         self._strongest: dict[int, str] = {}
         self._work: Work = {}
+        self._state: ProjectState | None = None
         self._part = 0
         self._deferred: dict[str, int] = {}
         self._repeated: Statement | None = None
@@ -161,7 +163,9 @@ class Stage:
 
     def carry_out(self, migration: Migration, backwards: bool, step: Step) -> None:
         """Apply or unapply one migration, its statements recorded."""
-        self.executor.loader.build_graph()
+        state, self._state = self._state, None  # what a failure leaves of it is no use
+        if state is None:
+            self.executor.loader.build_graph()
         self.step = step
         found = {oid: (name, kind, file, of) for oid, name, kind, file, of in self._fetch(_RELATIONS)}
         if self.witness is None or not self._existing:
@@ -172,7 +176,9 @@ class Stage:
         began = time.monotonic()
         try:
             with self._attributed(migration), self.connection.execute_wrapper(self._recorded):
-                self.executor.migrate([], plan=[(migration, backwards)])
+                state = self.executor.migrate([], plan=[(migration, backwards)], state=state)
+            if self.witness is not None:
+                self._state = state  # a long history is not gone through again for each of its migrations
         finally:
             step.duration_s = time.monotonic() - began
 

@@ -174,6 +174,8 @@ def _try(stage: Stage, observer: _Observer, migration: Migration, counts: dict[s
 
 
 def _forgotten(loader: MigrationLoader, migration: Migration) -> list[tuple[str, str]]:
+    if not any(isinstance(operation, ops.SeparateDatabaseAndState) for operation in migration.operations):
+        return []
     state = loader.project_state((migration.app_label, migration.name), at_end=False)
     found = []
     for operation in migration.operations:
