@@ -48,6 +48,8 @@ HOLD_S = 1.0
 CANNOT_BE_IN_A_TRANSACTION = "25001"
 # A text that comes more often is counted only: a loop over rows would otherwise take minutes to record.
 LOOKED_AT_TIMES = 20
+# So often, and it is a loop over rows; on as many rows as people have it would go on for hours.
+LOOP_TIMES = 2_000
 
 _USER = "n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'"
 _RELATIONS = f"""
@@ -111,6 +113,14 @@ class Step:
     error: str = ""
 
 
+class Looping(BaseException):
+    """A migration's own code sends one statement again and again. No `except Exception` of its may swallow this."""
+
+    def __init__(self, statement: Statement) -> None:
+        super().__init__(f"the same statement came more than {LOOP_TIMES:,} times")
+        self.statement = statement
+
+
 def text_of(sql: str) -> str:
     """A statement on one line, whole, without comments: a comment to the end of a line would take in the rest."""
     return " ".join((str(sqlparse.format(sql, strip_comments=True)) if "--" in sql else sql).split())
@@ -124,6 +134,10 @@ class Witness:
 
     def after(self, part: int, operation: Operation) -> None:
         """The operation has acted, in a transaction that may still be open."""
+
+    def may_not_loop(self, part: int) -> bool:
+        """Whether to stop that operation once it sends one statement too often."""
+        return False
 
 
 class Stage:
@@ -227,6 +241,8 @@ class Stage:
         if len(same) >= LOOKED_AT_TIMES:
             same[-1].times += 1
             self._repeated = same[-1]
+            if same[-1].times > LOOP_TIMES and self.witness is not None and self.witness.may_not_loop(part):
+                raise Looping(same[-1])
             return execute(sql, parameters, many, context)
         self._settle()
         statement = Statement(shown, 0.0, part=part)

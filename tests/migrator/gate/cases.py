@@ -80,6 +80,15 @@ def save_each(apps: Any, schema_editor: Any) -> None:
         bill.save()
 
 
+def compare_all(apps: Any, schema_editor: Any) -> None:
+    model = apps.get_model("shop", "Bill")
+    for bill in model.objects.iterator():
+        try:
+            model.objects.filter(position=bill.position, pk__lt=bill.pk).first()
+        except Exception:  # noqa: S110 - as people write it
+            pass
+
+
 def update_all(apps: Any, schema_editor: Any) -> None:
     apps.get_model("shop", "Bill").objects.update(note="x")
 
@@ -466,7 +475,8 @@ unsafe_is(
 )
 
 # Data.
-unsafe_is("python_saves_each_row", "writes", python(save_each, noop), **EXPAND)
+unsafe_is("python_saves_each_row", "loop", python(save_each, noop), **EXPAND)
+unsafe_is("python_asks_for_each_row", "loop", python(compare_all, noop), **EXPAND)
 unsafe_is("python_updates_all_rows", "writes", python(update_all, noop), **EXPAND)
 unsafe_is("python_updates_in_bulk", "writes", python(bulk_update, noop), **EXPAND)
 unsafe_is("python_looks_through_all_rows", "writes", python(update_some, noop), **EXPAND)

@@ -27,6 +27,7 @@ RULES = {
     "type": "A new column beside the old one: 'Change a type, when rows have to be rewritten'.",
     "drop-index": "SaferRemoveIndexConcurrently in a migration with atomic = False: 'Remove an index'.",
     "writes": "Backfill, which sets a few thousand rows at a time: 'Fill a column'.",
+    "loop": "Backfill, or one statement for a few thousand rows at a time: 'Fill a column'.",
     "lock-held": "Put the Python into a migration of its own, after this one: 'Fill a column'.",
     "frozen-default": "Add it nullable, let code or the database fill it, then 'Fill a column'.",
     "json": "jsonb: models.JSONField.",

@@ -15,7 +15,7 @@ from rupaya.migrator.analysis.gate import facts, oldcode, rows
 from rupaya.migrator.analysis.gate.facts import Facts
 from rupaya.migrator.analysis.gate.oldcode import Sent
 from rupaya.migrator.analysis.gate.rows import Filled
-from rupaya.migrator.analysis.stage import Stage, Step, Witness
+from rupaya.migrator.analysis.stage import Looping, Stage, Statement, Step, Witness
 from rupaya.migrator.errors import MigratorError, driver_text, sqlstate
 from rupaya.migrator.plan.phases import is_known, is_nothing
 
@@ -43,6 +43,8 @@ class Trial:
     at_the_end: Facts = field(default_factory=Facts)
     refused: str = ""
     """Why it was tried a second time, on emptied tables: what the made-up rows did not keep to."""
+    looping: Statement | None = None
+    """What it sent again and again, for which it was stopped."""
     error: str = ""
     code: str = ""
     """The server's code of the failure; empty if it was no failure of the server."""
@@ -56,8 +58,13 @@ class _Observer(Witness):
         self.trial: Trial | None = None
         self._facts = Facts()
         self._outcomes: dict[Sent, str] = {}
+        self._guessed = 0
+
+    def may_not_loop(self, part: int) -> bool:
+        return part == self._guessed != 0
 
     def before(self, part: int, operation: Operation) -> None:
+        self._guessed = part if _is_anybodys_guess(operation) else 0
         self._facts = self._read()
         if _is_anybodys_guess(operation):
             self._outcomes = self._ask()
@@ -104,12 +111,12 @@ def try_on_rows(
     with Stage(connection, observer) as stage:
         for migration in _ready(migrations, trials):
             trial = trials[key_of(migration)] = _try(stage, observer, migration, counts)
-            if not trial.code.startswith(OF_ROWS):
+            if not (trial.looping or trial.code.startswith(OF_ROWS)):
                 continue
             _empty(connection, counts)
             again = _try(stage, observer, migration, {})
             if not again.error:
-                again.refused = trial.error
+                again.refused, again.looping = trial.error, trial.looping
                 trials[key_of(migration)] = again
             with connection.connection.cursor() as cursor:
                 counts = {name: count for name, count in rows.fill(cursor, list(counts)).counts.items() if count}
@@ -167,6 +174,8 @@ def _try(stage: Stage, observer: _Observer, migration: Migration, counts: dict[s
                 trial.at_the_end = facts.read(cursor)
     except MigratorError:
         raise
+    except Looping as stopped:
+        trial.looping, trial.error = stopped.statement, str(stopped)
     except Exception as error:  # whatever a migration raises is what the gate is here to tell
         trial.code = sqlstate(error)
         trial.error = driver_text(error) if trial.code else f"{type(error).__name__}: {driver_text(error)}"
