@@ -38,11 +38,23 @@ def project_apps(root: Path) -> list[AppConfig]:
 
 
 def undeployed(loader: MigrationLoader, labels: Iterable[str], deployed_files: set[Path]) -> list[Migration]:
-    """The migrations of these apps whose files are not among `deployed_files`, each after those it depends on."""
+    """The migrations of these apps that the deployed release does not have, each after those it depends on.
+
+    It has those whose files are among `deployed_files`, and a squashed one if it has all that this replaces: where they
+    are applied, the squashed one is only recorded.
+    """
     labels = set(labels)
     plan = loader.graph._generate_plan(loader.graph.leaf_nodes(), at_end=True)
     disk = loader.disk_migrations or {}
-    return [disk[key] for key in plan if key[0] in labels and _path(disk[key]) not in deployed_files]
+    return [disk[key] for key in plan if key[0] in labels and not _is_deployed(disk[key], deployed_files)]
+
+
+def _is_deployed(migration: Migration, deployed_files: set[Path]) -> bool:
+    path = _path(migration)
+    replaced = [name for app, name in migration.replaces if app == migration.app_label]
+    return path in deployed_files or (
+        bool(replaced) and all(path.with_name(f"{name}.py") in deployed_files for name in replaced)
+    )
 
 
 def check_linear(configs: Sequence[AppConfig]) -> list[Finding]:
