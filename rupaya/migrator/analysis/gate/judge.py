@@ -77,11 +77,15 @@ def _is_of_rows(trial: Trial) -> bool:
 
 
 def left_behind(trial: Trial) -> Iterator[Finding]:
-    """Columns that the models do not know any more, and without which no row can be inserted."""
+    """Where models and database do not fit: a required column that is forgotten, and one that is not there."""
     for table, column in trial.forgotten:
         if facts.is_required(trial.at_the_end, table, column):
             told = f"{table}.{column} is NOT NULL and nothing fills it: code that does not know it cannot insert a row."
             yield finding(trial.migration, "unready-removal", told, table=table)
+    for table, column in trial.expected:
+        if trial.at_the_end.relations and not facts.has_column(trial.at_the_end, table, column):
+            told = f"The models have {table}.{column}, and the database has not: every query of new code fails."
+            yield finding(trial.migration, "missing-column", told, table=table)
 
 
 def _failures(empty: Trial, full: Trial | None, parts: list[Operation]) -> Iterator[Finding]:

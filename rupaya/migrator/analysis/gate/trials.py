@@ -40,7 +40,10 @@ class Trial:
     """How old code's statements ended before and after each operation that nobody can judge by its form."""
     forgotten: list[tuple[str, str]] = field(default_factory=list)
     """Each (table, column) that was taken from the models alone."""
+    expected: list[tuple[str, str]] = field(default_factory=list)
+    """Each (table, column) of the models that SeparateDatabaseAndState has to do with, as they are afterwards."""
     at_the_end: Facts = field(default_factory=Facts)
+    """The schema when all migrations were tried; known if one of these two is asked about."""
     refused: str = ""
     """Why it was tried a second time, on emptied tables: what the made-up rows did not keep to."""
     looping: Statement | None = None
@@ -98,6 +101,11 @@ def try_on_empty_tables(
     with Stage(connection, observer) as stage:
         for migration in _ready(migrations, trials):
             trials[key_of(migration)] = _try(stage, observer, migration, {})
+        asked = [trial for trial in trials.values() if trial.forgotten or trial.expected]
+        with connection.cursor() as cursor:
+            at_the_end = facts.read(cursor) if asked else Facts()
+        for trial in asked:
+            trial.at_the_end = at_the_end
     return trials
 
 
@@ -169,9 +177,7 @@ def _try(stage: Stage, observer: _Observer, migration: Migration, counts: dict[s
     try:
         trial.forgotten = _forgotten(stage.executor.loader, migration)
         stage.carry_out(migration, False, step)
-        if trial.forgotten:
-            with stage.connection.cursor() as cursor:
-                trial.at_the_end = facts.read(cursor)
+        trial.expected = _expected(stage.executor.loader, migration)
     except MigratorError:
         raise
     except Looping as stopped:
@@ -195,6 +201,25 @@ def _forgotten(loader: MigrationLoader, migration: Migration) -> list[tuple[str,
                 found += [(model._meta.db_table, column)] if column else []
             inner.state_forwards(migration.app_label, state)
     return found
+
+
+def _expected(loader: MigrationLoader, migration: Migration) -> list[tuple[str, str]]:
+    names = {
+        str(getattr(inner, "model_name", getattr(inner, "name", ""))).lower()
+        for operation in migration.operations
+        if isinstance(operation, ops.SeparateDatabaseAndState)
+        for inner in [*operation.state_operations, *operation.database_operations]
+    }
+    if not names:
+        return []
+    after = loader.project_state((migration.app_label, migration.name)).apps
+    return [
+        (model._meta.db_table, str(field.column))
+        for model in after.get_models()
+        if model._meta.app_label == migration.app_label and model._meta.model_name in names
+        for field in model._meta.local_concrete_fields
+        if model._meta.managed and not model._meta.proxy
+    ]
 
 
 def _empty(connection: BaseDatabaseWrapper, tables: Collection[str]) -> None:
