@@ -21,7 +21,7 @@ from django.contrib.postgres.operations import (
     RemoveIndexConcurrently,
     ValidateConstraint,
 )
-from django.db import migrations, models
+from django.db import connection, migrations, models
 from django.db.migrations.operations.base import Operation
 from django.db.models import Func
 from django.db.models.functions import Lower, Now, Random
@@ -78,6 +78,12 @@ def save_each(apps: Any, schema_editor: Any) -> None:
     for bill in list(apps.get_model("shop", "Bill").objects.all()):
         bill.note = "x"
         bill.save()
+
+
+def first_leaflet() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT min(id) FROM shop_leaflet")
+        return int(cursor.fetchone()[0] or 0)
 
 
 def compare_all(apps: Any, schema_editor: Any) -> None:
@@ -183,6 +189,7 @@ safe_is("add_flag_with_python_default", add("x", models.BooleanField(default=Fal
 safe_is("add_column_with_default_for_once", add("x", text(default="a"), preserve_default=False), KEPT)
 safe_is("add_created_at", add("x", models.DateTimeField(auto_now_add=True, null=True)))
 safe_is("add_json_field", add("x", models.JSONField(default=dict)), KEPT)
+safe_is("add_column_whose_default_asks", add("x", integer(default=first_leaflet)), KEPT)
 unsafe_is("add_required_column", "required-column", add("x", integer()))
 unsafe_is("add_uuid_of_python", "frozen-default", add("x", models.UUIDField(default=uuid.uuid4)))
 unsafe_is("add_uuid_of_database", "rewrite", add("x", models.UUIDField(db_default=RandomUUID())))
