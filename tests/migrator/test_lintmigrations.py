@@ -242,6 +242,29 @@ def test_an_empty_comparison_is_said(small: Repository) -> None:
     assert completed.stdout.startswith("Migrations are fine: no migrations since deployed (")
 
 
+def test_a_squashed_migration_of_deployed_ones_is_nothing_new(small: Repository) -> None:
+    small.write("0002_add_x", "migrations.AddField('Payment', 'x', models.TextField(null=True))")
+    small.git("add", ".")
+    small.git("commit", "--quiet", "-m", "Release 2")
+    small.git("tag", "deployed")
+    both = f"[({small.app!r}, '0001_initial'), ({small.app!r}, '0002_add_x')]"
+    table = "migrations.CreateModel('Payment', [('id', models.BigAutoField(primary_key=True))])"
+    small.write("0001_squashed_0002_add_x", table, f"replaces = {both}")
+    path = small.path / small.app / "migrations" / "0001_squashed_0002_add_x.py"
+    path.write_text(path.read_text().replace(f"dependencies = [({small.app!r}, '0001_initial')]", "dependencies = []"))
+    small.write("0003_index", "migrations.AddIndex('Payment', models.Index('x', name='x_idx'))", after=path.stem)
+    path.write_text(
+        path.read_text().replace(
+            "BigAutoField(primary_key=True))]", "BigAutoField(primary_key=True)), ('x', models.TextField(null=True))]"
+        )
+    )
+
+    completed = small.lint()
+
+    assert findings(completed) == {"0003_index": {"scan"}}, completed.stderr
+    assert "in 1 migrations since deployed" in completed.stderr
+
+
 def test_a_missing_base_is_an_error_that_says_how_to_set_it(small: Repository) -> None:
     completed = small.lint()
     assert completed.returncode == 1

@@ -19,6 +19,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
 from psycopg2.extensions import connection as PgConnection  # noqa: N812
 
 from rupaya.migrator.errors import sqlstate
@@ -47,6 +48,8 @@ HOLD_S = 1.0
 CANNOT_BE_IN_A_TRANSACTION = "25001"
 # A text that comes more often is counted only: a loop over rows would otherwise take minutes to record.
 LOOKED_AT_TIMES = 20
+# So often, and it is a loop over rows; on as many rows as people have it would go on for hours.
+LOOP_TIMES = 2_000
 
 _USER = "n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'"
 _RELATIONS = f"""
@@ -110,6 +113,14 @@ class Step:
     error: str = ""
 
 
+class Looping(BaseException):
+    """A migration's own code sends one statement again and again. No `except Exception` of its may swallow this."""
+
+    def __init__(self, statement: Statement) -> None:
+        super().__init__(f"the same statement came more than {LOOP_TIMES:,} times")
+        self.statement = statement
+
+
 def text_of(sql: str) -> str:
     """A statement on one line, whole, without comments: a comment to the end of a line would take in the rest."""
     return " ".join((str(sqlparse.format(sql, strip_comments=True)) if "--" in sql else sql).split())
@@ -123,6 +134,10 @@ class Witness:
 
     def after(self, part: int, operation: Operation) -> None:
         """The operation has acted, in a transaction that may still be open."""
+
+    def may_not_loop(self, part: int) -> bool:
+        """Whether to stop that operation once it sends one statement too often."""
+        return False
 
 
 class Stage:
@@ -139,6 +154,7 @@ class Stage:
         self._files: dict[int, int] = {}
         self._strongest: dict[int, str] = {}
         self._work: Work = {}
+        self._state: ProjectState | None = None
         self._part = 0
         self._deferred: dict[str, int] = {}
         self._repeated: Statement | None = None
@@ -161,7 +177,9 @@ class Stage:
 
     def carry_out(self, migration: Migration, backwards: bool, step: Step) -> None:
         """Apply or unapply one migration, its statements recorded."""
-        self.executor.loader.build_graph()
+        state, self._state = self._state, None  # what a failure leaves of it is no use
+        if state is None:
+            self.executor.loader.build_graph()
         self.step = step
         found = {oid: (name, kind, file, of) for oid, name, kind, file, of in self._fetch(_RELATIONS)}
         if self.witness is None or not self._existing:
@@ -172,7 +190,9 @@ class Stage:
         began = time.monotonic()
         try:
             with self._attributed(migration), self.connection.execute_wrapper(self._recorded):
-                self.executor.migrate([], plan=[(migration, backwards)])
+                state = self.executor.migrate([], plan=[(migration, backwards)], state=state)
+            if self.witness is not None:
+                self._state = state  # a long history is not gone through again for each of its migrations
         finally:
             step.duration_s = time.monotonic() - began
 
@@ -221,6 +241,8 @@ class Stage:
         if len(same) >= LOOKED_AT_TIMES:
             same[-1].times += 1
             self._repeated = same[-1]
+            if same[-1].times > LOOP_TIMES and self.witness is not None and self.witness.may_not_loop(part):
+                raise Looping(same[-1])
             return execute(sql, parameters, many, context)
         self._settle()
         statement = Statement(shown, 0.0, part=part)

@@ -9,8 +9,10 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from django.apps import AppConfig, apps
+from django.db import NotSupportedError, connection
 from django.db.migrations import operations as ops
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
@@ -38,11 +40,23 @@ def project_apps(root: Path) -> list[AppConfig]:
 
 
 def undeployed(loader: MigrationLoader, labels: Iterable[str], deployed_files: set[Path]) -> list[Migration]:
-    """The migrations of these apps whose files are not among `deployed_files`, each after those it depends on."""
+    """The migrations of these apps that the deployed release does not have, each after those it depends on.
+
+    It has those whose files are among `deployed_files`, and a squashed one if it has all that this replaces: where they
+    are applied, the squashed one is only recorded.
+    """
     labels = set(labels)
     plan = loader.graph._generate_plan(loader.graph.leaf_nodes(), at_end=True)
     disk = loader.disk_migrations or {}
-    return [disk[key] for key in plan if key[0] in labels and _path(disk[key]) not in deployed_files]
+    return [disk[key] for key in plan if key[0] in labels and not _is_deployed(disk[key], deployed_files)]
+
+
+def _is_deployed(migration: Migration, deployed_files: set[Path]) -> bool:
+    path = _path(migration)
+    replaced = [name for app, name in migration.replaces if app == migration.app_label]
+    return path in deployed_files or (
+        bool(replaced) and all(path.with_name(f"{name}.py") in deployed_files for name in replaced)
+    )
 
 
 def check_linear(configs: Sequence[AppConfig]) -> list[Finding]:
@@ -126,11 +140,19 @@ def _of_new_field(field: Field) -> tuple[str, str] | None:  # type: ignore[type-
             return None
         return "required-column", "It is NOT NULL without a default: no row that there is has a value for it."
     if callable(default):
-        first, second = default(), default()
+        try:
+            with connection.execute_wrapper(_no_query):
+                first, second = default(), default()
+        except Exception:  # it needs what a migration has and we have not; the trial shows what becomes of it
+            return None
         if first != second and not isinstance(first, date):
             told = "Its default is another value at each call, but Django calls it once: all rows would get the same."
             return "frozen-default", told
     return None
+
+
+def _no_query(*_arguments: Any) -> None:
+    raise NotSupportedError("A default is called outside the scratch database, where nothing may be asked.")
 
 
 def _added_with_sql(operations: Iterable[Operation]) -> Iterator[str]:

@@ -108,3 +108,11 @@ def is_required(facts: Facts, table: str, column: str) -> bool:
         name == column and not_null and unfilled and facts.relations[oid][1].partition(".")[2] == table
         for (oid, _number), (name, _type, not_null, unfilled) in facts.columns.items()
     )
+
+
+def has_column(facts: Facts, table: str, column: str) -> bool:
+    """Whether it is there, in whichever schema."""
+    return any(
+        name == column and facts.relations[oid][1].partition(".")[2] == table
+        for (oid, _number), (name, *_rest) in facts.columns.items()
+    )

@@ -45,6 +45,9 @@ def judge(empty: Trial, full: Trial | None, existing: Collection[int], kinds: di
     yield from _remarks(empty, parts)
     yield from _identities(empty, parts, existing)
     yield from _own_sql(migration, empty, parts)
+    if full is not None and full.looping:
+        told = f"It sends this once for each row: {full.looping.times - 1:,} times, and was stopped."
+        yield _of(full, "loop", told, parts, full.looping)
     measured = full if full is not None and not full.error else empty
     yield from _work(measured, parts, kinds)
     yield from _indexes(empty, parts)
@@ -63,7 +66,7 @@ def lacking(trial: Trial) -> str:
 
 def presumptions(full: Trial | None) -> str:
     """What a migration presumes of the rows, by what made-up ones were refused for; empty if it took them."""
-    if full is None or not (why := full.refused or (full.error if _is_of_rows(full) else "")):
+    if full is None or full.looping or not (why := full.refused or (full.error if _is_of_rows(full) else "")):
         return ""
     return f"{full.migration} presumes something of the rows; made-up ones were refused: {why}"
 
@@ -74,11 +77,15 @@ def _is_of_rows(trial: Trial) -> bool:
 
 
 def left_behind(trial: Trial) -> Iterator[Finding]:
-    """Columns that the models do not know any more, and without which no row can be inserted."""
+    """Where models and database do not fit: a required column that is forgotten, and one that is not there."""
     for table, column in trial.forgotten:
         if facts.is_required(trial.at_the_end, table, column):
             told = f"{table}.{column} is NOT NULL and nothing fills it: code that does not know it cannot insert a row."
             yield finding(trial.migration, "unready-removal", told, table=table)
+    for table, column in trial.expected:
+        if trial.at_the_end.relations and not facts.has_column(trial.at_the_end, table, column):
+            told = f"The models have {table}.{column}, and the database has not: every query of new code fails."
+            yield finding(trial.migration, "missing-column", told, table=table)
 
 
 def _failures(empty: Trial, full: Trial | None, parts: list[Operation]) -> Iterator[Finding]:

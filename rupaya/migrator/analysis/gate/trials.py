@@ -15,7 +15,7 @@ from rupaya.migrator.analysis.gate import facts, oldcode, rows
 from rupaya.migrator.analysis.gate.facts import Facts
 from rupaya.migrator.analysis.gate.oldcode import Sent
 from rupaya.migrator.analysis.gate.rows import Filled
-from rupaya.migrator.analysis.stage import Stage, Step, Witness
+from rupaya.migrator.analysis.stage import Looping, Stage, Statement, Step, Witness
 from rupaya.migrator.errors import MigratorError, driver_text, sqlstate
 from rupaya.migrator.plan.phases import is_known, is_nothing
 
@@ -40,9 +40,14 @@ class Trial:
     """How old code's statements ended before and after each operation that nobody can judge by its form."""
     forgotten: list[tuple[str, str]] = field(default_factory=list)
     """Each (table, column) that was taken from the models alone."""
+    expected: list[tuple[str, str]] = field(default_factory=list)
+    """Each (table, column) of the models that SeparateDatabaseAndState has to do with, as they are afterwards."""
     at_the_end: Facts = field(default_factory=Facts)
+    """The schema when all migrations were tried; known if one of these two is asked about."""
     refused: str = ""
     """Why it was tried a second time, on emptied tables: what the made-up rows did not keep to."""
+    looping: Statement | None = None
+    """What it sent again and again, for which it was stopped."""
     error: str = ""
     code: str = ""
     """The server's code of the failure; empty if it was no failure of the server."""
@@ -56,8 +61,13 @@ class _Observer(Witness):
         self.trial: Trial | None = None
         self._facts = Facts()
         self._outcomes: dict[Sent, str] = {}
+        self._guessed = 0
+
+    def may_not_loop(self, part: int) -> bool:
+        return part == self._guessed != 0
 
     def before(self, part: int, operation: Operation) -> None:
+        self._guessed = part if _is_anybodys_guess(operation) else 0
         self._facts = self._read()
         if _is_anybodys_guess(operation):
             self._outcomes = self._ask()
@@ -91,6 +101,11 @@ def try_on_empty_tables(
     with Stage(connection, observer) as stage:
         for migration in _ready(migrations, trials):
             trials[key_of(migration)] = _try(stage, observer, migration, {})
+        asked = [trial for trial in trials.values() if trial.forgotten or trial.expected]
+        with connection.cursor() as cursor:
+            at_the_end = facts.read(cursor) if asked else Facts()
+        for trial in asked:
+            trial.at_the_end = at_the_end
     return trials
 
 
@@ -104,12 +119,12 @@ def try_on_rows(
     with Stage(connection, observer) as stage:
         for migration in _ready(migrations, trials):
             trial = trials[key_of(migration)] = _try(stage, observer, migration, counts)
-            if not trial.code.startswith(OF_ROWS):
+            if not (trial.looping or trial.code.startswith(OF_ROWS)):
                 continue
             _empty(connection, counts)
             again = _try(stage, observer, migration, {})
             if not again.error:
-                again.refused = trial.error
+                again.refused, again.looping = trial.error, trial.looping
                 trials[key_of(migration)] = again
             with connection.connection.cursor() as cursor:
                 counts = {name: count for name, count in rows.fill(cursor, list(counts)).counts.items() if count}
@@ -162,11 +177,11 @@ def _try(stage: Stage, observer: _Observer, migration: Migration, counts: dict[s
     try:
         trial.forgotten = _forgotten(stage.executor.loader, migration)
         stage.carry_out(migration, False, step)
-        if trial.forgotten:
-            with stage.connection.cursor() as cursor:
-                trial.at_the_end = facts.read(cursor)
+        trial.expected = _expected(stage.executor.loader, migration)
     except MigratorError:
         raise
+    except Looping as stopped:
+        trial.looping, trial.error = stopped.statement, str(stopped)
     except Exception as error:  # whatever a migration raises is what the gate is here to tell
         trial.code = sqlstate(error)
         trial.error = driver_text(error) if trial.code else f"{type(error).__name__}: {driver_text(error)}"
@@ -174,6 +189,8 @@ def _try(stage: Stage, observer: _Observer, migration: Migration, counts: dict[s
 
 
 def _forgotten(loader: MigrationLoader, migration: Migration) -> list[tuple[str, str]]:
+    if not any(isinstance(operation, ops.SeparateDatabaseAndState) for operation in migration.operations):
+        return []
     state = loader.project_state((migration.app_label, migration.name), at_end=False)
     found = []
     for operation in migration.operations:
@@ -184,6 +201,25 @@ def _forgotten(loader: MigrationLoader, migration: Migration) -> list[tuple[str,
                 found += [(model._meta.db_table, column)] if column else []
             inner.state_forwards(migration.app_label, state)
     return found
+
+
+def _expected(loader: MigrationLoader, migration: Migration) -> list[tuple[str, str]]:
+    names = {
+        str(getattr(inner, "model_name", getattr(inner, "name", ""))).lower()
+        for operation in migration.operations
+        if isinstance(operation, ops.SeparateDatabaseAndState)
+        for inner in [*operation.state_operations, *operation.database_operations]
+    }
+    if not names:
+        return []
+    after = loader.project_state((migration.app_label, migration.name)).apps
+    return [
+        (model._meta.db_table, str(field.column))
+        for model in after.get_models()
+        if model._meta.app_label == migration.app_label and model._meta.model_name in names
+        for field in model._meta.local_concrete_fields
+        if model._meta.managed and not model._meta.proxy
+    ]
 
 
 def _empty(connection: BaseDatabaseWrapper, tables: Collection[str]) -> None:
