@@ -71,6 +71,9 @@ LOG_LINES_READ = 500
 STOPPED_TASKS_SHOWN = 3
 PROOFS_IN_A_ROW = 5
 
+# All of it ends before the credentials of the workflow do (two hours), so that somebody still hears what became of it.
+WITHIN_S = 6600.0
+
 # Whose history must name an image before it may be deployed here.
 PROVED_BY = {"production": "staging"}
 
@@ -276,7 +279,7 @@ class Environment:
     def wait_until_completed(self, deployment_id: str, definition: str, definition_before: str) -> None:
         """Wait for *this* deployment: a service is stable after a rollback too."""
         said = ""
-        for _ in self.polls(self.facts.grace_period_s + 1800):
+        for _ in self.polls(rollout_wait_s(self.facts.grace_period_s)):
             service = self.service()
             ours = next((item for item in service["deployments"] if item["id"] == deployment_id), None)
             state = ours.get("rolloutState", "IN_PROGRESS") if ours else "gone"
@@ -353,7 +356,7 @@ class Environment:
 
     def polls(self, timeout_s: float) -> Iterator[None]:
         """Yield at once, and then every few seconds until the time is over."""
-        deadline = time.monotonic() + timeout_s
+        deadline = min(time.monotonic() + timeout_s, self.report.started_at + WITHIN_S)
         while True:
             yield
             if time.monotonic() >= deadline:
@@ -496,6 +499,15 @@ class Environment:
         matter = [text for level, text in entries if level in ("ERROR", "CRITICAL")]
         chosen = matter or [text for _, text in entries]
         return [line for text in chosen[-LOG_LINES_SHOWN:] for line in text.splitlines()][-2 * LOG_LINES_SHOWN :]
+
+
+def rollout_wait_s(grace_period_s: float) -> float:
+    """How long a rollout may take until ECS has given its verdict, in seconds.
+
+    Its circuit breaker trips at three tasks that failed. Two start at once, so a release that starts but is never ready
+    is known as such after two grace periods, each with the checks that end it.
+    """
+    return 2 * (grace_period_s + 120) + 600
 
 
 def is_primary(deployment: dict[str, Any]) -> bool:

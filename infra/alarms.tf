@@ -162,17 +162,21 @@ resource "aws_cloudwatch_log_metric_filter" "daily_checks" {
     name      = "DailyChecksEnded"
     value     = "1"
     unit      = "Count"
+    # Else the alarm would look further back, to the last figure that there is.
+    default_value = "0"
   }
 }
 
 resource "aws_cloudwatch_metric_alarm" "daily_checks_missing" {
-  alarm_name          = "${local.prefix}-daily-checks-missing"
-  alarm_description   = "The daily checks said nothing in a day: drift would not be noticed."
-  namespace           = local.metrics
-  metric_name         = aws_cloudwatch_log_metric_filter.daily_checks.metric_transformation[0].name
-  statistic           = "Sum"
-  period              = 86400
-  evaluation_periods  = 1
+  alarm_name        = "${local.prefix}-daily-checks-missing"
+  alarm_description = "The daily checks said nothing for 26 hours: drift would not be noticed."
+  namespace         = local.metrics
+  metric_name       = aws_cloudwatch_log_metric_filter.daily_checks.metric_transformation[0].name
+  statistic         = "Sum"
+  # A day and two hours, an hour at a time: the window slides, and no two days' checks end exactly 24 hours apart.
+  period              = 3600
+  evaluation_periods  = 26
+  datapoints_to_alarm = 26
   threshold           = 1
   comparison_operator = "LessThanThreshold"
   treat_missing_data  = "breaching"

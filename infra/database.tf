@@ -21,10 +21,15 @@ resource "aws_db_parameter_group" "this" {
       "tcp_keepalives_idle"     = "60"
       "tcp_keepalives_interval" = "10"
       "tcp_keepalives_count"    = "6"
-      # Who changed the schema, who waited for a lock, and what was slow.
-      "log_statement"              = "ddl"
+      # Who waited for a lock. Statements, values and messages that quote them are people's data and passwords, and this
+      # log is read by more people than the tables are: what failed or was slow is told by the service's own log and by
+      # Performance Insights, and who changed the schema by the ledger.
       "log_lock_waits"             = "1"
-      "log_min_duration_statement" = "1000"
+      "log_statement"              = "none"
+      "log_min_duration_statement" = "-1"
+      "log_min_error_statement"    = "panic"
+      "log_min_messages"           = "log"
+      "log_error_verbosity"        = "terse"
     }
     content {
       name  = parameter.key
@@ -35,6 +40,14 @@ resource "aws_db_parameter_group" "this" {
   lifecycle {
     create_before_destroy = true
   }
+}
+
+# RDS would make them itself, without an end to what is kept and without our key.
+resource "aws_cloudwatch_log_group" "database" {
+  for_each          = toset(["postgresql", "upgrade"])
+  name              = "/aws/rds/instance/rupaya-postgres${local.suffix}/${each.key}"
+  retention_in_days = var.log_retention_days
+  kms_key_id        = aws_kms_key.this.arn
 }
 
 resource "aws_db_instance" "this" {
@@ -62,7 +75,9 @@ resource "aws_db_instance" "this" {
   parameter_group_name       = aws_db_parameter_group.this.name
   auto_minor_version_upgrade = true
   maintenance_window         = "sun:06:00-sun:07:00"
-  apply_immediately          = false
+  # A major version needs a parameter group of its own family, and both at once.
+  allow_major_version_upgrade = var.allow_major_upgrade
+  apply_immediately           = var.allow_major_upgrade
 
   storage_type          = "gp3"
   allocated_storage     = var.database_storage_gib
@@ -82,7 +97,7 @@ resource "aws_db_instance" "this" {
   performance_insights_kms_key_id = aws_kms_key.this.arn
   monitoring_interval             = 60
   monitoring_role_arn             = aws_iam_role.database_monitoring.arn
-  enabled_cloudwatch_logs_exports = ["postgresql", "upgrade"]
+  enabled_cloudwatch_logs_exports = keys(aws_cloudwatch_log_group.database)
 }
 
 # Optional: a proxy for the service's own queries. Migrations go to the database itself, for a pooler may give two
@@ -100,7 +115,7 @@ resource "aws_db_proxy" "this" {
   auth {
     auth_scheme = "SECRETS"
     iam_auth    = "DISABLED"
-    secret_arn  = aws_secretsmanager_secret.proxy[0].arn
+    secret_arn  = aws_secretsmanager_secret.proxy.arn
   }
 }
 

@@ -48,9 +48,13 @@ data "aws_iam_policy_document" "execution" {
     resources = ["${aws_cloudwatch_log_group.this.arn}:*"]
   }
   statement {
-    sid       = "Secrets"
-    actions   = ["secretsmanager:GetSecretValue"]
-    resources = [aws_secretsmanager_secret.database_password.arn, aws_secretsmanager_secret.django.arn]
+    sid     = "Secrets"
+    actions = ["secretsmanager:GetSecretValue"]
+    resources = concat(
+      [aws_secretsmanager_secret.database_password.arn, aws_secretsmanager_secret.django.arn],
+      # ECS lets one name a key of a JSON secret after its ARN; IAM knows the secret alone.
+      [for arn in values(var.extra_secrets) : join(":", slice(split(":", arn), 0, 7))],
+    )
   }
   statement {
     sid       = "DecryptSecrets"
@@ -320,7 +324,7 @@ data "aws_iam_policy_document" "proxy" {
   count = var.use_rds_proxy ? 1 : 0
   statement {
     actions   = ["secretsmanager:GetSecretValue"]
-    resources = [aws_secretsmanager_secret.proxy[0].arn]
+    resources = [aws_secretsmanager_secret.proxy.arn]
   }
   statement {
     actions   = ["kms:Decrypt"]

@@ -36,7 +36,10 @@ data "aws_iam_policy_document" "key" {
     condition {
       test     = "ArnEquals"
       variable = "kms:EncryptionContext:aws:logs:arn"
-      values   = ["arn:aws:logs:${var.region}:${var.account_id}:log-group:${local.log_group}"]
+      values = [
+        "arn:aws:logs:${var.region}:${var.account_id}:log-group:${local.log_group}",
+        "arn:aws:logs:${var.region}:${var.account_id}:log-group:/aws/rds/instance/rupaya-postgres${local.suffix}/*",
+      ]
     }
   }
 

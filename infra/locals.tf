@@ -23,11 +23,11 @@ locals {
   migrate_container = "rupaya-migrate"
   port              = 8000
 
-  # From its start to its first answer a task may wait for the database, then for the task that migrates, and that one
-  # for a locked table. Whoever stops it sooner stops a migration that would have succeeded. A minute is for pulling the
-  # image's last layers and starting Python.
-  grace_period_s = var.migrate_db_wait_s + max(var.migrate_lock_wait_s, var.migrate_deadline_s) + 60
-
+  # From its start to its first answer a task may wait for the database, then for the task that migrates, and then migrate
+  # for as long as its own deadline, which begins when it has the lock: the three come one after the other. Whoever stops
+  # it sooner stops a migration that would have succeeded. A minute is for pulling the image's last layers and starting
+  # Python.
+  grace_period_s = var.migrate_db_wait_s + var.migrate_lock_wait_s + var.migrate_deadline_s + 60
   # The tag that the deployment moves onto each image that has proved itself here. Deployments go by digest; this is
   # only what a task definition says that Terraform has just written.
   image = "${data.aws_ecr_repository.this.repository_url}:${var.environment}"

@@ -7,8 +7,7 @@ resource "aws_scheduler_schedule" "daily" {
   schedule_expression_timezone = "UTC"
 
   flexible_time_window {
-    mode                      = "FLEXIBLE"
-    maximum_window_in_minutes = 15
+    mode = "OFF"
   }
 
   target {

@@ -44,21 +44,20 @@ resource "aws_secretsmanager_secret" "django" {
 resource "aws_secretsmanager_secret_version" "django" {
   secret_id                = aws_secretsmanager_secret.django.id
   secret_string_wo         = local.django_secret_key
-  secret_string_wo_version = 1
+  secret_string_wo_version = var.django_secret_key_version
 }
 
-# RDS Proxy wants user and password in one JSON secret.
+# RDS Proxy wants user and password in one JSON secret. It is there without a proxy too: the password is a new one in each
+# run, so all who hold it must be written in the same one.
 resource "aws_secretsmanager_secret" "proxy" {
   # checkov:skip=CKV2_AWS_57: It changes with the database's password, above.
-  count       = var.use_rds_proxy ? 1 : 0
   name        = "rupaya${local.suffix}/db/proxy"
   description = "The user and password that RDS Proxy knows"
   kms_key_id  = aws_kms_key.this.arn
 }
 
 resource "aws_secretsmanager_secret_version" "proxy" {
-  count     = var.use_rds_proxy ? 1 : 0
-  secret_id = aws_secretsmanager_secret.proxy[0].id
+  secret_id = aws_secretsmanager_secret.proxy.id
   secret_string_wo = jsonencode({
     username = "rupaya"
     password = local.database_password

@@ -36,6 +36,7 @@ locals {
     var.use_rds_proxy ? {
       MIGRATION_DATABASE_URL = "postgresql://rupaya@${aws_db_instance.this.address}:5432/rupaya?sslmode=require"
     } : {},
+    var.extra_environment,
   )
 
   secrets = merge(
@@ -44,6 +45,7 @@ locals {
       DB_PASSWORD = aws_secretsmanager_secret.database_password.arn
     },
     var.use_rds_proxy ? { PGPASSWORD = aws_secretsmanager_secret.database_password.arn } : {},
+    var.extra_secrets,
   )
 
   # How the container runs is said once, for the tests of the image and compose.yaml read the same file. There is no /tmp:
@@ -132,8 +134,8 @@ resource "aws_ecs_task_definition" "service" {
 
   lifecycle {
     precondition {
-      condition     = local.grace_period_s > max(var.migrate_deadline_s, var.migrate_lock_wait_s)
-      error_message = "The health check grace period must outlast the migrator's deadline."
+      condition     = local.grace_period_s >= var.migrate_db_wait_s + var.migrate_lock_wait_s + var.migrate_deadline_s
+      error_message = "The health check grace period must outlast all that a start may wait for, one after the other."
     }
   }
 }

@@ -145,13 +145,35 @@ variable "migrate_db_wait_s" {
 variable "migrate_lock_wait_s" {
   description = "MIGRATE_LOCK_WAIT_S: how long a task waits for another one that migrates."
   type        = number
-  default     = 1860
+  default     = 960
 }
 
 variable "migrate_deadline_s" {
   description = "MIGRATE_DEADLINE_S: how long a migration that meets a locked table is tried again."
   type        = number
-  default     = 1800
+  default     = 900
+}
+
+variable "extra_environment" {
+  description = "Whatever else the README and docs/migrate.md let one set, such as { LOG_LEVEL = \"DEBUG\" }; it wins over what is set here."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = length(setintersection(keys(var.extra_environment), ["SECRET_KEY", "DB_PASSWORD", "PGPASSWORD", "METRICS_TOKEN"])) == 0
+    error_message = "What is secret goes into extra_secrets: a task definition is no place for it."
+  }
+}
+
+variable "extra_secrets" {
+  description = "Variables whose values are in Secrets Manager, such as { METRICS_TOKEN = \"arn:aws:secretsmanager:…\" }; the secrets are not made here."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = alltrue([for arn in values(var.extra_secrets) : can(regex("^arn:aws:secretsmanager:", arn))])
+    error_message = "Give the ARN of each secret."
+  }
 }
 
 variable "log_retention_days" {
@@ -166,6 +188,12 @@ variable "postgres_version" {
   description = "The major version; minor ones come by themselves in the maintenance window."
   type        = string
   default     = "17"
+}
+
+variable "allow_major_upgrade" {
+  description = "Whether a newer postgres_version is applied: at once, with the database away for minutes. Set it for that apply alone."
+  type        = bool
+  default     = false
 }
 
 variable "database_instance_class" {
@@ -205,6 +233,12 @@ variable "database_backup_days" {
 
 variable "database_password_version" {
   description = "Raise it by one for a new password, and deploy at once afterwards: running tasks keep the old one."
+  type        = number
+  default     = 1
+}
+
+variable "django_secret_key_version" {
+  description = "Raise it by one for a new SECRET_KEY, and deploy at once afterwards: everybody is signed out."
   type        = number
   default     = 1
 }

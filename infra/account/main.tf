@@ -305,6 +305,7 @@ data "aws_iam_policy_document" "apply" {
         "arn:aws:ecs:${var.region}:${var.account_id}:cluster/${local.plain[each.key]}",
         "arn:aws:ecs:${var.region}:${var.account_id}:service/${local.plain[each.key]}/*",
         "arn:aws:logs:${var.region}:${var.account_id}:log-group:/ecs/${local.services[each.key]}*",
+        "arn:aws:logs:${var.region}:${var.account_id}:log-group:/aws/rds/instance/${local.databases[each.key]}/*",
         "arn:aws:rds:${var.region}:${var.account_id}:*:${local.databases[each.key]}",
         "arn:aws:rds:${var.region}:${var.account_id}:*:${local.databases[each.key]}-final",
         # A proxy's name is not in its address.

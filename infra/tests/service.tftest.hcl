@@ -105,12 +105,13 @@ run "deploys_without_downtime" {
 
 run "the_grace_period_follows_the_migrators_settings" {
   variables {
+    migrate_db_wait_s   = 100
     migrate_deadline_s  = 7200
     migrate_lock_wait_s = 7260
   }
   assert {
-    condition     = aws_ecs_service.this.health_check_grace_period_seconds > 7260
-    error_message = "The grace period must outlast the migrator's deadline."
+    condition     = aws_ecs_service.this.health_check_grace_period_seconds >= 100 + 7260 + 7200
+    error_message = "The waits come one after the other: the deadline begins when the lock is taken."
   }
   assert {
     condition = alltrue([
@@ -193,6 +194,80 @@ run "every_exit_code_and_drift_raise_an_alarm" {
   assert {
     condition     = strcontains(jsondecode(aws_scheduler_schedule.daily.target[0].input).containerOverrides[0].command[2], "Daily check failed: manage.py $* exited with $status.") && strcontains(aws_cloudwatch_log_metric_filter.drift.pattern, "manage.py schemadiff exited with 1.")
     error_message = "The checks must say what the alarm waits for."
+  }
+}
+
+run "what_holds_the_password_is_written_in_one_run" {
+  assert {
+    condition     = aws_secretsmanager_secret_version.proxy.secret_string_wo_version == aws_db_instance.this.password_wo_version && aws_secretsmanager_secret_version.database_password.secret_string_wo_version == aws_db_instance.this.password_wo_version
+    error_message = "A proxy that comes later would get a password that the database has not."
+  }
+}
+
+run "the_waits_of_a_rollout_end_before_its_credentials" {
+  assert {
+    # As deploy/ecs.py has it: two grace periods until ECS knows, and the proof; then there is time left for one command.
+    condition     = 2 * (aws_ecs_service.this.health_check_grace_period_seconds + 120) + 600 + 600 < 6600
+    error_message = "With these waits a deployment would end without anybody to tell of it."
+  }
+}
+
+run "a_major_version_is_upgraded_when_it_is_said" {
+  variables {
+    postgres_version    = "18"
+    allow_major_upgrade = true
+  }
+  assert {
+    condition     = aws_db_instance.this.allow_major_version_upgrade && aws_db_instance.this.apply_immediately && aws_db_parameter_group.this.family == "postgres18"
+    error_message = "RDS refuses a major version that was not allowed, and one with the old parameter group."
+  }
+}
+
+run "missing_daily_checks_are_noticed_within_hours_and_late_ones_are_no_alarm" {
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.daily_checks_missing.period * aws_cloudwatch_metric_alarm.daily_checks_missing.evaluation_periods >= 25 * 3600 && aws_cloudwatch_metric_alarm.daily_checks_missing.period <= 3600
+    error_message = "The window slides: two days' checks are a little more than 24 hours apart."
+  }
+  assert {
+    condition     = aws_scheduler_schedule.daily.flexible_time_window[0].mode == "OFF"
+    error_message = "A check that comes when it likes cannot be missed."
+  }
+}
+
+run "whatever_is_documented_can_be_set" {
+  variables {
+    extra_environment = { LOG_LEVEL = "DEBUG", MIGRATE_RETRIES = "3", WEB_CONCURRENCY = "7" }
+    extra_secrets     = { METRICS_TOKEN = "arn:aws:secretsmanager:us-east-1:590184132516:secret:metrics-AbCdEf:token::" }
+  }
+  assert {
+    condition = alltrue([
+      for definition in [aws_ecs_task_definition.service, aws_ecs_task_definition.migrate] : alltrue([
+        for name, value in var.extra_environment :
+        [for item in jsondecode(definition.container_definitions)[0].environment : item.value if item.name == name] == [value]
+      ])
+    ])
+    error_message = "Both containers are told, once, and what is given wins."
+  }
+  assert {
+    condition     = contains(jsondecode(aws_ecs_task_definition.service.container_definitions)[0].secrets, { name = "METRICS_TOKEN", valueFrom = var.extra_secrets.METRICS_TOKEN })
+    error_message = "A secret is given by its ARN."
+  }
+}
+
+run "a_secret_is_refused_among_what_everybody_reads" {
+  command = plan
+  variables {
+    extra_environment = { METRICS_TOKEN = "x" }
+  }
+  expect_failures = [var.extra_environment]
+}
+
+run "the_databases_logs_end" {
+  assert {
+    condition = alltrue([
+      for group in aws_cloudwatch_log_group.database : group.retention_in_days > 0 && group.kms_key_id != null
+    ]) && length(aws_cloudwatch_log_group.database) == length(aws_db_instance.this.enabled_cloudwatch_logs_exports)
+    error_message = "A log group that RDS makes is kept for ever."
   }
 }
 

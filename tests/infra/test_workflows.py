@@ -177,6 +177,15 @@ def test_a_version_is_built_once_however_often_its_jobs_are_run(is_there: bool, 
                       "registry.example/rupaya-backend:latest"]  # fmt: skip
 
 
+def test_no_wait_of_the_script_outlives_the_job_or_its_credentials() -> None:
+    job = load(FOLDER / "ecs-deploy.yml")["jobs"]["deploy"]
+    (session_s,) = [step["with"]["role-duration-seconds"] for step in job["steps"] if "role-to-assume" in str(step)]
+    found = re.search(r"^WITHIN_S = ([\d.]+)$", (PROJECT / "deploy" / "ecs.py").read_text(), re.MULTILINE)
+    assert found
+    # The script begins some minutes after the job.
+    assert float(found[1]) + 240 < job["timeout-minutes"] * 60 < session_s
+
+
 def test_what_the_reviewers_agree_to_is_a_digest() -> None:
     jobs = load(FOLDER / "10-aws-deploy-production.yml")["jobs"]
     assert "environment" not in jobs["choose"]  # it asks nobody, so it runs before they are asked

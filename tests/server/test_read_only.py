@@ -27,13 +27,11 @@ def test_a_task_that_may_write_nowhere_but_in_memory_serves_every_page(
         pytest.skip("only root may take /tmp away from a process")
     command = ("unshare", "--mount", "sh", "-c", READ_ONLY)
     cookie = session_cookie(migrated_url)
-    for variables in ({"TMPDIR": "/dev/shm"}, {"TMPDIR": "/nowhere"}):
-        with Service(command=command, DATABASE_URL=migrated_url, **variables) as service:
-            service.wait_until_ready()
-            for page in ("/health/", "/health/?format=json", "/admin/"):
-                answered = service.request(page, headers={"Cookie": cookie})
-                assert answered.status == 200, (page, service.output[-2000:])
-        assert "Traceback" not in answered.body.decode()
+    with Service(command=command, DATABASE_URL=migrated_url, TMPDIR="/dev/shm") as service:
+        service.wait_until_ready()
+        for page in ("/health/", "/health/?format=json", "/admin/"):
+            answered = service.request(page, headers={"Cookie": cookie})
+            assert answered.status == 200, (page, service.output[-2000:])
 
 
 def test_the_image_has_a_place_for_what_is_written() -> None:
