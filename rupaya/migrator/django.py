@@ -6,6 +6,7 @@ installed, and `make django-test` runs Django's own tests of these commands with
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.core.management.commands import migrate
 from django.core.management.sql import emit_post_migrate_signal, emit_pre_migrate_signal
+from django.db import DatabaseError, InterfaceError
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.exceptions import BadMigrationError, CircularDependencyError, NodeNotFoundError
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
@@ -25,6 +28,8 @@ Key = tuple[str, str]
 Target = tuple[str, str | None]
 Step = tuple[Migration, bool]
 SendSignal = Callable[..., None]
+
+_DO_NOT_FIT_TOGETHER = (InterfaceError, BadMigrationError, CircularDependencyError, NodeNotFoundError)
 
 PLAIN_OPTIONS: Mapping[str, Any] = {
     "app_label": None,
@@ -84,7 +89,12 @@ class DjangoMigrate:
         made: list[_Planner] = []
 
         def make(connection: BaseDatabaseWrapper, *_callbacks: object) -> _Planner:
-            made.append(_Planner(connection))
+            try:
+                made.append(_Planner(connection))
+            except (DatabaseError, *_DO_NOT_FIT_TOGETHER):
+                raise
+            except (Exception, SystemExit) as error:
+                raise Unloadable(error) from error
             return made[-1]
 
         try:
@@ -120,6 +130,17 @@ class _NoSteps(MigrationExecutor):
         """Nothing, but for Django's full plan."""
         full: list[Step] = super().migration_plan(targets, clean_start) if clean_start else []
         return full
+
+
+class Unloadable(Exception):
+    """A migration's file that Python cannot import, and where."""
+
+    def __init__(self, error: BaseException) -> None:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = (frame.filename, frame.lineno)
+        if isinstance(error, SyntaxError) and error.filename:
+            place = (error.filename, error.lineno)
+        super().__init__(f"{type(error).__name__}: {error} at {place[0]}:{place[1]}")
 
 
 class Conflict(CommandError):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import traceback
 from dataclasses import dataclass
 
 import psycopg2
 from django.core.management.base import CommandError
 from django.db import InterfaceError, OperationalError
+
+# data_exception, syntax_error: their messages quote values, or the statement's text.
+_QUOTING = ("22", "42601")
 
 
 class MigratorError(CommandError):
@@ -101,6 +106,25 @@ class EnvironmentUnfit(MigratorError):
     code_remedy = "Change the setting, privilege or server that is named, then start again."
 
 
+class Crashed(MigratorError):
+    """Something failed that has no name here; no check may take that for a verdict."""
+
+    exit_code = 17
+    code_means = "The migrator itself failed; that says nothing of the database."
+    code_remedy = "Run it again with --traceback, and report what it shows."
+
+    @classmethod
+    def by(cls, error: BaseException) -> Crashed:
+        """What failed, and where."""
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        return cls(
+            f"The migrator itself failed: {type(error).__name__}: {driver_text(error)} at "
+            f"{frame.filename}:{frame.lineno}",
+            "This failure has no name of its own: it says nothing of the database or of the migrations.",
+            "Run it again with --traceback, and report what it shows.",
+        )
+
+
 class Terminated(MigratorError):
     """The process was told to stop."""
 
@@ -127,6 +151,7 @@ def exit_codes() -> dict[int, ExitCode]:
         HistoryRefused,
         FailedBefore,
         EnvironmentUnfit,
+        Crashed,
         Terminated,
     ]
     return {
@@ -159,9 +184,15 @@ def is_lost(error: BaseException) -> bool:
 
 
 def driver_text(error: BaseException) -> str:
-    """The driver's reason on one line, without the lines that repeat or point into the statement."""
+    """The driver's reason on one line, without the lines that repeat or point into the statement.
+
+    What the server quotes of a value that it could not read (SQLSTATE class 22), or of a statement that it could not
+    parse, may be somebody's data, and is left out.
+    """
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    return re.sub(r'"[^"]*("|$)', '"..."', lines[0]) if sqlstate(error).startswith(_QUOTING) else lines[0]
 
 
 def counted(number: int, noun: str) -> str:

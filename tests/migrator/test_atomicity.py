@@ -222,3 +222,56 @@ def test_an_empty_database_is_brought_up_wherever_django_can(
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert [name.partition(".")[2] for name in applied(database_url)] == list(texts)
     assert query(database_url, "SELECT count(*) FROM migrator_attempts WHERE outcome = 'started'") == [(0,)]
+
+
+BROKEN_FILES = {
+    "a conflict marker": "<<<<<<< HEAD\n",
+    "an import of what is gone": "from nowhere import anything\n",
+    "an exit": "import sys\nsys.exit(0)\n",
+}
+
+
+@pytest.mark.parametrize("text", BROKEN_FILES.values(), ids=BROKEN_FILES.keys())
+def test_a_file_that_cannot_be_loaded_is_refused_in_a_sentence(database_url: str, tmp_path: Path, text: str) -> None:
+    release = Release(tmp_path, "v1", FIRST)
+    assert release.run(database_url).returncode == 0
+    release.write("0002_broken", text)
+
+    refused = release.run(database_url)
+
+    assert refused.returncode == 14, refused.stdout + refused.stderr
+    assert "0002_broken.py:" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_crash_is_no_verdict(database_url: str, tmp_path: Path) -> None:
+    release = Release(tmp_path, "v1", FIRST)
+    assert release.run(database_url).returncode == 0
+    query(database_url, "ALTER TABLE migrator_runs DROP COLUMN release")
+
+    for command in (("schemadiff",), ("showmigrations", "--audit", "--check")):
+        ran = release.run(database_url, *command)
+        assert ran.returncode == 17, ran.stdout + ran.stderr
+        assert "Traceback" not in ran.stderr
+
+
+MARKED = "carol@secret.example"
+
+
+def test_peoples_data_is_kept_out_of_log_and_ledger(database_url: str, tmp_path: Path) -> None:
+    release = Release(tmp_path, "v1", FIRST)
+    assert release.run(database_url).returncode == 0
+    query(database_url, "INSERT INTO shop_item (name) VALUES (%s)", MARKED)
+    release.write("0002_type", sql("ALTER TABLE shop_item ALTER name TYPE integer USING name::integer"))
+    said = release.run(database_url)
+    release.write(
+        "0002_type",
+        python(CURSOR + f"    cursor.execute(\"UPDATE nowhere SET name = '{MARKED}' WHERE name = '{MARKED}'\")"),
+    )
+    again = release.run(database_url)
+
+    assert said.returncode == again.returncode == 13
+    for text in (said.stdout, said.stderr, again.stdout, again.stderr):
+        assert MARKED not in text
+    for table in ("migrator_runs", "migrator_attempts", "migrator_traces"):
+        assert query(database_url, f"SELECT count(*) FROM {table} t WHERE t::text LIKE %s", f"%{MARKED}%") == [(0,)]

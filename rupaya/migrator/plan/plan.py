@@ -20,7 +20,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
 from django.db.migrations.state import ProjectState
 
-from rupaya.migrator.django import Conflict, Key, Planned, Step, Target, full_order, recorded_rows
+from rupaya.migrator.django import Conflict, Key, Planned, Step, Target, Unloadable, full_order, recorded_rows
 from rupaya.migrator.errors import HistoryRefused
 from rupaya.migrator.plan import manifest
 from rupaya.migrator.plan.phases import phase_of
@@ -103,6 +103,12 @@ def history_explained() -> Iterator[None]:
             "Two branches each added a migration after the same one; nothing was changed.",
             "Run 'python manage.py makemigrations --merge', or make one depend on the other, and release again.",
         ) from None
+    except Unloadable as error:
+        raise HistoryRefused(
+            f"A migration of this release cannot be loaded: {error}",
+            "Its file, or something that it imports, is broken; nothing was changed.",
+            "Correct the file and release again.",
+        ) from error
     except (NodeNotFoundError, CircularDependencyError, BadMigrationError) as error:
         raise HistoryRefused(
             f"The migrations in this release do not fit together: {error}",

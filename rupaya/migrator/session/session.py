@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg2
+from django.core.management.base import CommandError
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db import Error as DjangoDatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -15,7 +16,7 @@ from django.db.backends.signals import connection_created
 from psycopg2.extensions import connection as PgConnection  # noqa: N812
 
 from rupaya.migrator.conf import require_configuration
-from rupaya.migrator.errors import DatabaseUnreachable, EnvironmentUnfit, MigratorError, driver_text, is_lost, sqlstate
+from rupaya.migrator.errors import Crashed, DatabaseUnreachable, EnvironmentUnfit, driver_text, is_lost, sqlstate
 from rupaya.migrator.output import Output
 from rupaya.migrator.session import database
 from rupaya.migrator.session.heartbeat import Heartbeat
@@ -126,7 +127,7 @@ class Session:
         """Turn the driver's failures into `MigratorError`."""
         try:
             yield
-        except MigratorError:
+        except CommandError:
             raise
         except (DjangoDatabaseError, psycopg2.Error) as error:
             if self.stop.requested:
@@ -138,7 +139,11 @@ class Session:
                     f"{fact[1]}; start again.",
                 ) from None
             if not is_lost(error):
-                raise
+                raise Crashed.by(error) from error
             raise DatabaseUnreachable.lost(
                 error, "", "A migration under way is rolled back, unless its COMMIT had arrived."
             ) from error
+        except Exception as error:
+            if self.stop.requested:
+                raise self.stop.error() from None
+            raise Crashed.by(error) from error
