@@ -3,13 +3,15 @@
 It answers only the question that nearly every container start asks, "is there anything to do at all?", and only with a
 no. Whatever it cannot answer, the ordinary command does.
 
-Where twenty containers start at once and there *is* something to do, one of them goes on to the ordinary command, and
-the others wait here for its end: twenty imports of Django on a small machine would only slow that one down.
+Where a thousand containers start at once and there *is* something to do, one of them goes on to the ordinary command,
+and the others wait here for its end: imports of Django on a small machine would only slow that one down. Who waits
+holds no connection, and who goes on hands its own over, so that a migrator needs two.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import sys
 import time
 
@@ -18,16 +20,19 @@ from rupaya.installed_apps import INSTALLED_APPS
 from rupaya.migrator import options
 from rupaya.migrator.ledger.settled import IS_SETTLED
 from rupaya.migrator.plan.manifest import digest, migration_files
+from rupaya.migrator.session import handover
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 PROJECT_SETTINGS = "rupaya.settings"
-POLL_S = 0.1
 SAY_EVERY_S = 10.0
-# After this the ordinary command does the waiting: it can tell what the other migrator is doing.
-WAIT_AT_MOST_S = 30.0
+# Those who wait hold no connection: they look in and leave, or the one that works would find none left.
+LOOK_IN_AFTER_S = (0.2, 0.6)
+LOOK_IN_AT_MOST_EVERY_S = 3.0
+FULL_SQLSTATES = ("53300",)
+FULL = ("too many clients", "too many connections", "connection slots", "connection limit")
 # An advisory lock that decides only who goes on first; what keeps migrators apart is `rupaya.migrator.session.lock`.
 TURN_KEY = 0x72757061_79610001
 
@@ -38,9 +43,6 @@ _TURN_TAKER = """
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
       AND ((l.classid::bigint << 32) | l.objid::bigint) = %s
 """
-
-# Keeps the turn for as long as the process lives.
-_turn: list[Any] = []
 
 
 def nothing_to_migrate(env: Environment, arguments: list[str]) -> bool:
@@ -55,26 +57,12 @@ def nothing_to_migrate(env: Environment, arguments: list[str]) -> bool:
     if options.refused(env.migrate):
         return False  # the ordinary command says why
     began = time.monotonic()
-    psycopg2 = _import_psycopg2()
-    files = migration_files(INSTALLED_APPS)
-    address = env.migration_database or env.database
-    connection = None
-    try:
-        connection = psycopg2.connect(
-            **(address.connect_kwargs() | {"application_name": f"migrate {env.release} {env.task}"[:63]})
-        )
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            state = _State(env, psycopg2, cursor, digest(files, env.release))
-            if not state.is_done() and not (state.may_wait and _wait_for_turn(env, connection, cursor, state)):
-                _turn.append(connection)
-                return False
-    except psycopg2.Error:
-        return False  # no server, or it went away: the ordinary command waits and explains
-    connection.close()
+    owed = _Waiter(env).wait()
+    if owed is None:
+        return False
     _say(env, f"Using environment: {env.name}")
-    if state.owed:
-        names = ", ".join(sorted(state.owed))
+    if owed:
+        names = ", ".join(sorted(owed))
         _say(env, f"Owed until 'manage.py migrate --contract', once no older release runs: what is left of {names}")
     known = f"all migrations of release {env.release}"
     _say(env, f"Nothing to migrate: {known} are applied ({time.monotonic() - began:.3f} s)")
@@ -105,50 +93,100 @@ def _import_psycopg2() -> Any:
     return psycopg2
 
 
-class _State:
-    """How the database stands to this release, asked again at each poll."""
+class _Waiter:
+    """Looks in again and again until nothing is left to do, or until it is this process's turn to see what there is."""
 
-    def __init__(self, env: Environment, psycopg2: Any, cursor: Any, release: str) -> None:
-        self.psycopg2 = psycopg2
-        self.cursor = cursor
-        self.release = release
+    def __init__(self, env: Environment) -> None:
+        self.env = env
+        self.psycopg2 = _import_psycopg2()
+        self.release = digest(migration_files(INSTALLED_APPS), env.release)
         self.holds = env.migrate["MIGRATE_PHASE"] == "expand"
-        self.owed: frozenset[str] = frozenset()
-        self.may_wait = True
+        address = env.migration_database or env.database
+        self.parameters = address.connect_kwargs() | {"application_name": f"migrate {env.release} {env.task}"[:63]}
+        self.began = self.said = time.monotonic()
+        self.db_wait_s = float(env.migrate.get("MIGRATE_DB_WAIT_S", 0) or 60)
+        self.lock_wait_s = float(env.migrate.get("MIGRATE_LOCK_WAIT_S", 0) or 1860)
 
-    def is_done(self) -> bool:
-        """Whether this very release was settled, and the history is what it was then."""
+    def wait(self) -> frozenset[str] | None:
+        """What is owed, where there is nothing else to do; None: the ordinary command goes on."""
+        pause_s = random.uniform(*LOOK_IN_AFTER_S)  # noqa: S311 - jitter, not a secret
+        while True:
+            try:
+                is_over, owed = self._look_in()
+            except self.psycopg2.Error as error:
+                if not self._is_full(error) or time.monotonic() - self.began > self.db_wait_s:
+                    return None  # no server, or it went away: the ordinary command waits and explains
+                is_over, owed = False, None
+            if is_over:
+                return owed
+            if time.monotonic() - self.began > self.lock_wait_s:
+                return None
+            self._beat()
+            time.sleep(pause_s * random.uniform(0.75, 1.25))  # noqa: S311
+            pause_s = min(LOOK_IN_AT_MOST_EVERY_S, pause_s * 1.3)
+
+    def _look_in(self) -> tuple[bool, frozenset[str] | None]:
+        """Whether the waiting is over, and what is owed if nothing else is to be done; else somebody is at work."""
+        connection = self.psycopg2.connect(**self.parameters)
+        keep = False
         try:
-            self.cursor.execute(IS_SETTLED, [self.release])
-        except self.psycopg2.errors.Error:
-            return False  # no ledger yet, or an older one, or a role that may not read it
-        row = self.cursor.fetchone()
-        self.owed = frozenset(row[0] if row else ())
-        return row is not None and (self.holds or not self.owed)
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                if (owed := self._owed(cursor)) is not None:
+                    return True, owed
+                cursor.execute("SELECT pg_backend_pid()")
+                if cursor.fetchone()[0] != connection.info.backend_pid:
+                    return True, None  # a pooler: a lock taken here might stay behind with a session of its own
+                cursor.execute("SELECT pg_try_advisory_lock(%s)", [TURN_KEY])
+                if cursor.fetchone()[0]:
+                    # Asked again: whoever had the turn before may have done it all meanwhile.
+                    if (owed := self._owed(cursor)) is not None:
+                        return True, owed
+                    keep = True
+                    handover.offer(connection)
+                    return True, None
+                self._say_who(cursor)
+                return False, None
+        finally:
+            if not keep:
+                connection.close()
 
+    def _owed(self, cursor: Any) -> frozenset[str] | None:
+        """What is owed, if this very release was settled and the history is what it was then; else None."""
+        try:
+            cursor.execute(IS_SETTLED, [self.release])
+        except self.psycopg2.errors.Error as error:
+            if self._is_full(error):
+                raise
+            return None  # no ledger yet, or an older one, or a role that may not read it
+        row = cursor.fetchone()
+        if row is None or (row[0] and not self.holds):
+            return None
+        return frozenset(row[0])
 
-def _wait_for_turn(env: Environment, connection: Any, cursor: Any, state: _State) -> bool:
-    """Wait until nothing is left to do (True), or until it is this process's turn to see what there is (False)."""
-    cursor.execute("SELECT pg_backend_pid()")
-    if cursor.fetchone()[0] != connection.info.backend_pid:
-        return False  # a pooler: a lock taken here might stay behind with a session of its own
-    if connection.server_version >= 140000:
-        # Like every connection of a migrator: a dead one is noticed at once, an idle one is not ended.
-        cursor.execute("SET client_connection_check_interval = '1s'; SET idle_session_timeout = 0")
-    began = said = time.monotonic()
-    while state.may_wait and time.monotonic() - began < WAIT_AT_MOST_S:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [TURN_KEY])
-        if cursor.fetchone()[0]:
-            return state.is_done()
-        if time.monotonic() - said >= SAY_EVERY_S:
-            said = time.monotonic()
-            cursor.execute(_TURN_TAKER, [TURN_KEY])
-            if row := cursor.fetchone():
-                _say(env, f"Waiting for another migrator: {row[0]}, backend pid {row[1]}, for {row[2]} s")
-        time.sleep(POLL_S)
-        if state.is_done():
-            return True
-    return False
+    def _say_who(self, cursor: Any) -> None:
+        if time.monotonic() - self.said < SAY_EVERY_S:
+            return
+        self.said = time.monotonic()
+        cursor.execute(_TURN_TAKER, [TURN_KEY])
+        if row := cursor.fetchone():
+            _say(self.env, f"Waiting for another migrator: {row[0]}, backend pid {row[1]}, for {row[2]} s")
+
+    def _is_full(self, error: Any) -> bool:
+        return getattr(error, "pgcode", None) in FULL_SQLSTATES or any(text in str(error) for text in FULL)
+
+    def _beat(self) -> None:
+        path = self.env.migrate.get("MIGRATE_HEARTBEAT_FILE")
+        if not path:
+            return
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            try:
+                os.utime(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError:
+            pass  # the heartbeat is a courtesy
 
 
 def _say(env: Environment, message: str) -> None:

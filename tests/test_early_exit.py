@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psycopg2
 import pytest
 from django.db.migrations.loader import MigrationLoader
 
 from rupaya.installed_apps import INSTALLED_APPS
+from rupaya.localdb import LocalPostgres
 from rupaya.migrator.plan import manifest
 from tests.faults.migrator import query
 from tests.patience import HANGING_S
@@ -140,3 +142,64 @@ def test_containers_that_start_together_take_turns(database_url: str) -> None:
     assert [process.returncode for process in started] == [0] * 6
     assert sum("django.db" in stderr for _stdout, stderr in ended) == 1
     assert sum("Batch 1 run" in stdout for stdout, _stderr in ended) == 1
+
+
+def test_a_role_that_is_allowed_two_connections_can_migrate(database_url: str, server_url: str) -> None:
+    role = f"two_{abs(hash(database_url)) % 10**8}"
+    name = urlsplit(database_url).path.strip("/")
+    query(server_url, f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 2")
+    try:
+        query(database_url, f'ALTER DATABASE "{name}" OWNER TO {role}; ALTER SCHEMA public OWNER TO {role}')
+        url = database_url.replace("//postgres@", f"//{role}@").replace("//postgres:", f"//{role}:")
+        ran = manage(PROJECT, "migrate", "--noinput", DATABASE_URL=url)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        assert "Batch 1 run" in ran.stdout
+    finally:
+        query(database_url, f"REASSIGN OWNED BY {role} TO postgres; DROP OWNED BY {role}")
+        query(server_url, f"DROP ROLE {role}")
+
+
+def test_a_role_with_capitals_can_migrate_again_and_again(database_url: str, server_url: str) -> None:
+    role = f"ShopOwner{abs(hash(database_url)) % 10**8}"
+    name = urlsplit(database_url).path.strip("/")
+    query(server_url, f'CREATE ROLE "{role}" LOGIN')
+    try:
+        query(database_url, f'ALTER DATABASE "{name}" OWNER TO "{role}"; ALTER SCHEMA public OWNER TO "{role}"')
+        url = database_url.replace("//postgres@", f"//{role}@").replace("//postgres:", f"//{role}:")
+        for _ in range(2):
+            ran = manage(PROJECT, "migrate", "--noinput", "-v", "1", DATABASE_URL=url)
+            assert ran.returncode == 0, ran.stdout + ran.stderr
+    finally:
+        query(database_url, f'REASSIGN OWNED BY "{role}" TO postgres; DROP OWNED BY "{role}"')
+        query(server_url, f'DROP ROLE "{role}"')
+
+
+def test_a_herd_does_not_starve_itself(server_url: str, tmp_path: Path) -> None:
+    """Sixty start at once on a server with thirty connections, of which traffic holds ten."""
+    server = LocalPostgres(tmp_path / "data", tmp_path / "socket", {"fsync": "off", "max_connections": "30"})
+    tmp_path.chmod(0o755)
+    server.start()
+    held = []
+    try:
+        url = server.url()
+        held = [psycopg2.connect(url) for _ in range(10)]
+        started = [
+            subprocess.Popen(
+                [sys.executable, "manage.py", "migrate", "--noinput"],
+                cwd=PROJECT,
+                env=release_environment(PROJECT / "no coverage here", DATABASE_URL=url),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for _ in range(60)
+        ]
+        ended = [process.communicate(timeout=HANGING_S)[0] for process in started]
+    finally:
+        for connection in held:
+            connection.close()
+        server.stop("immediate")
+
+    failed = [output for process, output in zip(started, ended, strict=True) if process.returncode]
+    assert failed == []
+    assert sum("Batch 1 run" in output for output in ended) == 1

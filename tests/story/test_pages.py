@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 from html import unescape
 from itertools import pairwise
-from typing import Any
 from xml.etree import ElementTree as ET
 
 import psycopg2
@@ -194,19 +193,21 @@ def test_ahead_by_a_breaking_migration(client: Client, url: str) -> None:
     assert "'manage.py rollback'" in said
 
 
-def test_held(client: Client, url: str, settings: Any) -> None:
-    settings.MIGRATE_PHASE = "expand"
-    ((app, name),) = query(
-        url, "SELECT app, name FROM migrator_attempts WHERE phase = 'contract' AND app = 'accounts' LIMIT 1"
+def test_owed(client: Client, url: str) -> None:
+    query(
+        url,
+        "INSERT INTO migrator_debts (app, migration, operation, action, kind, table_name, object, payment, breaks, "
+        "details, release, run_id) VALUES ('accounts', '0002_add_phone_number_to_users', '0', 'Remove field', "
+        "'column', 'users', 'nickname', '[]', 'read it', '{}', 'v7', 1)",
     )
-    unapply(url, app, name)
 
     said = headline(client)
     overview = text(client, "/admin/schema/")
 
-    assert f"Held Held back: 1 migration that would break an older release: {app}.{name}." in said
+    name = "accounts.0002_add_phone_number_to_users"
+    assert f"Owed Owed: what an older release would not survive of 1 migration: {name}." in said
     assert "'manage.py migrate --contract', once no older release runs" in said
-    assert "1 held" in overview
+    assert "1 owed" in overview
     assert "In step" in overview
 
 
@@ -239,8 +240,8 @@ def test_failed_with_what_it_means_and_what_to_do(client: Client, url: str) -> N
     said = headline(client)
     assert f"Failed Run {run_id} (migrate, release v7" in said
     assert "division by <zero>" in said
-    assert "What it means: A migration failed." in said
-    assert "What to do: Mend the migration" in said
+    assert "What it means: A migration or a handler failed;" in said
+    assert "What to do: Fix the migration" in said
 
     page = text(client, f"/admin/schema/runs/{run_id}/")
     assert "transactions.0005_summary_views failed apply, expand, one transaction, batch 9; 3 tries" in page
@@ -249,7 +250,7 @@ def test_failed_with_what_it_means_and_what_to_do(client: Client, url: str) -> N
     assert "1 statement, and 7 more that were not kept" in page
     assert "SELECT 1 / 0 -- <b> 3 12.5 ms" in page
     assert "Exit code 13" in page
-    assert "What to do: Mend the migration" in page
+    assert "What to do: Fix the migration" in page
     assert "failed" in text(client, "/admin/schema/")
 
 

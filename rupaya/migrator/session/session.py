@@ -18,7 +18,7 @@ from psycopg2.extensions import connection as PgConnection  # noqa: N812
 from rupaya.migrator.conf import require_configuration
 from rupaya.migrator.errors import Crashed, DatabaseUnreachable, EnvironmentUnfit, driver_text, is_lost, sqlstate
 from rupaya.migrator.output import Output
-from rupaya.migrator.session import database
+from rupaya.migrator.session import database, handover
 from rupaya.migrator.session.heartbeat import Heartbeat
 from rupaya.migrator.session.stop import Stop
 from rupaya.migrator.sqlstates import UNFIT
@@ -99,7 +99,9 @@ class Session:
         database.refuse_unfit_server(self.raw, parameters)
         if self._ordinary:
             database.refuse_another_database(self.connection, self._ordinary)
-        connection = database.connect_when_reachable(self.connection, self.conf, self.stop, self.output)
+        connection = handover.take(str(parameters.get("dbname") or "")) or database.connect_when_reachable(
+            self.connection, self.conf, self.stop, self.output
+        )
         try:
             database.prepare_session(connection)
             with self.heartbeat.following(connection):
