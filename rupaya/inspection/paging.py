@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
@@ -17,9 +17,6 @@ from rupaya.inspection.counting import Count, count
 
 AFTER, BEFORE = "after", "before"
 END = "end"
-
-if TYPE_CHECKING:
-    from rupaya.inspection.modeladmin import InspectionAdmin
 
 
 class Keyset:
@@ -73,7 +70,8 @@ class Keyset:
 class InspectionList(ChangeList):
     """A changelist whose every page costs the same; the number of its rows is an estimate where they are many."""
 
-    model_admin: InspectionAdmin
+    model_admin: Any
+    """The `InspectionAdmin` that makes this list; it imports this module."""
     count: Count
     newer = older = first = last = ""
     """Addresses of other pages, empty where there is none."""
