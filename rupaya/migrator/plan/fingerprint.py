@@ -43,12 +43,25 @@ def fingerprint(source: bytes) -> str:
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
+@lru_cache(maxsize=4096)
+def _read(path: Path) -> bytes:
+    """A migration's file, read once: a process runs the code that it has loaded."""
+    return path.read_bytes() if path.is_file() else b""
+
+
+def file_hash_of(migration: Migration) -> str:
+    """The hash of a migration's file; an empty text where there is none to read."""
+    path = source_path(migration)
+    source = _read(path) if path else b""
+    return file_hash(source) if source else ""
+
+
 def migration_hashes(migration: Migration) -> tuple[str, str]:
     """A migration's fingerprint and file hash; empty texts where there is no source to read."""
     path = source_path(migration)
-    if path is None or not path.is_file():
+    source = _read(path) if path else b""
+    if path is None or not source:
         return "", ""
-    source = path.read_bytes()
     if path.suffix != ".py":  # compiled: what it does cannot be read off it
         return "", file_hash(source)
     return fingerprint(source), file_hash(source)

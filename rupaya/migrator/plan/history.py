@@ -15,7 +15,7 @@ from django.utils.module_loading import import_string
 
 from rupaya.migrator.errors import HistoryRefused
 from rupaya.migrator.ledger.ledger import Applied, comparable_versions
-from rupaya.migrator.plan.fingerprint import migration_hashes, source_path
+from rupaya.migrator.plan.fingerprint import file_hash_of, migration_hashes, source_path
 from rupaya.migrator.plan.phases import flat_operations
 from rupaya.migrator.plan.plan import Plan
 
@@ -41,8 +41,8 @@ def edited_migrations(disk: Mapping[Key, Migration], in_force: Iterable[Applied]
         migration = disk.get(applied.key)
         if migration is None or not applied.file_hash:
             continue
-        fingerprint, file_hash = migration_hashes(migration)
-        if file_hash in ("", applied.file_hash) or fingerprint == applied.fingerprint:
+        # The file's hash first: what it does is worked out only for a file that has changed.
+        if file_hash_of(migration) in ("", applied.file_hash) or migration_hashes(migration)[0] == applied.fingerprint:
             continue
         path = source_path(migration)
         is_ours = path is not None and not {"site-packages", "dist-packages"} & set(path.parts)
