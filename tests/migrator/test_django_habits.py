@@ -353,6 +353,69 @@ def test_a_squash_goes_through_all_its_stages(foreign: Foreign) -> None:
     assert audited.returncode == 0, audited.stdout + audited.stderr
 
 
+READINESS = """
+import django; django.setup()
+from django.db import connection
+from rupaya.health.schema import read_schema_state
+from rupaya.migrator.analysis.audit import audit, is_clean
+from rupaya.migrator.ledger.ledger import Ledger
+from django.db.migrations.loader import MigrationLoader
+connection.ensure_connection()
+state = read_schema_state(connection.connection)
+entries = audit(MigrationLoader(connection), connection, Ledger(connection.connection))
+print("pending", state.pending, "breaking", state.breaking, "clean", is_clean(entries), state.unready_reason)
+"""
+READY = "pending 0 breaking 0 clean True"
+REPLACES = 'replaces = [("blog", "0001_initial"), ("blog", "0002_add_size")]'
+
+
+def test_a_squash_of_which_only_a_part_is_applied_is_gone_on_with(foreign: Foreign) -> None:
+    folder = foreign.app("blog", models=SIZED) / "migrations"
+    assert foreign.manage("migrate", extra='RELEASE = "v1"').returncode == 0
+    (folder / "0002_add_size.py").write_text(ADD_SIZE)
+    (folder / "0001_squashed_0002_add_size.py").write_text(SQUASHED.format(replaces=REPLACES))
+    before = foreign.python("-c", READINESS)
+
+    ran = foreign.manage("migrate", extra='RELEASE = "v2"')
+
+    assert before.stdout.startswith("pending 1 "), before.stderr
+    assert ran.returncode == 0, ran.stderr
+    assert {"blog.0002_add_size", "blog.0001_squashed_0002_add_size"} <= set(applied(foreign.url))
+    assert READY in foreign.python("-c", READINESS).stdout
+    assert foreign.manage("schemadiff", extra='RELEASE = "v2"').returncode == 0
+    rolled_back = foreign.manage("rollback", extra='RELEASE = "v2"')
+    assert rolled_back.returncode in (0, 14), rolled_back.stderr
+    assert "Traceback" not in rolled_back.stderr
+
+
+def test_a_dependency_that_squashes_is_nothing_to_worry_about(foreign: Foreign) -> None:
+    """Another package brings the squash and keeps the replaced files; nobody here has done anything."""
+    folder = foreign.app("blog", models=SIZED, m0001_initial=INITIAL, m0002_add_size=ADD_SIZE) / "migrations"
+    later = ADD_SIZE.replace("0001_initial", "0001_squashed_0002_add_size").replace('"size"', '"weight"')
+    assert foreign.manage("migrate", extra='RELEASE = "v1"').returncode == 0
+    (folder / "0001_squashed_0002_add_size.py").write_text(SQUASHED.format(replaces=REPLACES))
+    (folder / "0003_add_weight.py").write_text(later)
+
+    assert foreign.python("-c", READINESS).stdout.startswith("pending 1 ")
+    ran = foreign.manage("migrate", extra='RELEASE = "v2"')
+
+    assert ran.returncode == 0, ran.stderr
+    assert "blog.0003_add_weight" in applied(foreign.url)
+    assert READY in foreign.python("-c", READINESS).stdout
+
+
+def test_a_new_database_is_built_by_the_squash_alone(foreign: Foreign) -> None:
+    folder = foreign.app("blog", models=SIZED, m0001_initial=INITIAL, m0002_add_size=ADD_SIZE) / "migrations"
+    (folder / "0001_squashed_0002_add_size.py").write_text(SQUASHED.format(replaces=REPLACES))
+
+    ran = foreign.manage("migrate", extra='RELEASE = "v1"')
+
+    assert ran.returncode == 0, ran.stderr
+    assert "✓ blog.0001_squashed_0002_add_size" in ran.stdout
+    assert READY in foreign.python("-c", READINESS).stdout
+    assert "Nothing to migrate" in foreign.manage("migrate", extra='RELEASE = "v1"').stdout
+
+
 def test_an_app_that_was_uninstalled_stops_nobody(foreign: Foreign) -> None:
     foreign.app("blog")
     foreign.app("polls", m0001_initial=INITIAL.replace("initial = True", 'initial = True\n    phase = "contract"'))

@@ -100,6 +100,7 @@ class BatchExecutor(Executor):
                 context.output.say("The batch was rolled back because a table is locked; trying again", warning=True)
                 context.stop.wait(backoff.pause_s(tries))
             else:
+                self._transaction = None
                 context.one_transaction = False
                 context.open_attempts.clear()
                 for line, fields in context.lines:

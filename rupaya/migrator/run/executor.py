@@ -252,6 +252,8 @@ class Executor(MigrationExecutor):
                 ):
                     raise TransactionEnded("the ledger's row of this attempt cannot be seen or is closed already")
             context.watch.last_sql = "COMMIT"  # where deferred constraints are checked
+        if not context.one_transaction:
+            self._transaction = None  # over: what Django records next, a squash that is complete, is on its own
         return new_state
 
     @contextmanager
