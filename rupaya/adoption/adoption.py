@@ -32,6 +32,7 @@ from rupaya.adoption.alignment import (
 )
 from rupaya.adoption.decisions import Decisions
 from rupaya.adoption.mending import CREATE_QUARANTINE, Mending, mendings, refused_values
+from rupaya.adoption.obstacles import obstacles
 from rupaya.adoption.original import ADOPTED, COMMAND, TABLES, Key, Original, find
 from rupaya.adoption.rules import Finding, findings
 from rupaya.migrator.conf import require_configuration
@@ -180,13 +181,15 @@ class Survey:
     left_over: list[str]
     findings: list[Finding]
     refused_values: list[str]
+    obstacles: list[str]
+    """What `adopt` would stumble over, and the way out; rows were not looked at where there are any."""
     sessions: tuple[str, ...]
     """Sessions that are not this service's: perhaps the original's."""
 
     @property
     def needs_decision(self) -> bool:
         """Whether `adopt --finish` would refuse."""
-        return bool(self.refused_values) or any(finding.undecided for finding in self.findings)
+        return bool(self.obstacles or self.refused_values) or any(finding.undecided for finding in self.findings)
 
 
 def read_live(connection: BaseDatabaseWrapper, applied: set[Key]) -> Catalog:
@@ -212,8 +215,9 @@ def survey(connection: BaseDatabaseWrapper, decisions: Decisions, original: Orig
         finished_by = _finished_by(cursor)
         # Once it is finished, what differs is the work of later migrations.
         todo = [] if finished_by else changes(live)
-        found = [] if finished_by else findings(cursor, live, decisions)
-        refused = refused_values(cursor, decisions)
+        in_the_way = [] if finished_by else obstacles(connection, live, applied)
+        found = [] if finished_by or in_the_way else findings(cursor, live, decisions)
+        refused = [] if in_the_way else refused_values(cursor, decisions)
         cursor.execute(SESSIONS)
         sessions = tuple(name for (name,) in cursor.fetchall())
     return Survey(
@@ -226,6 +230,7 @@ def survey(connection: BaseDatabaseWrapper, decisions: Decisions, original: Orig
         left_over=[] if finished_by else left_over(live),
         findings=found,
         refused_values=refused,
+        obstacles=in_the_way,
         sessions=sessions,
     )
 
@@ -283,6 +288,12 @@ class AdoptionRun(Procedure):
                 "Wait until that migration is through. If nobody is migrating, unlock it with the original's own "
                 "'knex migrate:unlock', and start again.",
             )
+        if self.has_work(session, plan) and (found := obstacles(self.connection, self.live(), self._applied())):
+            raise HistoryRefused(
+                "This database cannot be adopted as it is:" + "".join(f"\n    {line}" for line in found),
+                "The adoption would fail half way; nothing was changed.",
+                "Do what each line says, then look with 'manage.py adopt --plan', and start again.",
+            )
 
     def refuse_existing(self, session: Session, plan: Plan) -> None:
         """That the tables are there already is what this is for."""
@@ -291,15 +302,18 @@ class AdoptionRun(Procedure):
         """What is here.
 
         Raises:
-            HistoryRefused: if Knex never was.
+            HistoryRefused: if Knex never was, or if it is another system's.
         """
         original = find(self.connection)
         if original is None:
             raise HistoryRefused(
                 "This is not the original system's database: it has no table knex_migrations.",
                 "There is nothing to adopt; nothing was changed.",
-                "An empty database, and one that this service made, need only 'manage.py migrate'.",
+                "An empty database, and one that this service made, need only 'manage.py migrate'. If the original's "
+                "SQL files made its tables, start its last release once (its Knex completes them), and adopt.",
             )
+        if original.doubt:
+            raise original.refusal()
         return original
 
     def survey(self, decisions: Decisions) -> Survey:

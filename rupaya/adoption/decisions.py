@@ -48,9 +48,11 @@ class Decisions:
     """The options of `adopt --finish`; every default changes no row."""
 
     normalise_phones: bool = False
-    """Phone numbers that can be read with the user's country become E.164."""
+    """Phone numbers that have only one reading become E.164."""
+    ambiguous_phones: str = REFUSE
+    """``international``, ``national``: how those with two readings are read, unproved from then on; ``clear``: NULL."""
     unreadable_phones: str = REFUSE
-    """``clear``: those that cannot be read, or that somebody else has, become NULL."""
+    """``clear``: those that cannot be read, or that somebody else has or several people claim, become NULL."""
     merge_email_case: str = REFUSE
     """``into-verified``: of people whose e-mails differ in case alone, the one who proved the address gets all rows."""
     several_defaults: str = REFUSE
@@ -66,7 +68,13 @@ class Decisions:
     def __str__(self) -> str:
         """As options, for the ledger."""
         options = ["--normalise-phones"] if self.normalise_phones else []
-        names = ("unreadable_phones", "merge_email_case", "several_defaults", "incomplete_transactions")
+        names = (
+            "ambiguous_phones",
+            "unreadable_phones",
+            "merge_email_case",
+            "several_defaults",
+            "incomplete_transactions",
+        )
         values = [(name.replace("_", "-"), getattr(self, name)) for name in names]
         options += [f"--{name}={value}" for name, value in values if value != REFUSE]
         return " ".join([*options, *map(str, self.maps)])

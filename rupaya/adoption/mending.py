@@ -33,6 +33,7 @@ CREATE_QUARANTINE = f"""
         'Rows as the original system left them: those that were moved here whole, and those that were changed.'
 """
 BATCH_ROWS = 1000
+CLEAR_PHONE = "phone_number = NULL, phone_verified = false"
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,17 @@ def mendings(decisions: Decisions) -> Iterator[Mending]:
     """All that was decided, in the order in which one makes way for the next."""
     if decisions.merge_email_case != REFUSE:
         yield Mending("users.merged", "people merged whose e-mails differ in case alone", _merge_one)
-    if decisions.normalise_phones:
-        yield Mending("users.phone_number.normalised", "phone numbers normalised", _normalise)
+    # First whoever must give a number up: of two people one alone can have it.
     if decisions.unreadable_phones != REFUSE:
-        yield Mending("users.phone_number.cleared", "unreadable phone numbers cleared", _clear)
+        says = "phone numbers cleared that cannot be read or are somebody else's"
+        yield Mending("users.phone_number.cleared", says, partial(_clear, decisions))
+    if decisions.normalise_phones:
+        phone_numbers = _PhoneNumbers(decisions, phones.READABLE, "phone number normalised")
+        yield Mending("users.phone_number.normalised", "phone numbers normalised", phone_numbers.mend)
+    if decisions.ambiguous_phones != REFUSE:
+        phone_numbers = _PhoneNumbers(decisions, phones.AMBIGUOUS, "phone number with two readings")
+        says = f"phone numbers with two readings: {decisions.ambiguous_phones}"
+        yield Mending("users.phone_number.settled", says, phone_numbers.mend)
     for mapping in decisions.maps:
         yield Mending(f"{mapping.table}.{mapping.column}.mapped", str(mapping), partial(_map, mapping))
     if decisions.several_defaults != REFUSE:
@@ -116,20 +124,39 @@ def _merge_one(cursor: Any) -> int:
     return move(cursor, "users", reason, others)
 
 
-def _normalise(cursor: Any) -> int:
-    readable = [reading for reading in phones.readings(cursor) if reading.e164][:BATCH_ROWS]
-    for reading in readable:
-        where = f"user_id = {literal(reading.user_id)} AND phone_number = {literal(reading.phone_number)}"
-        change(cursor, "users", "phone number normalised", where, f"phone_number = {literal(reading.e164)}")
-    return len(readable)
+class _PhoneNumbers:
+    """Numbers of one kind, read once and written in batches: reading them all again each time takes hours."""
+
+    def __init__(self, decisions: Decisions, kind: str, reason: str) -> None:
+        self.decisions, self.kind, self.reason = decisions, kind, reason
+        self.waiting: list[phones.Reading] = []
+
+    def mend(self, cursor: Any) -> int:
+        """Write the next batch; a person who changed the number meanwhile is left alone."""
+        if not self.waiting:
+            found = phones.readings(cursor, self.decisions.ambiguous_phones)
+            self.waiting = [reading for reading in found if reading.kind == self.kind]
+        batch, self.waiting = self.waiting[:BATCH_ROWS], self.waiting[BATCH_ROWS:]
+        for reading in batch:
+            new = literal(reading.e164) if reading.e164 else "NULL"
+            # What was proved was one of two numbers.
+            unproved = ", phone_verified = false" if self.kind == phones.AMBIGUOUS else ""
+            where = f"user_id = {literal(reading.user_id)} AND phone_number = {literal(reading.phone_number)}"
+            change(cursor, "users", self.reason, where, f"phone_number = {new}{unproved}")
+        return len(batch)
 
 
-def _clear(cursor: Any) -> int:
-    unreadable = [reading.user_id for reading in phones.readings(cursor) if not reading.e164][:BATCH_ROWS]
-    if not unreadable:
-        return 0
-    where = f"user_id IN ({', '.join(map(literal, unreadable))})"
-    return change(cursor, "users", "phone number unreadable", where, "phone_number = NULL, phone_verified = false")
+def _clear(decisions: Decisions, cursor: Any) -> int:
+    """All in one transaction: of several who claim a number, the last one left would get it after a kill."""
+    lost = [
+        reading.user_id
+        for reading in phones.readings(cursor, decisions.ambiguous_phones)
+        if reading.kind in phones.LOST
+    ]
+    for start in range(0, len(lost), BATCH_ROWS):
+        where = f"user_id IN ({', '.join(map(literal, lost[start : start + BATCH_ROWS]))})"
+        change(cursor, "users", "phone number unreadable or somebody else's", where, CLEAR_PHONE)
+    return len(lost)
 
 
 def _map(mapping: Mapping, cursor: Any) -> int:

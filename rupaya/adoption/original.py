@@ -38,6 +38,18 @@ KNOWN_KNEX_MIGRATIONS = (
     "20260304_001_fix_categories_schema.js",
 )
 
+FIRST_KNEX_MIGRATION = KNOWN_KNEX_MIGRATIONS[0]
+MARKS = (
+    "users.user_id",
+    "users.email",
+    "users.password_hash",
+    "devices.device_id",
+    "accounts.account_id",
+    "categories.category_id",
+    "transactions.transaction_id",
+)
+"""Columns that its first migration made: a table of one of these names without them is somebody else's."""
+
 # Of what an adoption made: it is listed nowhere as somebody else's.
 _OURS = ("adoption_", "auth_", "axes_", "budgets", "django_", "migrator_", "otp_", "phone_otps", "recurring_", "users_")
 
@@ -76,6 +88,17 @@ class Original:
     is_locked: bool
     """Whether Knex's lock is set: somebody is migrating with it, or died doing so."""
 
+    doubt: str = ""
+    """Why this is not the original's, though Knex was here; empty if it is."""
+
+    def refusal(self) -> HistoryRefused:
+        """Of a database that Knex migrates for somebody else."""
+        return HistoryRefused(
+            f"Knex migrates this database, but it is not known as the original system's: {self.doubt} ({self.said}).",
+            "Another system may use it; nothing was changed.",
+            "Check DATABASE_URL: this service needs a database of its own, or the original's with its own history.",
+        )
+
     @property
     def said(self) -> str:
         """In one line."""
@@ -109,22 +132,44 @@ def find(connection: BaseDatabaseWrapper) -> Original | None:
         is_there, has_no_lock = cursor.fetchone()
         if not is_there:
             return None
-        cursor.execute("SELECT name, batch FROM knex_migrations ORDER BY id")
+        # Of somebody else's table it is not known which columns it has.
+        cursor.execute(
+            "SELECT coalesce(its ->> 'name', '?'), coalesce((its ->> 'batch')::integer, 0) "
+            "FROM (SELECT to_jsonb(k) AS its FROM knex_migrations k) done ORDER BY its -> 'id'"
+        )
         done = cursor.fetchall()
         is_locked = False
         if not has_no_lock:
-            cursor.execute("SELECT coalesce(bool_or(is_locked = 1), false) FROM knex_migrations_lock")
+            cursor.execute(
+                "SELECT coalesce(bool_or(to_jsonb(k) ->> 'is_locked' = '1'), false) FROM knex_migrations_lock k"
+            )
             (is_locked,) = cursor.fetchone()
         cursor.execute(_SIZES)
         sizes = {name: (rows, size) for name, rows, size in cursor.fetchall()}
         tables = tuple(_table(cursor, name, *sizes[name]) for name in TABLES if name in sizes)
+        doubt = _doubt(cursor, {name for name, _batch in done})
     return Original(
         tables=tables,
         others=tuple(name for name in sizes if name not in TABLES + KNEX_TABLES),
         batch=max((batch for _name, batch in done), default=0),
         knex_migrations=tuple(name for name, _batch in done),
         is_locked=is_locked,
+        doubt=doubt,
     )
+
+
+def _doubt(cursor: Any, history: set[str]) -> str:
+    """Why this is somebody else's Knex: another history, or tables without what the original's first migration made."""
+    if FIRST_KNEX_MIGRATION not in history:
+        return f"{FIRST_KNEX_MIGRATION} is not in its history"
+    cursor.execute(
+        "SELECT p.place FROM unnest(%s::text[]) p(place) WHERE to_regclass(split_part(p.place, '.', 1)) IS NOT NULL "
+        "AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = to_regclass(split_part(p.place, '.', 1)) "
+        "AND a.attname = split_part(p.place, '.', 2) AND NOT a.attisdropped) ORDER BY 1",
+        [list(MARKS)],
+    )
+    missing = ", ".join(place for (place,) in cursor.fetchall())
+    return f"there is no column {missing}" if missing else ""
 
 
 def _table(cursor: Any, name: str, estimate: int, size_bytes: int) -> Table:
@@ -169,6 +214,8 @@ def refuse_unadopted(connection: BaseDatabaseWrapper, plan: Plan) -> None:
         return
     if set(concerned) <= MigrationRecorder(connection).applied_migrations().keys():
         return  # adopted since the plan was read; whoever goes on reads it again under the lock
+    if original.doubt:
+        raise original.refusal()
     begun = " An adoption has begun, and is not through." if plan.applied else ""
     raise HistoryRefused(
         f"This is the original system's database, and it has not been taken over: {original.said}.{begun}",

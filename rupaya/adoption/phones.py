@@ -1,8 +1,14 @@
-"""Phone numbers in any spelling, read with the country of the person who has them."""
+"""Phone numbers as the original spelled them: who has which, and which number it is.
+
+The original keeps digits only, with the country's code where it was typed, and writes 'IN' for everybody. So a number
+has two readings: with a `+` before it, and as a national one of the person's country. Only where one of them is a valid
+number is it known which was proved.
+"""
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,40 +17,114 @@ import phonenumbers
 E164 = r"^\+[1-9][0-9]{1,14}$"
 DEFAULT_COUNTRY = "IN"
 
+READABLE = "readable"
+AMBIGUOUS = "ambiguous"
+UNREADABLE = "unreadable"
+TAKEN = "taken"
+CONTESTED = "contested"
+LOST = (UNREADABLE, TAKEN, CONTESTED)
+"""What `--unreadable-phones=clear` makes NULL."""
+
+# A plan is read before `adopt` adds the columns that somebody dropped.
+_IS_PROVED = "coalesce((to_jsonb(users) ->> 'phone_verified')::boolean, false)"
+
+INTERNATIONAL = "international"
+NATIONAL = "national"
+
 
 @dataclass(frozen=True)
 class Reading:
-    """A phone number that is not E.164, and what it is in E.164; empty if it cannot be read, or somebody has it."""
+    """A phone number that must change, and what becomes of it."""
 
     user_id: str
     phone_number: str
-    e164: str
+    kind: str
+    """`READABLE`; `AMBIGUOUS`: both readings are valid; `UNREADABLE`: none is; `TAKEN`: somebody else has a better
+    claim; `CONTESTED`: several people have equally good ones."""
+    e164: str = ""
+    """The number in E.164; empty if it is not known, or not this person's."""
 
 
-def read(phone_number: str, country: str | None) -> str:
-    """The number in E.164, or an empty text."""
-    try:
-        number = phonenumbers.parse(phone_number, (country or DEFAULT_COUNTRY).upper())
-    except phonenumbers.NumberParseException:
-        return ""
-    if not phonenumbers.is_valid_number(number):
-        return ""
-    written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-    return written if re.match(E164, written) else ""
+@dataclass(frozen=True)
+class _Claim:
+    user_id: str
+    phone_number: str
+    is_proved: bool
+    is_ambiguous: bool
+
+    @property
+    def is_e164(self) -> bool:
+        return re.match(E164, self.phone_number) is not None
+
+    @property
+    def rank(self) -> tuple[bool, bool, bool]:
+        """The smaller, the better: proved, certain, written so already. Never the age, which proves nothing."""
+        return (not self.is_proved, self.is_ambiguous, not self.is_e164)
 
 
-def readings(cursor: Any) -> list[Reading]:
-    """Every number that is not E.164, the oldest user's first: who comes later cannot have the same one."""
+def read(phone_number: str, country: str | None) -> dict[str, str]:
+    """The valid readings in E.164, by their way of reading; one alone if both are the same number."""
+    text = phone_number.strip()
+    ways: dict[str, tuple[str, str | None]] = {NATIONAL: (text, (country or DEFAULT_COUNTRY).upper())}
+    if not text.startswith("+"):
+        ways = {INTERNATIONAL: (f"+{text}", None), **ways}
+    found: dict[str, str] = {}
+    for way, (spelling, region) in ways.items():
+        try:
+            number = phonenumbers.parse(spelling, region)
+        except phonenumbers.NumberParseException:
+            continue
+        written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+        if phonenumbers.is_valid_number(number) and re.match(E164, written) and written not in found.values():
+            found[way] = written
+    return found
+
+
+def readings(cursor: Any, ambiguous_as: str) -> list[Reading]:
+    """Every number that is not E.164, and those that are and that somebody else proved, by user.
+
+    `ambiguous_as` is `INTERNATIONAL`, `NATIONAL` or anything else, which leaves ambiguous numbers without a reading.
+    """
     cursor.execute(
-        "SELECT user_id::text, phone_number, country_code FROM users WHERE NOT phone_number ~ %s "
-        "ORDER BY created_at NULLS LAST, user_id",
+        f"SELECT user_id::text, phone_number, {_IS_PROVED}, to_jsonb(users) ->> 'country_code' FROM users "
+        "WHERE NOT phone_number ~ %s",
         [E164],
     )
-    found = [(user_id, number, read(number, country)) for user_id, number, country in cursor.fetchall()]
-    cursor.execute("SELECT phone_number FROM users WHERE phone_number = ANY(%s)", [[e164 for *_, e164 in found]])
-    taken = {number for (number,) in cursor.fetchall()}
+    claims: dict[str, list[_Claim]] = defaultdict(list)
     result = []
-    for user_id, number, e164 in found:
-        result.append(Reading(user_id, number, "" if e164 in taken else e164))
-        taken.add(e164)
-    return result
+    for user_id, phone_number, is_proved, country in cursor.fetchall():
+        found = read(phone_number, country)
+        if not found:
+            result.append(Reading(user_id, phone_number, UNREADABLE))
+            continue
+        is_ambiguous = len(found) > 1
+        e164 = found.get(ambiguous_as, "") if is_ambiguous else next(iter(found.values()))
+        if not e164:
+            result.append(Reading(user_id, phone_number, AMBIGUOUS))
+            continue
+        # What was proved is one of two numbers, and it is not known which.
+        claims[e164].append(_Claim(user_id, phone_number, is_proved and not is_ambiguous, is_ambiguous))
+    cursor.execute(
+        f"SELECT user_id::text, phone_number, {_IS_PROVED} FROM users WHERE phone_number = ANY(%s)",
+        [list(claims)],
+    )
+    for user_id, phone_number, is_proved in cursor.fetchall():
+        claims[phone_number].append(_Claim(user_id, phone_number, is_proved, False))
+    for e164, its in claims.items():
+        result += _settled(e164, its)
+    return sorted(result, key=lambda reading: reading.user_id)
+
+
+def _settled(e164: str, claims: list[_Claim]) -> list[Reading]:
+    """Who gets a number, of all who claim it."""
+    best = min(claim.rank for claim in claims)
+    if sum(claim.rank == best for claim in claims) > 1:
+        return [Reading(claim.user_id, claim.phone_number, CONTESTED) for claim in claims]
+    settled = []
+    for claim in claims:
+        if claim.rank != best:
+            settled.append(Reading(claim.user_id, claim.phone_number, TAKEN))
+        elif not claim.is_e164:
+            kind = AMBIGUOUS if claim.is_ambiguous else READABLE
+            settled.append(Reading(claim.user_id, claim.phone_number, kind, e164))
+    return settled

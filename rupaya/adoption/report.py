@@ -47,6 +47,7 @@ def as_json(survey: Survey) -> str:
         "untouched": original.others_than_ours,
         "left_over": survey.left_over,
         "refused_values": survey.refused_values,
+        "obstacles": survey.obstacles,
         "sessions": survey.sessions,
         "needs_decision": survey.needs_decision,
     }
@@ -100,7 +101,7 @@ def _lines(survey: Survey) -> Iterator[str]:
     yield f"Not touched: {', '.join(original.others_than_ours) or 'nothing else is there'}"
     if survey.left_over:
         yield f"Left as it is, though the contract does not have it: {', '.join(survey.left_over)}"
-    for line in survey.refused_values:
+    for line in (*survey.refused_values, *survey.obstacles):
         yield f"Refused: {line}"
     if survey.sessions:
         yield f"Connected besides: {', '.join(survey.sessions)}"
@@ -108,6 +109,8 @@ def _lines(survey: Survey) -> Iterator[str]:
     if undecided:
         rows = sum(finding.undecided for finding in undecided)
         yield f"To be decided before 'adopt --finish': {len(undecided)} rules, broken by {rows:,} rows"
+    elif survey.obstacles:
+        yield "To be mended before 'adopt', which refuses until then; the rows were not looked at"
     elif not survey.refused_values and not survey.finished_by:
         yield "Nothing needs a decision"
 

@@ -311,19 +311,25 @@ def _examples(cursor: Any, table: str, where: str) -> tuple[str, ...]:
 
 
 def _phone_findings(cursor: Any, decisions: Decisions) -> Iterator[Finding]:
-    readings = phones.readings(cursor)
-    readable = [reading.user_id for reading in readings if reading.e164]
-    unreadable = [reading.user_id for reading in readings if not reading.e164]
+    readings = phones.readings(cursor, decisions.ambiguous_phones)
+    clear = "become NULL" if decisions.unreadable_phones != REFUSE else ""
+    to_clear = f"--unreadable-phones=clear, or {BY_HAND}"
+    ambiguous = {REFUSE: "", "clear": "become NULL"}.get(
+        decisions.ambiguous_phones, f"read as {decisions.ambiguous_phones}, and no longer verified"
+    )
     groups = (
-        ("readable", "phone numbers that are not E.164 and can be read with the user's country", readable,
+        (phones.READABLE, "phone numbers that are not E.164 and have only one reading",
          "normalised" if decisions.normalise_phones else "", "--normalise-phones"),
-        ("unreadable", "phone numbers that cannot be read, or that somebody else has", unreadable,
-         "become NULL" if decisions.unreadable_phones != REFUSE else "",
-         f"--unreadable-phones=clear, or {BY_HAND}"),
+        (phones.AMBIGUOUS, "phone numbers that are valid with a + before them and, as others, in the user's country",
+         ambiguous, f"--ambiguous-phones=international, national or clear, or {BY_HAND}"),
+        (phones.UNREADABLE, "phone numbers that cannot be read", clear, to_clear),
+        (phones.TAKEN, "phone numbers that somebody else has or proved", clear, to_clear),
+        (phones.CONTESTED, "phone numbers that several people claim equally well", clear, to_clear),
     )  # fmt: skip
-    for name, says, users, remedy, ways in groups:
+    for kind, says, remedy, ways in groups:
+        users = [reading.user_id for reading in readings if reading.kind == kind]
         if users:
             undecided = 0 if remedy else len(users)
             yield Finding(
-                f"{_PHONE_RULE}.{name}", "users", says, len(users), tuple(users[:EXAMPLES]), undecided, remedy, ways
+                f"{_PHONE_RULE}.{kind}", "users", says, len(users), tuple(users[:EXAMPLES]), undecided, remedy, ways
             )

@@ -40,13 +40,20 @@ class Command(BaseCommand):
         rows.add_argument(
             "--normalise-phones",
             action="store_true",
-            help="Write phone numbers in E.164, read with the user's country.",
+            help="Write phone numbers that have only one reading in E.164.",
+        )
+        rows.add_argument(
+            "--ambiguous-phones",
+            choices=(REFUSE, "international", "national", "clear"),
+            default=REFUSE,
+            help="Phone numbers that are valid with a + before them and in the user's country: how to read them, no "
+            "longer verified; or make them NULL.",
         )
         rows.add_argument(
             "--unreadable-phones",
             choices=(REFUSE, "clear"),
             default=REFUSE,
-            help="Phone numbers that cannot be read, or that somebody else has: make them NULL.",
+            help="Phone numbers that cannot be read, or that somebody else has or claims: make them NULL.",
         )
         rows.add_argument(
             "--merge-email-case",
@@ -87,6 +94,7 @@ class Command(BaseCommand):
         """Look, adopt or finish."""
         decisions = Decisions(
             normalise_phones=options["normalise_phones"],
+            ambiguous_phones=options["ambiguous_phones"],
             unreadable_phones=options["unreadable_phones"],
             merge_email_case=options["merge_email_case"],
             several_defaults=options["several_defaults"],

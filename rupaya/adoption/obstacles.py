@@ -1,0 +1,138 @@
+"""What an adoption would stumble over half way: found before the first change, and said with the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.apps import apps
+from django.db import Error, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from rupaya.adoption.baseline import ALL, CREATED, UPDATED_AT_FUNCTION, baseline
+from rupaya.adoption.original import TABLES, Key
+from rupaya.migrator.schema.catalog import Catalog
+
+_COMPARED = ("kind", "definition", "columns", "constraints", "indexes")
+_AWAY = "CREATE SCHEMA kept; ALTER {kind} {name} SET SCHEMA kept (renaming it leaves its indexes' names)"
+
+_NOT_OWNED = """
+    SELECT c.relname, pg_get_userbyid(c.relowner) FROM pg_class c
+    WHERE c.relnamespace = coalesce(current_schema(), 'public')::regnamespace AND c.relkind IN ('r', 'p', 'v')
+      AND c.relname = ANY(%s) AND NOT pg_has_role(c.relowner, 'USAGE') ORDER BY 1
+"""
+# The contract's own trigger lets rows that are mended keep the time of their last change; these do not.
+_TRIGGERS = """
+    SELECT c.relname, t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+    JOIN pg_proc p ON p.oid = t.tgfoid
+    WHERE c.relnamespace = coalesce(current_schema(), 'public')::regnamespace AND c.relname = ANY(%s)
+      AND NOT t.tgisinternal AND t.tgtype & 2 > 0 AND t.tgtype & 16 > 0
+      AND p.prosrc ILIKE '%%new.updated_at%%' AND p.proname <> 'set_updated_at' ORDER BY 1, 2
+"""
+
+
+def obstacles(connection: BaseDatabaseWrapper, live: Catalog, applied: set[Key]) -> list[str]:
+    """Each of them in one line; empty if the adoption can be carried out."""
+    with connection.cursor() as cursor:
+        return [
+            *_of_creation(cursor, live, applied),
+            *_of_django(cursor, applied),
+            *_of_types(connection, live),
+            *_of_ownership(cursor),
+            *_of_triggers(cursor),
+        ]
+
+
+def _of_creation(cursor: Any, live: Catalog, applied: set[Key]) -> Iterator[str]:
+    there = live["relations"]
+    for key, names in CREATED.items():
+        if key in applied:
+            continue
+        for name in names:
+            wanted = baseline()["relations"][name]
+            if name in there:
+                if differing := [part for part in _COMPARED if there[name].get(part) != wanted.get(part)]:
+                    kind = str(there[name]["kind"])
+                    way = _AWAY.format(kind=kind.upper(), name=name)
+                    yield (
+                        f"{kind} {name} is there in another shape than the contract's ({', '.join(differing)} differ): "
+                        f"{way}, or drop it if nobody needs it"
+                    )
+                continue
+            cursor.execute(
+                "SELECT relname FROM pg_class WHERE relnamespace = coalesce(current_schema(), 'public')::regnamespace "
+                "AND relname = ANY(%s) ORDER BY 1",
+                [[*wanted.get("indexes", {}), *wanted.get("constraints", {})]],
+            )
+            for (taken,) in cursor.fetchall():
+                yield f"the name {taken}, which {name} needs, is taken: rename what has it"
+
+
+def _of_django(cursor: Any, applied: set[Key]) -> Iterator[str]:
+    begun = {app for app, _name in applied}
+    names = {
+        model._meta.db_table
+        for model in apps.get_models(include_auto_created=True)
+        if model._meta.managed and model._meta.app_label not in begun and model._meta.db_table not in ALL
+    }
+    cursor.execute(
+        "SELECT name FROM unnest(%s::text[]) name WHERE to_regclass(quote_ident(name)) IS NOT NULL "
+        "AND name NOT LIKE 'migrator%%' ORDER BY 1",
+        [sorted(names)],
+    )
+    for (name,) in cursor.fetchall():
+        way = _AWAY.format(kind="TABLE", name=name)
+        yield f"table {name}, which Django's migrations make, is somebody else's: {way}"
+
+
+def _of_types(connection: BaseDatabaseWrapper, live: Catalog) -> Iterator[str]:
+    for table in TABLES:
+        wanted = baseline()["relations"][table]["columns"]
+        for column, facts in live["relations"].get(table, {}).get("columns", {}).items():
+            if column in wanted and not _is_castable(connection, facts["type"], wanted[column]["type"]):
+                yield (
+                    f"{table}.{column} is {facts['type']} and must be {wanted[column]['type']}, which no value of it "
+                    "can become: this is not as the original's last release has it; restore or rebuild that table with "
+                    "the original's own Knex, and copy its rows"
+                )
+
+
+def _is_castable(connection: BaseDatabaseWrapper, old: str, new: str) -> bool:
+    if old == new:
+        return True
+    try:
+        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+            cursor.execute(f"SELECT CAST(CAST(NULL AS {old}) AS {new})")
+    except Error:
+        return False
+    return True
+
+
+def _of_ownership(cursor: Any) -> Iterator[str]:
+    cursor.execute(_NOT_OWNED, [list(ALL)])
+    for name, owner in cursor.fetchall():
+        yield (
+            f"{name} belongs to {owner}, and this role may not alter it: adopt as {owner}, or make this role its owner"
+        )
+    cursor.execute(
+        "SELECT current_user, current_schema(), has_schema_privilege(coalesce(current_schema(), 'public'), 'CREATE')"
+    )
+    role, schema, may_create = cursor.fetchone()
+    if not may_create:
+        yield f'role {role} may not create in schema {schema}: GRANT CREATE ON SCHEMA {schema} TO "{role}"'
+    cursor.execute(
+        "SELECT pg_get_userbyid(proowner) FROM pg_proc WHERE oid = to_regprocedure(%s) "
+        "AND NOT pg_has_role(proowner, 'USAGE')",
+        [UPDATED_AT_FUNCTION],
+    )
+    for (owner,) in cursor.fetchall():
+        yield f"function {UPDATED_AT_FUNCTION} belongs to {owner}, and this role may not replace it: adopt as {owner}"
+
+
+def _of_triggers(cursor: Any) -> Iterator[str]:
+    cursor.execute(_TRIGGERS, [list(TABLES)])
+    for table, trigger in cursor.fetchall():
+        yield (
+            f"trigger {trigger} on {table} would overwrite updated_at of every row that is mended, and adopt makes its "
+            f"own: DROP TRIGGER {trigger} ON {table}"
+        )
