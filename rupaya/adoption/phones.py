@@ -51,15 +51,16 @@ class _Claim:
     phone_number: str
     is_proved: bool
     is_ambiguous: bool
+    """Two numbers could be meant; if one was proved, it is not known which."""
 
     @property
     def is_e164(self) -> bool:
         return re.match(E164, self.phone_number) is not None
 
     @property
-    def rank(self) -> tuple[bool, bool, bool]:
-        """The smaller, the better: proved, certain, written so already. Never the age, which proves nothing."""
-        return (not self.is_proved, self.is_ambiguous, not self.is_e164)
+    def rank(self) -> tuple[bool, bool]:
+        """Among claims of which none is proved; the smaller, the better: certain, written so already. Never the age."""
+        return (self.is_ambiguous, not self.is_e164)
 
 
 def read(phone_number: str, country: str | None) -> dict[str, str]:
@@ -102,8 +103,7 @@ def readings(cursor: Any, ambiguous_as: str) -> list[Reading]:
         if not e164:
             result.append(Reading(user_id, phone_number, AMBIGUOUS))
             continue
-        # What was proved is one of two numbers, and it is not known which.
-        claims[e164].append(_Claim(user_id, phone_number, is_proved and not is_ambiguous, is_ambiguous))
+        claims[e164].append(_Claim(user_id, phone_number, is_proved, is_ambiguous))
     cursor.execute(
         f"SELECT user_id::text, phone_number, {_IS_PROVED} FROM users WHERE phone_number = ANY(%s)",
         [list(claims)],
@@ -116,14 +116,17 @@ def readings(cursor: Any, ambiguous_as: str) -> list[Reading]:
 
 
 def _settled(e164: str, claims: list[_Claim]) -> list[Reading]:
-    """Who gets a number, of all who claim it."""
+    """Who gets a number, of all who claim it: the one who proved it, and nobody where that is not certain."""
+    proved = [claim for claim in claims if claim.is_proved]
     best = min(claim.rank for claim in claims)
-    if sum(claim.rank == best for claim in claims) > 1:
-        return [Reading(claim.user_id, claim.phone_number, CONTESTED) for claim in claims]
+    candidates = proved or [claim for claim in claims if claim.rank == best]
+    is_certain = len(candidates) == 1 and (len(claims) == 1 or not (proved and candidates[0].is_ambiguous))
     settled = []
     for claim in claims:
-        if claim.rank != best:
-            settled.append(Reading(claim.user_id, claim.phone_number, TAKEN))
+        if claim not in candidates:
+            settled.append(Reading(claim.user_id, claim.phone_number, TAKEN if is_certain else CONTESTED))
+        elif not is_certain:
+            settled.append(Reading(claim.user_id, claim.phone_number, CONTESTED))
         elif not claim.is_e164:
             kind = AMBIGUOUS if claim.is_ambiguous else READABLE
             settled.append(Reading(claim.user_id, claim.phone_number, kind, e164))

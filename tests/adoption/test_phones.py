@@ -94,3 +94,22 @@ def test_the_proved_claim_wins_and_what_had_two_readings_is_not_proved(
     assert found == {**SETTLED, "singapore": (number, False)}
     kept = query(database_url, "SELECT DISTINCT original ->> 'email' FROM adoption_quarantine")
     assert len(kept) == 10
+
+
+def test_nobody_gets_a_number_that_somebody_else_may_have_proved(database_url: str) -> None:
+    """One of the owner's two readings is what a squatter has written, and only the owner has proved anything."""
+    build(
+        database_url,
+        "INSERT INTO users (email, phone_number, phone_verified, created_at, updated_at) VALUES "
+        "('owner@example.com', '6591234567', true, '2026-02-01', '2026-01-01'), "
+        "('squatter@example.com', '+6591234567', false, '2026-01-01', '2026-01-01')",
+    )
+    assert migrate(database_url, "adopt").process.returncode == 0
+
+    run = migrate(database_url, "adopt", "--finish", *OPTIONS, "--ambiguous-phones=international")
+
+    assert run.process.returncode == 0, run.output
+    assert query(database_url, "SELECT phone_number, phone_verified FROM users ORDER BY email") == [
+        (None, False),
+        (None, False),
+    ]
