@@ -275,3 +275,16 @@ def test_peoples_data_is_kept_out_of_log_and_ledger(database_url: str, tmp_path:
         assert MARKED not in text
     for table in ("migrator_runs", "migrator_attempts", "migrator_traces"):
         assert query(database_url, f"SELECT count(*) FROM {table} t WHERE t::text LIKE %s", f"%{MARKED}%") == [(0,)]
+
+
+def test_a_record_that_contradicts_the_ledger_is_named(database_url: str, tmp_path: Path) -> None:
+    release = Release(tmp_path, "v1", FIRST)
+    assert release.run(database_url).returncode == 0
+    release.write("0002_fails", sql("SELECT 1 / 0"))
+    assert release.run(database_url).returncode == 13
+    query(database_url, "INSERT INTO django_migrations (app, name, applied) VALUES ('shop', '0002_fails', now())")
+
+    audited = release.run(database_url, "showmigrations", "--audit", "--check")
+
+    assert audited.returncode == 1
+    assert "shop.0002_fails is contradicted" in audited.stderr

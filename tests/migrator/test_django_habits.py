@@ -427,6 +427,13 @@ def test_an_app_that_was_uninstalled_stops_nobody(foreign: Foreign) -> None:
     assert ran.returncode == 0, ran.stderr
     assert "of apps that this release does not install, 1 migration: polls.0001_initial" in ran.stdout
 
+    pruned = foreign.manage("migrate", "polls", "--prune", extra='RELEASE = "v2"')
+    assert pruned.returncode == 0, pruned.stderr
+    assert "✓ pruned polls.0001_initial" in pruned.stdout
+    assert "polls.0001_initial" not in applied(foreign.url)
+    unknown = foreign.manage("migrate", "nobody", "--prune", extra='RELEASE = "v2"')
+    assert "No installed app with label 'nobody'" in unknown.stderr
+
 
 @pytest.mark.parametrize("options", [[], ["--keepdb"]], ids=" ".join)
 @pytest.mark.parametrize("migrate", [True, False])

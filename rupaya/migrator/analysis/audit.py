@@ -27,7 +27,8 @@ class Entry:
     state: str
     """applied, owed (applied, but for what older code would not survive), pending, unknown (newer than this code),
     breaking (newer, and this code may not survive it), gone (older than this code, or of an app that it does not
-    install), edited (since it was applied) or failed (its last attempt, and it is still pending)."""
+    install), edited (since it was applied), failed (its last attempt, and it is still pending) or contradicted
+    (recorded as applied, while its last attempt failed)."""
     applied_at: datetime | None
     batch: int | None
     release: str
@@ -37,7 +38,7 @@ class Entry:
     tries: int | None
 
 
-BAD_STATES = ("edited", "breaking", "failed")
+BAD_STATES = ("edited", "breaking", "failed", "contradicted")
 COLUMNS = tuple(field.name for field in fields(Entry))
 
 
@@ -55,7 +56,7 @@ def audit(
     edited = {item.applied.key for item in edited_migrations(loader.disk_migrations or {}, in_force) if item.is_certain}
     pending = [loader.graph.nodes[key] for key in status.pending]
     phases = pending_phases(loader, pending)
-    failed = ledger.last_failures() if pending else {}
+    failed = ledger.last_failures()
     fatal = {item.key for item in breaking(status.newer, connection, in_force)}
 
     def applied_at(key: Key) -> datetime | None:
@@ -74,6 +75,8 @@ def audit(
             return "unknown"
         if key in status.older | status.foreign:
             return "gone"
+        if key in rows and key in failed:
+            return "contradicted"
         if key in status.applied:
             return "owed" if key in owed else "applied"
         if key in failed:

@@ -7,11 +7,13 @@ import sys
 from contextlib import AbstractContextManager
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.core.management.base import CommandParser, no_translations
 from django.core.management.commands import migrate
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.recorder import MigrationRecorder
 
 from rupaya.migrator.conf import require_configuration
 from rupaya.migrator.django import DjangoMigrate
@@ -111,9 +113,21 @@ class Command(migrate.Command):
         elif options["plan"] or options["check_unapplied"]:
             self._leave_to_django(session.reading(), options)
         elif options["prune"]:
-            self._leave_to_django(order.alone("migrate --prune", session), options)
+            with order.alone("migrate --prune", session):
+                if _is_gone(options["app_label"], session):
+                    self._forget(options["app_label"], session)
+                else:
+                    super().handle(**options)
         else:
             order.run(procedure, session)
+
+    def _forget(self, app_label: str, session: Session) -> None:
+        """Delete the history of an app that is not installed any more, which Django's own --prune cannot name."""
+        recorder = MigrationRecorder(session.connection)
+        for app, name in sorted(recorder.applied_migrations()):
+            if app == app_label:
+                recorder.record_unapplied(app, name)
+                session.output.say(f"✓ pruned {app}.{name}", success=True)
 
     def _leave_to_django(self, prepared: AbstractContextManager[None], options: dict[str, Any]) -> None:
         with prepared:
@@ -154,6 +168,13 @@ class Command(migrate.Command):
         self.stdout.write(write(rehearsal))
         if rehearsal.failure:
             raise rehearsal.failure
+
+
+def _is_gone(app_label: str | None, session: Session) -> bool:
+    """Whether the history has an app that this release does not install."""
+    if not app_label or any(config.label == app_label for config in apps.get_app_configs()):
+        return False
+    return any(app == app_label for app, _name in MigrationRecorder(session.connection).applied_migrations())
 
 
 def _is_inside_a_transaction(connection: BaseDatabaseWrapper) -> bool:
