@@ -32,5 +32,5 @@ locals {
   # only what a task definition says that Terraform has just written.
   image = "${data.aws_ecr_repository.this.repository_url}:${var.environment}"
 
-  boundary_arn = "arn:aws:iam::${var.account_id}:policy/rupaya-boundary"
+  boundary_arn = "arn:aws:iam::${var.account_id}:policy/rupaya-boundary-${var.environment}"
 }

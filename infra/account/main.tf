@@ -227,15 +227,19 @@ data "aws_iam_policy_document" "plan" {
     sid    = "NoData"
     effect = "Deny"
     actions = [
-      "dynamodb:GetItem", "dynamodb:Query", "dynamodb:Scan", "logs:FilterLogEvents", "logs:GetLogEvents",
-      "logs:StartQuery", "secretsmanager:GetSecretValue", "sqs:ReceiveMessage",
+      "athena:GetQueryResults*", "dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:GetRecords",
+      "dynamodb:PartiQL*", "dynamodb:Query", "dynamodb:Scan", "kinesis:GetRecords", "kinesis:SubscribeToShard",
+      "lambda:GetFunction", "logs:FilterLogEvents", "logs:GetLogEvents", "logs:GetLogRecord", "logs:GetQueryResults",
+      "logs:StartLiveTail", "logs:StartQuery", "logs:Unmask", "rds:DownloadCompleteDBLogFile",
+      "rds:DownloadDBLogFilePortion", "secretsmanager:BatchGetSecretValue", "secretsmanager:GetSecretValue",
+      "sqs:ReceiveMessage", "ssm:GetParameterHistory",
     ]
     resources = ["*"]
   }
   statement {
     sid           = "NoOtherBuckets"
     effect        = "Deny"
-    actions       = ["s3:GetObject"]
+    actions       = ["s3:GetObject", "s3:GetObjectVersion", "s3:GetObjectTorrent", "s3:SelectObjectContent"]
     not_resources = ["arn:aws:s3:::${var.state_bucket}/*"]
   }
 }
@@ -279,15 +283,46 @@ data "aws_iam_policy_document" "apply" {
       "ec2:CreateTags", "ec2:DeleteSecurityGroup", "ec2:DeleteTags", "ec2:ModifySecurityGroupRules",
       "ec2:RevokeSecurityGroupEgress", "ec2:RevokeSecurityGroupIngress",
       "ecs:DeregisterTaskDefinition", "ecs:RegisterTaskDefinition",
-      "kms:CreateAlias", "kms:CreateGrant", "kms:CreateKey", "kms:DeleteAlias", "kms:Decrypt",
-      "kms:EnableKeyRotation", "kms:GenerateDataKey*", "kms:PutKeyPolicy", "kms:ScheduleKeyDeletion",
-      "kms:TagResource", "kms:UntagResource", "kms:UpdateKeyDescription",
+      "kms:CreateAlias", "kms:CreateKey", "kms:DeleteAlias",
+      # A new proxy has no name in its address, and knows no other resource.
+      "rds:CreateDBProxy",
     ]
     resources = ["*"]
     condition {
       test     = "StringEquals"
       variable = "aws:RequestedRegion"
       values   = [var.region]
+    }
+  }
+
+  # A key has no name either, but a tag from its first moment on.
+  statement {
+    sid       = "TagNewKeys"
+    actions   = ["kms:TagResource"]
+    resources = ["*"]
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestTag/Environment"
+      values   = [each.key]
+    }
+    # Whoever could change the tag of another environment's key could then use it.
+    condition {
+      test     = "StringEqualsIfExists"
+      variable = "aws:ResourceTag/Environment"
+      values   = [each.key]
+    }
+  }
+  statement {
+    sid = "KeysOfThisEnvironment"
+    actions = [
+      "kms:CreateGrant", "kms:Decrypt", "kms:EnableKeyRotation", "kms:GenerateDataKey*", "kms:PutKeyPolicy",
+      "kms:ScheduleKeyDeletion", "kms:UntagResource", "kms:UpdateKeyDescription",
+    ]
+    resources = ["*"]
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/Environment"
+      values   = [each.key]
     }
   }
 
@@ -326,7 +361,7 @@ data "aws_iam_policy_document" "apply" {
     condition {
       test     = "StringEquals"
       variable = "iam:PermissionsBoundary"
-      values   = [aws_iam_policy.boundary.arn]
+      values   = [aws_iam_policy.boundary[each.key].arn]
     }
   }
 
@@ -380,12 +415,13 @@ resource "aws_iam_role_policy" "state" {
   policy   = each.value.json
 }
 
-# No role of an environment can do more than this, whatever its own policy says.
+# No role of an environment can do more than this, whatever its own policy says: of secrets and keys it has its own.
 
 resource "aws_iam_policy" "boundary" {
-  name        = "rupaya-boundary"
-  description = "The most that any role of a rupaya environment can do"
-  policy      = data.aws_iam_policy_document.boundary.json
+  for_each    = local.environments
+  name        = "rupaya-boundary-${each.key}"
+  description = "The most that any role of rupaya ${each.key} can do"
+  policy      = data.aws_iam_policy_document.boundary[each.key].json
 }
 
 data "aws_iam_policy_document" "boundary" {
@@ -393,17 +429,35 @@ data "aws_iam_policy_document" "boundary" {
   # checkov:skip=CKV_AWS_356: As above.
   # checkov:skip=CKV_AWS_108: As above.
   # checkov:skip=CKV_AWS_107: As above.
+  for_each = local.environments
+
   statement {
     actions = [
       "cloudwatch:PutMetricData", "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:DescribeImages",
       "ecr:GetAuthorizationToken", "ecr:GetDownloadUrlForLayer", "ecr:PutImage", "ecs:DescribeServices",
       "ecs:DescribeTaskDefinition", "ecs:DescribeTasks", "ecs:ListTasks", "ecs:RegisterTaskDefinition", "ecs:RunTask",
-      "ecs:TagResource", "ecs:UpdateService", "elasticloadbalancing:DescribeTargetHealth", "kms:Decrypt",
+      "ecs:TagResource", "ecs:UpdateService", "elasticloadbalancing:DescribeTargetHealth",
       "logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:GetLogEvents",
-      "logs:PutLogEvents", "logs:PutRetentionPolicy", "rds:DescribeDBInstances", "secretsmanager:GetSecretValue",
-      "ssm:GetParameter",
+      "logs:PutLogEvents", "logs:PutRetentionPolicy", "rds:DescribeDBInstances", "ssm:GetParameter",
     ]
     resources = ["*"]
+  }
+  statement {
+    actions   = ["ssm:PutParameter"]
+    resources = ["arn:aws:ssm:${var.region}:${var.account_id}:parameter/rupaya/${each.key}/served"]
+  }
+  statement {
+    actions   = ["secretsmanager:GetSecretValue"]
+    resources = ["arn:aws:secretsmanager:${var.region}:${var.account_id}:secret:${local.plain[each.key]}/*"]
+  }
+  statement {
+    actions   = ["kms:Decrypt"]
+    resources = ["*"]
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/Environment"
+      values   = [each.key]
+    }
   }
   statement {
     actions   = ["iam:PassRole"]

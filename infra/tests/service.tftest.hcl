@@ -237,7 +237,7 @@ run "missing_daily_checks_are_noticed_within_hours_and_late_ones_are_no_alarm" {
 run "whatever_is_documented_can_be_set" {
   variables {
     extra_environment = { LOG_LEVEL = "DEBUG", MIGRATE_RETRIES = "3", WEB_CONCURRENCY = "7" }
-    extra_secrets     = { METRICS_TOKEN = "arn:aws:secretsmanager:us-east-1:590184132516:secret:metrics-AbCdEf:token::" }
+    extra_secrets     = { METRICS_TOKEN = "arn:aws:secretsmanager:us-east-1:590184132516:secret:rupaya/metrics-AbCdEf:token::" }
   }
   assert {
     condition = alltrue([

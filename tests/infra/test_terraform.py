@@ -87,7 +87,7 @@ def test_what_runs_and_what_ran_before_it_is_never_expired(applied: Applied) -> 
 
 
 def test_the_deployment_may_do_all_that_it_does_and_no_more(applied: Applied) -> None:
-    script = (PROJECT / "deploy" / "ecs.py").read_text()
+    script = "".join(path.read_text() for path in sorted((PROJECT / "deploy").glob("*.py")))
     services = {"elb": "elasticloadbalancing"}
     called = {
         f"{services.get(client, client)}:{''.join(word.capitalize() for word in method.split('_'))}"
