@@ -10,7 +10,7 @@ locals {
     "10"  = { meaning = "the database was unreachable, refused the connection, or was lost", count = 1, period_s = 60 }
     "11"  = { meaning = "another migrator held the lock too long", count = 1, period_s = 60 }
     "12"  = { meaning = "a table stayed locked through all tries", count = 1, period_s = 60 }
-    "13"  = { meaning = "a migration failed and was rolled back", count = 1, period_s = 60 }
+    "13"  = { meaning = "a migration or a handler failed", count = 1, period_s = 60 }
     "14"  = { meaning = "the database's history and this release do not go together", count = 1, period_s = 60 }
     "15"  = { meaning = "the same migration failed before in the same way", count = 1, period_s = 60 }
     "16"  = { meaning = "the environment is unfit", count = 1, period_s = 60 }

@@ -494,7 +494,7 @@ def test_a_failed_migration_fails_the_deployment_in_plain_words(deployed: Stagin
     result = deployed.ecs("deploy", "--image=v2-bbbbbbb")
 
     assert result.returncode == 1
-    assert "Exit code 13. A migration failed and was rolled back" in deployed.summary
+    assert "Exit code 13. A migration or a handler failed; the message says what became of it" in deployed.summary
     assert "Exit code 15. The same migration failed before" in deployed.summary
     assert "accounts.0100 failed: no_such_table\n  What to do: mend it" in deployed.summary
     assert "Running database migrations" not in deployed.summary
