@@ -263,6 +263,7 @@ def test_what_old_code_would_not_survive_is_owed_until_it_is_asked_for(database_
     paid = release.run(database_url, "migrate", "--contract")
     assert paid.returncode == 0, paid.stderr
     assert "✓ paid shop.0003_drop_colour" in paid.stdout
+    assert "First start" not in paid.stdout
     assert columns(database_url) == {"id", "name", "size"}
     assert release.run(database_url, "schemadiff").returncode == 0
 
@@ -324,6 +325,18 @@ def test_outside_production_nothing_is_held(database_url: str, tmp_path: Path) -
 
     assert Release(tmp_path, "v2", FIRST | ADD | REMOVE).run(database_url, MIGRATE_PHASE="all").returncode == 0
     assert len(applied(database_url)) == 3
+
+
+def test_a_rollback_pays_nothing_wherever_it_runs(database_url: str, tmp_path: Path) -> None:
+    assert Release(tmp_path, "v1", FIRST).run(database_url).returncode == 0
+    newer = Release(tmp_path, "v2", FIRST | ADD | REMOVE)
+    assert newer.run(database_url).returncode == 0
+
+    ran = newer.run(database_url, "rollback", MIGRATE_PHASE="all")
+
+    assert ran.returncode == 0, ran.stderr
+    assert "paid" not in ran.stdout
+    assert columns(database_url) == {"id", "name", "colour"}
 
 
 def test_the_next_release_is_not_blocked_by_what_is_owed(database_url: str, tmp_path: Path) -> None:

@@ -11,13 +11,12 @@ from django.core.management.commands import migrate
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.migration import Migration
 
-from rupaya.migrator.debts.debt import Debt
 from rupaya.migrator.debts.fresh import fresh_of
 from rupaya.migrator.debts.owing import Forecast, Owing, forecast, refuse_unpaid
 from rupaya.migrator.debts.releases import refuse_breaking
 from rupaya.migrator.debts.store import Store
 from rupaya.migrator.debts.treatment import treatment
-from rupaya.migrator.django import PLAIN_OPTIONS, DjangoMigrate, applied_state, unmigrated_apps
+from rupaya.migrator.django import PLAIN_OPTIONS, DjangoMigrate, Key, applied_state, unmigrated_apps
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.plan.fingerprint import migration_hashes
 from rupaya.migrator.plan.history import Edited, refuse_by_project, refuse_existing
@@ -55,7 +54,9 @@ class Procedure:
         self.edited: list[Edited] = []
         """Edited migrations that this run is to record as they are now."""
         self.by_halves = False
-        self._told: set[str] = set()
+        self.is_first_start = False
+        """Whether this release was never settled before, so that it owes Django's signals."""
+        self._has_warned = False
 
     # Before the lock, and again under it
 
@@ -83,8 +84,8 @@ class Procedure:
         self.edited = refusals.refuse_edited_unless_accepted(
             plan, ledger, session.conf, accept=self.request.accept_edited
         )
-        if not self._told:
-            self._told.add("edited")
+        if not self._has_warned:
+            self._has_warned = True
             refusals.warn_of_edited(plan, ledger, session.conf, session.output)
 
     def runs_by_halves(self, session: Session, plan: Plan) -> bool:
@@ -109,18 +110,17 @@ class Procedure:
             refuse_unpaid(found.pay_first)
         return found
 
-    def _pays(self, session: Session) -> bool:
-        """Whether this run pays what is owed."""
-        return self.request.contract or session.conf.phase == "all"
-
-    def _due(self, session: Session, plan: Plan) -> list[Debt]:
-        return Store(session.connection).due(plan.status.pending) if self._pays(session) else []
+    def _pays(self, phase: str, plan: Plan) -> bool:
+        """Whether this run pays what is owed; none that unapplies anything does, for paying leads away from there."""
+        if any(backwards for _migration, backwards in plan.steps):
+            return False
+        return self.request.contract or phase == "all"
 
     def has_work(self, session: Session, plan: Plan) -> bool:
         """Whether to take the lock at all; forty tasks of an unchanged release must not queue for it."""
         return (
             plan.has_work
-            or bool(self._due(session, plan))
+            or (self._pays(session.conf.phase, plan) and bool(Store(session.connection).due(plan.status.pending)))
             or bool(self.edited)
             or self._wants_syncdb(plan)
             or (self._owes_signals(plan) and not Ledger(session.raw).is_settled(plan.digest))
@@ -176,6 +176,7 @@ class Procedure:
         if not self.request.retry_failed and not self.django.options["fake"]:
             refusals.refuse_failed_before(context.conf, context.ledger, plan)
             refusals.refuse_half_done(context.ledger, plan)
+        self.is_first_start = bool(plan.digest) and not context.ledger.is_settled(plan.digest)
         for item in self.edited:
             context.ledger.accept(item.applied, *migration_hashes(plan.disk[item.applied.key]))
             context.output.say(f"✓ {item} recorded as it is now", success=True)
@@ -198,25 +199,26 @@ class Procedure:
     def apply(self, executor: Executor) -> None:
         """Let Django's own command run the plan with that executor, its signals included."""
         context, plan = executor.context, executor.plan
-        if self.request.contract:
-            debts = Store(context.connection).due(plan.status.pending)
-            refuse_while_served(context, debts)
-            pay(context, plan, debts)
-        elif context.conf.phase == "all":
-            pay(context, plan, Store(context.connection).due(plan.status.pending))
+        pays = self._pays(context.conf.phase, plan)
+        if pays:
+            self._pay(context, plan, plan.status.pending)
         signals = Signals(context)
-        with executor.context.output.speaking_for(self.django.command):
+        with context.output.speaking_for(self.django.command):
             self.django.run(executor, signals.send_pre_migrate, signals.send_post_migrate)
-        if self.request.contract and plan.steps:
-            debts = Store(context.connection).due(())
+        if pays and plan.steps:
+            self._pay(context, plan, ())
+
+    def _pay(self, context: RunContext, plan: Plan, pending: Collection[Key]) -> None:
+        debts = Store(context.connection).due(pending)
+        if self.request.contract:
             refuse_while_served(context, debts)
-            pay(context, plan, debts)
+        pay(context, plan, debts)
 
     def say_done(self, context: RunContext, plan: Plan) -> None:
         """The last lines of a run that did something."""
         _say_unknown(context.output.say, plan)
         _say_owed(context.output.say, context.connection)
-        if plan.steps or self.edited or self._wants_syncdb(plan):
+        if plan.steps or not self.is_first_start:
             return
         release = getattr(settings, "RELEASE", "unknown")
         if context.ledger.last_outcome(release) in ("interrupted", "failed"):
