@@ -23,6 +23,9 @@ from rupaya.migrator.session.heartbeat import Heartbeat
 from rupaya.migrator.session.stop import Stop
 from rupaya.migrator.sqlstates import UNFIT
 
+# Said where a failure is in no migration's attempt: what became of the run is not asked here, and so not claimed.
+AUDIT_SHOWS = "What is applied, 'manage.py showmigrations --audit' shows."
+
 
 class Session:
     """Django's connection to one database, opened for a command; `reading` is for what needs no lock."""
@@ -133,19 +136,17 @@ class Session:
             raise
         except (DjangoDatabaseError, psycopg2.Error) as error:
             if self.stop.requested:
-                raise self.stop.error() from None
+                raise self.stop.error(AUDIT_SHOWS) from None
             if fact := UNFIT.get(sqlstate(error)):
                 raise EnvironmentUnfit(
                     f"The migrator cannot run, because {fact[0]}: {driver_text(error)}",
-                    "What was under way was rolled back.",
+                    AUDIT_SHOWS,
                     f"{fact[1]}; start again.",
                 ) from None
             if not is_lost(error):
                 raise Crashed.by(error) from error
-            raise DatabaseUnreachable.lost(
-                error, "", "A migration under way is rolled back, unless its COMMIT had arrived."
-            ) from error
+            raise DatabaseUnreachable.lost(error, "", AUDIT_SHOWS) from error
         except Exception as error:
             if self.stop.requested:
-                raise self.stop.error() from None
+                raise self.stop.error(AUDIT_SHOWS) from None
             raise Crashed.by(error) from error
