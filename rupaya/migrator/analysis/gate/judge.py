@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 
 from django.contrib.postgres import operations as postgres
 from django.db.migrations import operations as ops
-from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 
 from rupaya.migrator.analysis.gate import facts, sql
@@ -17,6 +17,7 @@ from rupaya.migrator.analysis.gate.findings import Finding, finding
 from rupaya.migrator.analysis.gate.oldcode import Sent
 from rupaya.migrator.analysis.gate.trials import OF_ROWS, Trial
 from rupaya.migrator.analysis.stage import WAITING, Statement
+from rupaya.migrator.debts.treatment import HALVED, treatment
 from rupaya.migrator.plan.phases import CONTRACT, declared_phase, flat_operations, is_known, is_nothing, is_wider
 
 # Fewer rows than these say nothing; then it counts whether a table was read from end to end at all.
@@ -41,17 +42,36 @@ def judge(empty: Trial, full: Trial | None, existing: Collection[int], kinds: di
     """
     migration = empty.migration
     parts = list(flat_operations(migration.operations))
+    if empty.refusal is not None:
+        why = empty.refusal
+        told = f"{why.happened} {why.meaning}"
+        yield finding(migration, "refused", told, parts=parts, part=empty.part, advice=why.remedy)
+        # It was carried out as `migrate` never would: of what it would do by halves, nothing is known.
+        found = _tried(empty, full, parts, existing, kinds)
+        yield from (one for one in found if one.part and treatment(parts[one.part - 1], migration)[0] != HALVED)
+        return
+    yield from _tried(empty, full, parts, existing, kinds)
+    on_rows = {trial.debt.identity: trial for trial in (full.payments if full is not None else ()) if trial.debt}
+    for payment in empty.payments:
+        assert payment.debt is not None  # noqa: S101 - or it would be none
+        for one in _tried(payment, on_rows.get(payment.debt.identity), parts, existing, kinds):
+            yield replace(one, told=f"When it is paid, after the rollout: {one.told[0].lower()}{one.told[1:]}")
+
+
+def _tried(
+    empty: Trial, full: Trial | None, parts: list[Operation], existing: Collection[int], kinds: dict[str, str]
+) -> Iterator[Finding]:
     yield from _failures(empty, full, parts)
     yield from _remarks(empty, parts)
     yield from _identities(empty, parts, existing)
-    yield from _own_sql(migration, empty, parts)
+    yield from _own_sql(empty, parts)
     if full is not None and full.looping:
         told = f"It sends this once for each row: {full.looping.times - 1:,} times, and was stopped."
         yield _of(full, "loop", told, parts, full.looping)
     measured = full if full is not None and not full.error else empty
     yield from _work(measured, parts, kinds)
     yield from _indexes(empty, parts)
-    if declared_phase(migration) != CONTRACT:
+    if declared_phase(empty.migration) != CONTRACT:
         for trial in (empty, measured):
             yield from _old_code(trial, parts)
 
@@ -66,9 +86,11 @@ def lacking(trial: Trial) -> str:
 
 def presumptions(full: Trial | None) -> str:
     """What a migration presumes of the rows, by what made-up ones were refused for; empty if it took them."""
-    if full is None or full.looping or not (why := full.refused or (full.error if _is_of_rows(full) else "")):
-        return ""
-    return f"{full.migration} presumes something of the rows; made-up ones were refused: {why}"
+    for trial in (full, *full.payments) if full is not None else ():
+        why = trial.refused or (trial.error if _is_of_rows(trial) else "")
+        if why and not trial.looping:
+            return f"{trial.migration} presumes something of the rows; made-up ones were refused: {why}"
+    return ""
 
 
 def _is_of_rows(trial: Trial) -> bool:
@@ -139,11 +161,12 @@ def _short(type_name: str) -> str:
     return type_name
 
 
-def _own_sql(migration: Migration, trial: Trial, parts: list[Operation]) -> Iterator[Finding]:
+def _own_sql(trial: Trial, parts: list[Operation]) -> Iterator[Finding]:
     """Statements that no known operation sent and that are not listed as harmless."""
+    migration = trial.migration
     late = declared_phase(migration) == CONTRACT
     for part, operation in enumerate(parts, 1):
-        if is_known(operation) or is_nothing(operation):
+        if is_known(operation) or is_nothing(operation) or part not in trial.facts:
             continue
         if isinstance(operation, ops.RunSQL):
             texts = [script_of(operation)]
