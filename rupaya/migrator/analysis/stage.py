@@ -20,6 +20,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from psycopg2.extensions import connection as PgConnection  # noqa: N812
 
 from rupaya.migrator.debts.debt import OPERATION, Debt
@@ -31,6 +32,7 @@ from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.plan.phases import flat_operations, numbered_operations
 from rupaya.migrator.schema import catalog
 from rupaya.migrator.session import database
+from rupaya.migrator.sessionsettings import read_settings, restore_settings
 from rupaya.migrator.statements import is_bookkeeping
 
 # From the weakest. ACCESS SHARE, which every query takes, is not worth a line.
@@ -169,6 +171,7 @@ class Stage:
         self._state: ProjectState | None = None
         self.part = 0
         """Which operation is at work, or was when it failed in `foresee`, from 1; 0: none."""
+        self._settings: dict[str, str] = {}
         self._deferred: dict[str, int] = {}
         self._repeated: Statement | None = None
 
@@ -179,6 +182,7 @@ class Stage:
         if self.by_halves:
             Ledger(self.connection.connection).ensure_schema()
             self.owing = Owing(self.connection, run_id=0, release="")
+        self._settings = read_settings(self.connection)
         return self
 
     def __exit__(self, *_exc: object) -> None:
@@ -230,6 +234,7 @@ class Stage:
                 self._state = state  # a long history is not gone through again for each of its migrations
         finally:
             step.duration_s += time.monotonic() - began
+            self._restore_session()
 
     def pay(self, debt: Debt, migration: Migration, step: Step) -> None:
         """Pay a debt of this migration, the statements recorded as its operation's."""
@@ -249,6 +254,16 @@ class Stage:
                 self.payer().pay(debt)
         finally:
             step.duration_s += time.monotonic() - began
+            self._restore_session()
+
+    def _restore_session(self) -> None:
+        """As `migrate` does: neither a role nor a transaction that SQL left behind may govern what comes next."""
+        raw = self.connection.connection
+        if raw is None or raw.closed:
+            return
+        if raw.info.transaction_status != TRANSACTION_STATUS_IDLE:
+            raw.rollback()
+        restore_settings(self.connection, self._settings)
 
     def payer(self) -> Payer:
         """Who pays, and waits for nobody: there is nobody."""

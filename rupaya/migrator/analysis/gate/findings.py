@@ -16,8 +16,8 @@ DOCUMENT = "docs/writing-migrations.md"
 
 # The worst first: of one statement, or of one operation, only the first is told.
 RULES = {
-    "fails": "Mend it: the server says what is wrong.",
     "refused": "Write it in another way, for `migrate` will not begin.",
+    "fails": "Mend it: the server says what is wrong.",
     "phase": "Write phase = 'expand' or phase = 'contract'.",
     "rename": "Keep the name in the database and change it in code: 'Rename a column', 'Rename a table'.",
     "no-primary-key": "Keep the primary key, or build the new one beside it and swap: replicas and Django need one.",

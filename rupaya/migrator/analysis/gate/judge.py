@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from django.contrib.postgres import operations as postgres
 from django.db.migrations import operations as ops
 from django.db.migrations.operations.base import Operation
 
@@ -26,7 +25,7 @@ ALL = 0.5
 ALL_AT_ONCE = 0.9
 """The part of a table's rows that are all of them: for a transaction, and for one statement that is one by itself."""
 
-_OF_THE_INSTALLATION = (postgres.CreateExtension, postgres.CreateCollation)
+_INSTALLS = re.compile(r"CREATE (EXTENSION|COLLATION)\b", re.IGNORECASE)
 _NOT_INSTALLED = ("0A000", "58P01")  # feature_not_supported, undefined_file
 
 _REMARK = re.compile(r"WARNING|will be truncated")
@@ -64,7 +63,7 @@ def _tried(
     yield from _failures(empty, full, parts)
     yield from _remarks(empty, parts)
     yield from _identities(empty, parts, existing)
-    yield from _own_sql(empty, parts)
+    yield from _own_sql(empty, parts, existing)
     if full is not None and full.looping:
         told = f"It sends this once for each row: {full.looping.times - 1:,} times, and was stopped."
         yield _of(full, "loop", told, parts, full.looping)
@@ -80,8 +79,9 @@ def lacking(trial: Trial) -> str:
     """What the server on which it was tried does not have, though another may; empty if it lacks nothing."""
     last = trial.step.statements[-1] if trial.step.statements else None
     parts = list(flat_operations(trial.migration.operations))
-    of_server = last is not None and last.part == len(parts) and isinstance(parts[-1], _OF_THE_INSTALLATION)
-    return trial.error if of_server and trial.code in _NOT_INSTALLED else ""
+    if last is None or trial.code not in _NOT_INSTALLED or not _INSTALLS.match(last.sql):
+        return ""
+    return trial.error if last.part == len(parts) else ""
 
 
 def presumptions(full: Trial | None) -> str:
@@ -161,7 +161,7 @@ def _short(type_name: str) -> str:
     return type_name
 
 
-def _own_sql(trial: Trial, parts: list[Operation]) -> Iterator[Finding]:
+def _own_sql(trial: Trial, parts: list[Operation], existing: Collection[int]) -> Iterator[Finding]:
     """Statements that no known operation sent and that are not listed as harmless."""
     migration = trial.migration
     late = declared_phase(migration) == CONTRACT
@@ -172,8 +172,9 @@ def _own_sql(trial: Trial, parts: list[Operation]) -> Iterator[Finding]:
             texts = [script_of(operation)]
         else:
             texts = [statement.sql for statement in trial.step.statements if statement.part == part]
+        made = [written for oid, (written, _n, _k) in trial.facts[part][1].relations.items() if oid not in existing]
         for text in dict.fromkeys(texts):
-            for statement in sql.unlisted(text, no_old_code=late):
+            for statement in sql.unlisted(text, no_old_code=late, fresh=made):
                 told = "It is not on the list of what is known to be harmless"
                 told += " while old code runs." if not late and sql.needs_contract(statement) else "."
                 yield finding(migration, "unlisted-sql", told, parts=parts, part=part, statement=statement)
