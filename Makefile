@@ -45,17 +45,21 @@ demo: $(VENV)/.test  ## As run, with 2,000 made-up people, and accounts to look 
 test: $(VENV)/.test  ## Run the whole test suite; ARGS="-k name" to choose
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
+.PHONY: coverage
+coverage: $(VENV)/.test  ## As test, and measure which lines and branches it reaches: half as long again
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered $(ARGS)
+
 .PHONY: django-test
 django-test: $(VENV)/.test  ## Run Django's own tests of migrate and showmigrations with ours in their place
 	RUPAYA_ENV=test $(BIN)/python -m tests.djangosuite $(ARGS)
 
 .PHONY: boring
 boring: $(VENV)/.test  ## Start twenty migrators at once, again and again (ROUNDS=10), until it is boring
-	RUPAYA_FAULT_ROUNDS=$(or $(ROUNDS),10) $(BIN)/python -m pytest --no-cov tests/faults/test_simultaneous.py $(ARGS)
+	RUPAYA_FAULT_ROUNDS=$(or $(ROUNDS),10) $(BIN)/python -m pytest tests/faults/test_simultaneous.py $(ARGS)
 
 .PHONY: image-test
 image-test: $(VENV)/.test  ## Build the production image and test it from outside, with docker or podman
-	$(BIN)/python -m pytest --no-cov -m image tests/image $(ARGS)
+	$(BIN)/python -m pytest -m image tests/image $(ARGS)
 
 .PHONY: soak
 soak: $(VENV)/.test  ## Load and 40 slow clients on the real stack for SOAK_S (300) seconds, its database restarted in the middle
@@ -77,6 +81,19 @@ gate-test: $(VENV)/.test  ## Try the migration gate on changes whose safety is k
 schema: $(VENV)/.test  ## Rewrite schema.sql, the picture of what the migrations build, after a change of migrations
 	@RUPAYA_ENV=test $(BIN)/python -m rupaya.scratchdb $(BIN)/python manage.py schemasql --write schema.sql
 
+# An environment of its own: Django's next line needs Python 3.12, and this project serves with the long-term one.
+$(VENV)/newest/.done: requirements/newest.txt | $(BIN)/python
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12))' \
+		|| { echo "The newest Django needs Python 3.12; '$(PYTHON)' is older. Name another: make newest-test PYTHON=python3.13" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)/newest
+	@$(VENV)/newest/bin/python .ci/install $<
+	@touch $@
+
+.PHONY: newest-test
+newest-test: $(VENV)/newest/.done  ## Run the suite, and Django's own tests of migrate, on the newest Django
+	$(VENV)/newest/bin/python -m pytest -n 2 --dist worksteal $(ARGS)
+	RUPAYA_ENV=test $(VENV)/newest/bin/python -m tests.djangosuite
+
 # An environment of its own: these tools pin versions that would hold back the others.
 $(VENV)/infra/.done: requirements/infra.txt | $(BIN)/python
 	$(BIN)/python -m venv $(VENV)/infra
@@ -85,23 +102,23 @@ $(VENV)/infra/.done: requirements/infra.txt | $(BIN)/python
 
 .PHONY: infra-test
 infra-test: $(VENV)/infra/.done  ## Test Terraform, workflows and the deployment, against AWS on loopback
-	PATH="$(CURDIR)/$(VENV)/infra/bin:$$PATH" $(VENV)/infra/bin/python -m pytest --no-cov -m infra tests/infra $(ARGS)
+	PATH="$(CURDIR)/$(VENV)/infra/bin:$$PATH" $(VENV)/infra/bin/python -m pytest -m infra tests/infra $(ARGS)
 
 .PHONY: browser-test
 browser-test: $(VENV)/.browser  ## Test the admin site in Chromium: the system's, or one that Playwright downloads
-	$(BIN)/python -m pytest --no-cov -n 2 --dist worksteal -m browser tests/browser $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m browser tests/browser $(ARGS)
 
 .PHONY: screenshots
 screenshots: $(VENV)/.browser  ## Rewrite docs/images/, the admin site's pages with people in it who do not exist
-	$(BIN)/python -m pytest --no-cov --quiet -m browser tests/browser/screenshots.py
+	$(BIN)/python -m pytest --quiet -m browser tests/browser/screenshots.py
 
 .PHONY: rollout-rehearsal
 rollout-rehearsal: $(VENV)/.test  ## Roll releases out behind haproxy under load, with docker or podman, and report
-	$(BIN)/python -m pytest --no-cov -s -m rollout tests/rollout $(ARGS)
+	$(BIN)/python -m pytest -s -m rollout tests/rollout $(ARGS)
 
 .PHONY: adoption-rehearsal
 adoption-rehearsal: $(VENV)/.test  ## Take over a database of ADOPTION_ROWS (1000000) transactions under traffic, and report
-	ADOPTION_ROWS=$(or $(ADOPTION_ROWS),1000000) $(BIN)/python -m pytest --no-cov tests/adoption/test_traffic.py $(ARGS)
+	ADOPTION_ROWS=$(or $(ADOPTION_ROWS),1000000) $(BIN)/python -m pytest tests/adoption/test_traffic.py $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.dev  ## Check style, types, imports, shell, Dockerfile and migrations
@@ -128,6 +145,9 @@ lock: $(VENV)/.dev  ## Compile requirements/*.in into hashed .txt files (UPGRADE
 			--no-strip-extras --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) -o requirements/$$name.txt requirements/$$name.in \
 			|| exit 1; \
 	done
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-emit-index-url \
+		--no-strip-extras --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --override requirements/newest.in \
+		-o requirements/newest.txt requirements/test.in
 
 .PHONY: manage
 manage: $(VENV)/.test  ## Run a management command: make manage ARGS="showmigrations"
