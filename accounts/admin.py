@@ -30,6 +30,7 @@ class UserAdmin(InspectionAdmin):
         "oauth_provider_id": mask_text,
         "last_login_device_id": mask_text,
     }
+    telling = {"is_staff": (True, "Staff")}
     editable_fields = (
         "name", "account_status", "email_verified", "phone_verified", "currency_preference", "timezone",
         "language_preference", *STAFF_FIELDS,
@@ -70,6 +71,7 @@ class UserAdmin(InspectionAdmin):
 class DeviceAdmin(InspectionAdmin):
     """A phone or browser."""
 
+    telling = {"is_active": (False, "Inactive")}
     personal_data = {"device_fingerprint": mask_text}
     editable_fields = ("is_active",)
     list_display = ("device_name", "device_type", "user", "is_active", "last_used_at", "created_at")

@@ -1,7 +1,8 @@
 """Where each address goes; probes are answered before this, by `rupaya.health.middleware`."""
 
 from django.contrib import admin
-from django.http import Http404, HttpRequest, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponseBase, HttpResponseServerError
+from django.template.loader import render_to_string
 from django.urls import include, path
 from django.views.generic import RedirectView
 
@@ -20,6 +21,14 @@ def nowhere(_request: HttpRequest, **_where: str) -> HttpResponseBase:
     """In place of Django's `/admin/r/`, which leads from a row to its page on the site: there is none, for any row."""
     raise Http404
 
+
+def went_wrong(request: HttpRequest) -> HttpResponseBase:
+    """In place of Django's page, which says nothing: what an operator needs to find the fault in the log."""
+    said = render_to_string("500.html", {"request_id": request.META.get("rupaya.request_id", "")})
+    return HttpResponseServerError(said)
+
+
+handler500 = went_wrong
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/admin/")),

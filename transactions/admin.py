@@ -10,7 +10,12 @@ from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
 
+from rupaya.inspection.amounts import Direction
+from rupaya.inspection.charts import share
+from rupaya.inspection.columns import Money
 from rupaya.inspection.masking import mask_text
 from rupaya.inspection.modeladmin import InspectionAdmin
 from rupaya.inspection.search import key, person, starts_with
@@ -30,6 +35,13 @@ if TYPE_CHECKING:
 else:
     ModelForm = forms.ModelForm
 
+IN_ITS_CURRENCY = Money("currency")
+INACTIVE = {"is_active": (False, "Inactive")}
+BY_ITS_TYPE = Money(
+    "currency",
+    "transaction_type",
+    {"income": Direction.IN, "expense": Direction.OUT, "transfer": Direction.MOVED},
+)
 SUMMARY_ID = re.compile(r"([0-9a-f-]{36}):(\d{4})-(\d{2}):([0-9a-f-]{36}|-):([A-Z]{3})")
 
 
@@ -37,8 +49,9 @@ SUMMARY_ID = re.compile(r"([0-9a-f-]{36}):(\d{4})-(\d{2}):([0-9a-f-]{36}|-):([A-
 class AccountAdmin(InspectionAdmin):
     """A place where a person keeps money."""
 
+    money = IN_ITS_CURRENCY
     editable_fields = ("name", "icon", "color", "is_deleted")
-    list_display = ("name", "user", "account_type", "current_balance", "currency", "is_default", "is_deleted")
+    list_display = ("name", "user", "account_type", "current_balance", "is_default", "is_deleted")
     list_filter = ("account_type", "is_deleted")
     searches = (key("pk", "user"), person())
     sortable = ("created_at",)
@@ -49,6 +62,7 @@ class AccountAdmin(InspectionAdmin):
 class CategoryAdmin(InspectionAdmin):
     """What money is earned by or spent on."""
 
+    telling = INACTIVE
     editable_fields = ("name", "description", "icon", "color", "is_active", "is_deleted")
     list_display = ("name", "category_type", "user", "is_system", "is_active", "is_deleted")
     list_filter = ("category_type", "is_system", "is_deleted")
@@ -80,6 +94,7 @@ class TransactionAdmin(InspectionAdmin):
     """Money that came, went, or moved."""
 
     form = TransactionForm
+    money = BY_ITS_TYPE
     personal_data = {
         "description": mask_text,
         "notes": mask_text,
@@ -89,7 +104,7 @@ class TransactionAdmin(InspectionAdmin):
     editable_fields = ("category", "merchant", "description", "notes", "is_deleted")
     autocomplete_fields = ("category",)
     list_display = (
-        "transaction_date", "user", "transaction_type", "amount", "currency", "merchant", "account", "category",
+        "transaction_date", "amount", "user", "merchant", "category", "account", "transaction_type", "is_deleted",
     )  # fmt: skip
     list_filter = ("transaction_type", "is_deleted")
     searches = (key("pk", "user", "account"), person(), starts_with("merchant", "the beginning of a merchant"))
@@ -102,9 +117,11 @@ class TransactionAdmin(InspectionAdmin):
 class RecurringTransactionAdmin(InspectionAdmin):
     """A transaction that is made again and again."""
 
+    money = BY_ITS_TYPE
+    telling = INACTIVE
     personal_data = {"description": mask_text}
     editable_fields = ("is_active", "end_date")
-    list_display = ("user", "transaction_type", "amount", "currency", "frequency", "next_run_on", "is_active")
+    list_display = ("user", "amount", "transaction_type", "frequency", "next_run_on", "is_active")
     searches = (key("pk", "user"), person())
     sortable = ("created_at",)
     ordering = ("-created_at", "-pk")
@@ -114,22 +131,46 @@ class RecurringTransactionAdmin(InspectionAdmin):
 class BudgetAdmin(InspectionAdmin):
     """How much a person means to spend."""
 
+    money = IN_ITS_CURRENCY
+    plain_numbers = ("alert_threshold",)
+    telling = INACTIVE
     editable_fields = ("name", "alert_threshold", "is_active", "is_deleted")
-    list_display = ("__str__", "user", "category", "amount", "currency", "period", "start_date", "end_date")
+    list_display = (
+        "title",
+        "user",
+        "category",
+        "amount",
+        "period",
+        "start_date",
+        "end_date",
+        "is_active",
+        "is_deleted",
+    )
     list_filter = ("is_deleted",)
     searches = (key("pk", "user"), person())
     sortable = ("created_at",)
     ordering = ("-created_at", "-pk")
+
+    @admin.display(description="budget")
+    def title(self, row: Budget) -> str:
+        """Its name; without one, what it is."""
+        return row.name or f"{row.get_period_display()} budget"
 
 
 @admin.register(MonthlyExpenseSummary, MonthlyIncomeSummary)
 class MonthlySummaryAdmin(InspectionAdmin):
     """A view over one person's transactions; over everybody's it would add up the whole table."""
 
+    money = IN_ITS_CURRENCY
     needs_person = True
-    list_display = ("month", "user", "category_name", "total_amount", "currency", "transaction_count")
+    list_display = ("month_name", "user", "category_name", "total_amount", "transaction_count")
     searches = (key("user"), person())
     ordering = ("-month", "-pk")
+
+    @admin.display(description="month")
+    def month_name(self, row: Any) -> str:
+        """``June 2026``."""
+        return f"{row.month:%B %Y}"
 
     def narrow(self, rows: QuerySet[Any], object_id: str) -> QuerySet[Any]:
         """By the person and the month in the key, which is put together when it is read."""
@@ -144,6 +185,21 @@ class MonthlySummaryAdmin(InspectionAdmin):
 class BudgetProgressAdmin(InspectionAdmin):
     """A view: what is spent of a budget, added up for the rows that are shown."""
 
-    list_display = ("__str__", "name", "user", "spent", "remaining", "percent_used", "start_date", "end_date")
+    money = IN_ITS_CURRENCY
+    plain_numbers = ("percent_used",)
+    list_display = ("title", "user", "used", "spent", "amount", "remaining", "start_date", "end_date")
     searches = (key("pk", "user"), person())
     ordering = ("-pk",)
+
+    def get_list_select_related(self, request: HttpRequest) -> Any:
+        return ("user", "budget")
+
+    @admin.display(description="budget")
+    def title(self, row: BudgetProgress) -> str:
+        """Its name; without one, what it is."""
+        return row.name or f"{row.budget.get_period_display()} budget"
+
+    @admin.display(description="used")
+    def used(self, row: BudgetProgress) -> SafeString:
+        """How much of it is spent, as a bar, against the threshold at which its owner is warned."""
+        return share(float(row.percent_used), float(row.budget.alert_threshold))

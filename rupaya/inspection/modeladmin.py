@@ -23,7 +23,7 @@ from django.utils.text import capfirst
 from psycopg2.errors import QueryCanceled
 
 from rupaya.inspection import editing, export, replica
-from rupaya.inspection.columns import Column
+from rupaya.inspection.columns import Column, Money
 from rupaya.inspection.counting import Count, count_up_to
 from rupaya.inspection.moments import zone_of
 from rupaya.inspection.paging import InspectionList
@@ -53,6 +53,11 @@ class InspectionAdmin(ModelAdmin):
     searches: ClassVar[tuple[Search, ...]] = ()
     sortable: ClassVar[tuple[str, ...]] = ()
     """Fields by which an index sorts; they are never NULL."""
+    money: ClassVar[Money | None] = None
+    """How decimal fields are told, where they are sums of money: all but `plain_numbers`."""
+    plain_numbers: ClassVar[tuple[str, ...]] = ()
+    telling: ClassVar[dict[str, tuple[bool, str]]] = {}
+    """Of yes and no, the one that a list tells where it is not the yes, and in which word."""
     needs_person = False
     """Whether the list is empty until somebody's rows are asked for: a view that would have to read everything."""
 
@@ -100,11 +105,16 @@ class InspectionAdmin(ModelAdmin):
         """What a row is called before this viewer."""
         return str(row)
 
-    def column(self, request: HttpRequest, name: str) -> Column:
+    def column(self, request: HttpRequest, name: str, *, in_list: bool = False) -> Column:
         """A field as this viewer sees it."""
+        field = self._field(name)
+        is_money = isinstance(field, models.DecimalField) and name not in self.plain_numbers
         return Column(
-            field=self._field(name),
+            field=field,
             name=name,
+            in_list=in_list,
+            money=self.money if is_money else None,
+            telling=self.telling.get(name, (True, "")),
             sortable=name in self.sortable,
             mask=None if self.sees_all(request) else self.personal_data.get(name),
             label_of=lambda row: self.label_of_any(request, row),
@@ -119,7 +129,7 @@ class InspectionAdmin(ModelAdmin):
     def get_list_display(self, request: HttpRequest) -> Any:
         names: Sequence[Any] = self.list_display
         fields = {field.name for field in self.opts.fields}
-        return [self.column(request, name) if name in fields else name for name in names]
+        return [self.column(request, name, in_list=True) if name in fields else name for name in names]
 
     def get_sortable_by(self, request: HttpRequest) -> Any:
         return [self.column(request, name) for name in self.sortable]

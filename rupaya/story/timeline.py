@@ -9,7 +9,7 @@ from datetime import datetime
 
 from django.utils.safestring import SafeString
 
-from rupaya.story.svg import element, picture, text_at
+from rupaya.inspection.svg import element, picture, text_at
 
 WIDTH = 1110
 LABEL_WIDTH = 250
