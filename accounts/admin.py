@@ -11,6 +11,7 @@ from django.utils.http import urlencode
 
 from accounts.models import Device, PhoneOTP, RevokedToken, User
 from rupaya.inspection.counting import Count, count_up_to
+from rupaya.inspection.home import PerDay
 from rupaya.inspection.masking import mask_email, mask_name, mask_phone, mask_text
 from rupaya.inspection.modeladmin import RELATED_UP_TO, InspectionAdmin
 from rupaya.inspection.search import email, exactly, key, person, phone, starts_with
@@ -22,6 +23,9 @@ STAFF_FIELDS = ("is_staff", "groups")
 class UserAdmin(InspectionAdmin):
     """A person, and the way to everything that is theirs."""
 
+    section = "People"
+    place_in_section = 10
+    per_day = PerDay("New people", "created_at", where=(("is_staff", False),), empty="Nobody has registered yet.")
     secret_fields = ("password", "mfa_secret", "user_permissions")
     personal_data = {
         "email": mask_email,
@@ -71,6 +75,8 @@ class UserAdmin(InspectionAdmin):
 class DeviceAdmin(InspectionAdmin):
     """A phone or browser."""
 
+    section = "People"
+    place_in_section = 20
     telling = {"is_active": (False, "Inactive")}
     personal_data = {"device_fingerprint": mask_text}
     editable_fields = ("is_active",)
@@ -103,6 +109,8 @@ class OfUser(admin.SimpleListFilter):
 class PhoneOTPAdmin(InspectionAdmin):
     """A code that was sent, without the code."""
 
+    section = "People"
+    place_in_section = 30
     secret_fields = ("code_hash",)
     personal_data = {"phone_number": mask_phone}
     list_display = ("phone_number", "purpose", "attempt_count", "expires_at", "created_at")
@@ -116,6 +124,8 @@ class PhoneOTPAdmin(InspectionAdmin):
 class RevokedTokenAdmin(InspectionAdmin):
     """A token that no longer opens anything; its id is no secret."""
 
+    section = "People"
+    place_in_section = 40
     list_display = ("token_id", "user", "token_type", "expires_at", "created_at")
     searches = (key("pk", "user"), person())
     sortable = ("expires_at",)

@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString
 from rupaya.inspection.amounts import Direction
 from rupaya.inspection.charts import share
 from rupaya.inspection.columns import Money
+from rupaya.inspection.home import PerDay
 from rupaya.inspection.masking import mask_text
 from rupaya.inspection.modeladmin import InspectionAdmin
 from rupaya.inspection.search import key, person, starts_with
@@ -49,6 +50,8 @@ SUMMARY_ID = re.compile(r"([0-9a-f-]{36}):(\d{4})-(\d{2}):([0-9a-f-]{36}|-):([A-
 class AccountAdmin(InspectionAdmin):
     """A place where a person keeps money."""
 
+    section = "Money"
+    place_in_section = 20
     money = IN_ITS_CURRENCY
     editable_fields = ("name", "icon", "color", "is_deleted")
     list_display = ("name", "user", "account_type", "current_balance", "is_default", "is_deleted")
@@ -62,6 +65,8 @@ class AccountAdmin(InspectionAdmin):
 class CategoryAdmin(InspectionAdmin):
     """What money is earned by or spent on."""
 
+    section = "Money"
+    place_in_section = 30
     telling = INACTIVE
     editable_fields = ("name", "description", "icon", "color", "is_active", "is_deleted")
     list_display = ("name", "category_type", "user", "is_system", "is_active", "is_deleted")
@@ -93,6 +98,9 @@ class TransactionForm(ModelForm):
 class TransactionAdmin(InspectionAdmin):
     """Money that came, went, or moved."""
 
+    section = "Money"
+    place_in_section = 10
+    per_day = PerDay("Money", "transaction_date", "amount", where=(("is_deleted", False),))
     form = TransactionForm
     money = BY_ITS_TYPE
     personal_data = {
@@ -117,6 +125,8 @@ class TransactionAdmin(InspectionAdmin):
 class RecurringTransactionAdmin(InspectionAdmin):
     """A transaction that is made again and again."""
 
+    section = "Money"
+    place_in_section = 70
     money = BY_ITS_TYPE
     telling = INACTIVE
     personal_data = {"description": mask_text}
@@ -131,6 +141,8 @@ class RecurringTransactionAdmin(InspectionAdmin):
 class BudgetAdmin(InspectionAdmin):
     """How much a person means to spend."""
 
+    section = "Money"
+    place_in_section = 40
     money = IN_ITS_CURRENCY
     plain_numbers = ("alert_threshold",)
     telling = INACTIVE
@@ -161,6 +173,8 @@ class BudgetAdmin(InspectionAdmin):
 class MonthlySummaryAdmin(InspectionAdmin):
     """A view over one person's transactions; over everybody's it would add up the whole table."""
 
+    section = "Money"
+    place_in_section = 60
     money = IN_ITS_CURRENCY
     needs_person = True
     list_display = ("month_name", "user", "category_name", "total_amount", "transaction_count")
@@ -185,6 +199,8 @@ class MonthlySummaryAdmin(InspectionAdmin):
 class BudgetProgressAdmin(InspectionAdmin):
     """A view: what is spent of a budget, added up for the rows that are shown."""
 
+    section = "Money"
+    place_in_section = 50
     money = IN_ITS_CURRENCY
     plain_numbers = ("percent_used",)
     list_display = ("title", "user", "used", "spent", "amount", "remaining", "start_date", "end_date")

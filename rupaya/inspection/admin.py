@@ -23,6 +23,8 @@ admin.site.unregister(Group)
 class LogEntryAdmin(InspectionAdmin):
     """Who changed or exported what; nobody changes this."""
 
+    section = "Access"
+    place_in_section = 10
     list_display = ("action_time", "user", "content_type", "object_repr", "change_message")
     ordering = ("-id",)
     searches = (key("user_id"),)
@@ -35,6 +37,8 @@ class LogEntryAdmin(InspectionAdmin):
 class GroupAdmin(InspectionAdmin):
     """Who may do what: migrations make groups, and whoever may edit a user says which ones they are in."""
 
+    section = "Access"
+    place_in_section = 20
     list_display = ("name",)
     ordering = ("name",)
     searches = (exactly("name", "a group's name"),)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from django.utils.safestring import SafeString
 
 from rupaya.inspection.svg import element
@@ -44,4 +47,54 @@ def share(percent: float, threshold: float) -> SafeString:
         ),
         element("span", text=said, class_=f"amount level-{level}"),
         class_="share",
+    )
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One day, month or category: what it is called, how much of it there is, and where it leads."""
+
+    label: str
+    value: float
+    said: str
+    """The value in words."""
+    kind: str = "plain"
+    below: float = 0.0
+    """What is drawn downwards from the middle, where a chart has two sides."""
+
+
+BAR_WIDTH, HEIGHT = 10, 100
+
+
+def bars(described: str, columns: Sequence[Bar]) -> SafeString:
+    """A bar a column, the oldest at the left; without any text in it, it stretches to whatever place it gets."""
+    top = max([column.value for column in columns], default=0) or 1
+    bottom = max([column.below for column in columns], default=0)
+    middle = HEIGHT * top / (top + bottom)
+    drawn = []
+    for position, column in enumerate(columns):
+        x = position * BAR_WIDTH
+        up = middle * column.value / top
+        parts = [element("title", text=f"{column.label}: {column.said}")]
+        # All of the column, so that pointing at it anywhere tells what it is.
+        parts.append(element("rect", x=x, y=0, width=BAR_WIDTH, height=HEIGHT, class_="chart-reach"))
+        if column.value:
+            parts.append(
+                element("rect", x=x + 1, y=middle - up, width=BAR_WIDTH - 2, height=up, class_=f"chart-{column.kind}")
+            )
+        if column.below:
+            down = (HEIGHT - middle) * column.below / bottom
+            parts.append(element("rect", x=x + 1, y=middle, width=BAR_WIDTH - 2, height=down, class_="chart-out"))
+        drawn.append(element("g", *parts))
+    width = BAR_WIDTH * max(1, len(columns))
+    return element(
+        "svg",
+        *drawn,
+        element("line", x1=0, y1=middle, x2=width, y2=middle, class_="chart-axis"),
+        xmlns="http://www.w3.org/2000/svg",
+        class_="chart chart-bars",
+        viewBox=f"0 0 {width} {HEIGHT}",
+        preserveAspectRatio="none",
+        role="img",
+        aria_label=described,
     )

@@ -25,7 +25,9 @@ from psycopg2.errors import QueryCanceled
 from rupaya.inspection import editing, export, replica
 from rupaya.inspection.columns import Column, Money
 from rupaya.inspection.counting import Count, count_up_to
+from rupaya.inspection.home import PerDay
 from rupaya.inspection.moments import zone_of
+from rupaya.inspection.navigation import OTHERS
 from rupaya.inspection.paging import InspectionList
 from rupaya.inspection.search import Search, find
 from rupaya.inspection.widgets import KeySelect
@@ -44,6 +46,13 @@ logger = logging.getLogger(__name__)
 class InspectionAdmin(ModelAdmin):
     """Shows every field but the secret ones to whoever may view the model; each page costs the same at any size."""
 
+    section: ClassVar[str | None] = OTHERS
+    """Where its list is in the navigation (`rupaya.inspection.navigation`); None for nowhere."""
+    place_in_section: ClassVar[int] = 50
+    list_title: ClassVar[str] = ""
+    """What the list is called, where the model's own name says it badly."""
+    per_day: ClassVar[PerDay | None] = None
+    """What the home page tells of it."""
     secret_fields: ClassVar[tuple[str, ...]] = ()
     """Never rendered, to nobody."""
     personal_data: ClassVar[dict[str, Callable[[Any], str]]] = {}

@@ -97,6 +97,19 @@ class InspectionList(ChangeList):
         return super().get_query_string(kept, remove)
 
     @property
+    def chips(self) -> list[tuple[str, str]]:
+        """What the list is narrowed to, one by one, each with the address of the list without it."""
+        chips = []
+        if self.query:
+            chips.append((f"“{self.query}”", self.get_query_string(remove=[SEARCH_VAR])))
+        for spec in self.filter_specs:
+            for choice in list(spec.choices(self))[1:]:  # the first is "all"
+                if choice.get("selected"):
+                    without = self.get_query_string(remove=spec.expected_parameters())
+                    chips.append((f"{spec.title}: {choice['display']}", without))
+        return chips
+
+    @property
     def scope(self) -> str:
         """Whose rows alone these are, by the links between rows; empty for everybody's."""
         admin, request = self.model_admin, self.request

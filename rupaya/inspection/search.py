@@ -69,13 +69,13 @@ def starts_with(field: str, what: str, *, tells_personal_data: bool = False) -> 
     return Search(what, read, tells_personal_data)
 
 
-def exactly(field: str, what: str) -> Search:
+def exactly(field: str, what: str, *, tells_personal_data: bool = False) -> Search:
     """A text as it stands in the table."""
 
     def read(rows: QuerySet[Any], term: str) -> QuerySet[Any]:
         return rows.filter(**{field: term})
 
-    return Search(what, read)
+    return Search(what, read, tells_personal_data)
 
 
 def email(field: str = "email") -> Search:

@@ -28,7 +28,8 @@ _TABLES = f"""
     SELECT c.oid, {_NAME}, c.relkind::text, c.reltuples::bigint, pg_table_size(c.oid), pg_indexes_size(c.oid),
            CASE WHEN c.reltoastrelid = 0 THEN 0 ELSE pg_total_relation_size(c.reltoastrelid) END,
            pg_total_relation_size(c.oid), greatest(s.last_vacuum, s.last_autovacuum),
-           greatest(s.last_analyze, s.last_autoanalyze), coalesce(s.n_dead_tup, 0), obj_description(c.oid, 'pg_class')
+           greatest(s.last_analyze, s.last_autoanalyze), coalesce(s.n_dead_tup, 0), obj_description(c.oid, 'pg_class'),
+           coalesce(s.n_tup_ins - s.n_tup_del, 0)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_stat_user_tables s ON s.relid = c.oid
     WHERE {_OURS} AND (%(name)s = '' OR {_NAME} = %(name)s)
     ORDER BY 8 DESC, 2 LIMIT {MAX_TABLES}
@@ -120,6 +121,8 @@ class Table:
     analyzed_at: datetime | None
     dead_rows: int
     comment: str | None
+    grown_by: int
+    """Rows, since statistics are kept."""
     indexes: tuple[Index, ...] = ()
 
     @property

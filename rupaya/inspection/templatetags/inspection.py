@@ -8,6 +8,7 @@ from typing import Any
 
 from django import template
 from django.contrib import admin
+from django.contrib.admin.models import LogEntry
 from django.contrib.admin.templatetags.admin_list import result_headers, result_hidden_fields, results
 from django.db.models import Model
 from django.http import HttpRequest
@@ -16,7 +17,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import capfirst
 
-from rupaya.inspection import moments
+from rupaya.inspection import home, moments, navigation
 from rupaya.inspection.modeladmin import InspectionAdmin
 from rupaya.inspection.paging import InspectionList
 
@@ -27,6 +28,36 @@ register = template.Library()
 def moment(value: Any, request: HttpRequest) -> SafeString | str:
     """A point in time in UTC, with the viewer's time zone beside it: ``{{ run.started_at|moment:request }}``."""
     return moments.html(value, moments.zone_of(request))
+
+
+@register.inclusion_tag("inspection/navigation.html", takes_context=True)
+def site_navigation(context: template.Context) -> dict[str, Any]:
+    """Where this person can go."""
+    request: HttpRequest = context["request"]
+    return {
+        "sections": navigation.sections(request),
+        "is_home": request.path == reverse("admin:index"),
+        "path": request.path,
+    }
+
+
+@register.inclusion_tag("inspection/recent.html", takes_context=True)
+def recent_changes(context: template.Context) -> dict[str, Any]:
+    """What was changed or exported last, by anybody."""
+    entries = LogEntry.objects.select_related("user").order_by("-id")[:6]
+    return {"entries": entries, "request": context["request"]}
+
+
+@register.filter
+def moment_short(value: datetime, request: HttpRequest) -> SafeString:
+    """A point in time to the minute, whose zone is named elsewhere on the page."""
+    return moments.short_html(value, moments.zone_of(request))
+
+
+@register.inclusion_tag("inspection/cards.html", takes_context=True)
+def row_cards(context: template.Context) -> dict[str, Any]:
+    """What came in, day by day."""
+    return {"cards": home.cards(context["request"])}
 
 
 @register.simple_tag(takes_context=True)
@@ -45,6 +76,12 @@ def called(context: template.Context, row: Model | None) -> SafeString | str:
     except NoReverseMatch:
         return label
     return format_html('<a href="{}">{}</a>', address, label) if owner.has_view_permission(request) else label
+
+
+@register.inclusion_tag("inspection/filter_choices.html")
+def filter_choices(cl: Any, spec: Any) -> dict[str, Any]:
+    """One filter, and what it can be set to."""
+    return {"title": spec.title, "choices": list(spec.choices(cl))}
 
 
 @register.inclusion_tag("inspection/result_list.html")

@@ -1,0 +1,98 @@
+/* What every page does by itself: the menu of a small screen, keys, and copying. Nothing here is needed to read. */
+"use strict";
+
+(() => {
+  const byId = (id) => document.getElementById(id);
+
+  const menu = byId("menu-button");
+  if (menu) {
+    const show = (isOpen) => {
+      menu.setAttribute("aria-expanded", String(isOpen));
+      document.body.classList.toggle("menu-open", isOpen);
+    };
+    menu.addEventListener("click", () => show(menu.getAttribute("aria-expanded") !== "true"));
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && menu.getAttribute("aria-expanded") === "true") {
+        show(false);
+        menu.focus();
+      }
+    });
+  }
+
+  // A panel that opens over the page closes where somebody clicks beside it, or presses Escape.
+  document.addEventListener("click", (event) => {
+    for (const panel of document.querySelectorAll("details.panel[open]")) {
+      if (!panel.contains(event.target)) panel.open = false;
+    }
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    for (const panel of document.querySelectorAll("details.panel[open]")) {
+      panel.open = false;
+      panel.querySelector("summary").focus();
+    }
+  });
+
+  // A part that scrolls sideways says so at the edge where there is more.
+  const cue = (part) => {
+    const more = part.scrollWidth - part.clientWidth;
+    part.classList.toggle("more-left", part.scrollLeft > 1);
+    part.classList.toggle("more-right", more - part.scrollLeft > 1);
+  };
+  const parts = document.querySelectorAll(".results, .story-scroll, .scrolling");
+  const watcher = new ResizeObserver((seen) => seen.forEach(({ target }) => cue(target)));
+  for (const part of parts) {
+    part.addEventListener("scroll", () => cue(part), { passive: true });
+    watcher.observe(part);
+    cue(part);
+  }
+
+  const isTyping = () => {
+    const at = document.activeElement;
+    return at && (at.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(at.tagName));
+  };
+  const rows = () => [...document.querySelectorAll("#result_list tbody tr")];
+  const step = (by) => {
+    const all = rows();
+    if (!all.length) return;
+    const at = all.findIndex((row) => row.contains(document.activeElement));
+    const to = all[Math.min(all.length - 1, Math.max(0, at < 0 ? 0 : at + by))];
+    const link = to.querySelector("a");
+    if (link) link.focus();
+  };
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || isTyping()) return;
+    const go = (rel) => {
+      const link = document.querySelector(`nav.paginator a[rel="${rel}"]`);
+      if (link) link.click();
+    };
+    switch (event.key) {
+      case "/": {
+        const box = byId("site-search-box") || byId("searchbar");
+        if (!box) return;
+        event.preventDefault();
+        box.focus();
+        box.select();
+        return;
+      }
+      case "j": return step(1);
+      case "k": return step(-1);
+      case "n": return go("next");
+      case "p": return go("prev");
+    }
+  });
+
+  for (const button of document.querySelectorAll("button.copy")) {
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      const said = button.textContent;
+      try {
+        await navigator.clipboard.writeText(button.dataset.copy);
+        button.textContent = "Copied";
+      } catch {
+        button.textContent = "Not copied";
+      }
+      setTimeout(() => { button.textContent = said; }, 1500);
+    });
+  }
+})();
