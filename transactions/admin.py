@@ -102,6 +102,7 @@ class TransactionAdmin(InspectionAdmin):
     place_in_section = 10
     per_day = PerDay("Money", "transaction_date", "amount", where=(("is_deleted", False),))
     form = TransactionForm
+    amount_field = "amount"
     money = BY_ITS_TYPE
     personal_data = {
         "description": mask_text,

@@ -25,6 +25,8 @@ class LogEntryAdmin(InspectionAdmin):
 
     section = "Access"
     place_in_section = 10
+    list_title = "Change log"
+    range_field = "action_time"
     list_display = ("action_time", "user", "content_type", "object_repr", "change_message")
     ordering = ("-id",)
     searches = (key("user_id"),)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from datetime import datetime, tzinfo
+from datetime import date, datetime, tzinfo
 from decimal import Decimal
 from typing import Any
 
@@ -101,6 +101,12 @@ class Column:
         if self.field.choices:
             return str(dict(self.field.flatchoices).get(value, value))
         return str(value)
+
+    def value(self, row: models.Model) -> Any:
+        """The value as a spreadsheet keeps it: figures and days as such, all else as `text`."""
+        value = getattr(row, self.field.attname)
+        is_plain = isinstance(value, bool | int | Decimal | date) and not self.field.choices
+        return value if is_plain and self.mask is None else self.text(row)
 
     def _said(self, value: bool) -> Any:
         if not self.in_list:

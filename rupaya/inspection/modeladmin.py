@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.options import IncorrectLookupParameters, get_content_type_for_model
-from django.contrib.admin.utils import unquote
-from django.contrib.admin.views.main import ERROR_FLAG, SEARCH_VAR
+from django.contrib.admin.utils import label_for_field, unquote
+from django.contrib.admin.views.main import ERROR_FLAG, ORDER_VAR, SEARCH_VAR
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import OperationalError, connections, models, transaction
@@ -22,7 +22,7 @@ from django.utils import timezone
 from django.utils.text import capfirst
 from psycopg2.errors import QueryCanceled
 
-from rupaya.inspection import editing, export, replica
+from rupaya.inspection import choosing, editing, export, replica
 from rupaya.inspection.columns import Column, Money
 from rupaya.inspection.counting import Count, count_up_to
 from rupaya.inspection.home import PerDay
@@ -67,6 +67,10 @@ class InspectionAdmin(ModelAdmin):
     plain_numbers: ClassVar[tuple[str, ...]] = ()
     telling: ClassVar[dict[str, tuple[bool, str]]] = {}
     """Of yes and no, the one that a list tells where it is not the yes, and in which word."""
+    amount_field: ClassVar[str] = ""
+    """The sum of money that is added up below a list, and of which a range can be asked for."""
+    range_field: ClassVar[str] = ""
+    """The day or moment of which a range can be asked for; without one, `date_hierarchy` or what is sorted by."""
     needs_person = False
     """Whether the list is empty until somebody's rows are asked for: a view that would have to read everything."""
 
@@ -136,15 +140,39 @@ class InspectionAdmin(ModelAdmin):
         return owner.get_label(request, row) if isinstance(owner, InspectionAdmin) else str(row)
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        names: Sequence[Any] = self.list_display
+        return [self._listed(request, name) for name in self.columns_of(request)]
+
+    def columns_of(self, request: HttpRequest) -> list[str]:
+        """The columns that this person sees, by name."""
+        return choosing.chosen(request, self.opts.label, self.offered_columns()) or list(map(str, self.list_display))
+
+    def offered_columns(self) -> list[str]:
+        """All columns that a list of this model could have: those that it has at first, and the other fields."""
+        fields = [field.name for field in self.opts.fields if field.name not in self.secret_fields]
+        return list(dict.fromkeys([*map(str, self.list_display), *fields]))
+
+    def column_choices(self, request: HttpRequest) -> list[tuple[str, str, bool]]:
+        """Each column that there could be: its name, what it is called, and whether it is shown."""
+        shown = self.columns_of(request)
+        return [
+            (name, capfirst(str(label_for_field(self._listed(request, name), self.model, self))), name in shown)
+            for name in self.offered_columns()
+        ]
+
+    def _listed(self, request: HttpRequest, name: str) -> Any:
         fields = {field.name for field in self.opts.fields}
-        return [self.column(request, name, in_list=True) if name in fields else name for name in names]
+        return self.column(request, name, in_list=True) if name in fields else name
+
+    def get_list_display_links(self, request: HttpRequest, list_display: Any) -> Any:
+        # The first that is no link itself.
+        plain = [item for item in list_display if not (isinstance(item, Column) and item.field.is_relation)]
+        return plain[:1] or list_display[:1]
 
     def get_sortable_by(self, request: HttpRequest) -> Any:
         return [self.column(request, name) for name in self.sortable]
 
     def get_list_select_related(self, request: HttpRequest) -> Any:
-        return [name for name in self.list_display if name in self._relations()] or False
+        return [name for name in self.columns_of(request) if name in self._relations()] or False
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return [
@@ -204,6 +232,11 @@ class InspectionAdmin(ModelAdmin):
         return [field.name for field in self.opts.fields if field.is_relation]
 
     # Lists
+
+    def __init__(self, model: type[models.Model], admin_site: Any) -> None:
+        super().__init__(model, admin_site)
+        days = [name for name in self.sortable if isinstance(self.opts.get_field(name), models.DateField)]
+        self.ranged_by = self.range_field or self.date_hierarchy or "".join(days[:1])
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
         return InspectionList
@@ -417,10 +450,27 @@ class InspectionAdmin(ModelAdmin):
 
     def get_urls(self) -> Any:
         name = f"{self.opts.app_label}_{self.opts.model_name}_export"
-        return [path("export/", self.admin_site.admin_view(self.export_view), name=name), *super().get_urls()]
+        return [
+            path("export/", self.admin_site.admin_view(self.export_view), name=name),
+            path("columns/", self.admin_site.admin_view(self.columns_view), name=name.replace("_export", "_columns")),
+            *super().get_urls(),
+        ]
+
+    def columns_view(self, request: HttpRequest) -> HttpResponseBase:
+        """Remember which columns somebody wants; of none, the list's own."""
+        here = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
+        asked = request.GET.copy()
+        asked.pop(choosing.COLUMNS, None)
+        asked.pop(ORDER_VAR, None)  # it counts columns
+        response = HttpResponseRedirect(f"{here}?{asked.urlencode()}" if asked else here)
+        if request.method == "POST":
+            wanted = [name for name in self.offered_columns() if name in request.POST.getlist("column")]
+            is_default = wanted == list(map(str, self.list_display)) or "_default" in request.POST
+            choosing.remember(response, self.opts.label, [] if is_default else wanted, here)
+        return response
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
-        """The list that the address filters, as CSV; posted, for it leaves a trace."""
+        """The list that the address filters, as CSV or XLSX; posted, for it leaves a trace."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         here = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
@@ -431,8 +481,9 @@ class InspectionAdmin(ModelAdmin):
         except IncorrectLookupParameters:
             return HttpResponseRedirect(f"{here}?{ERROR_FLAG}=1")
         columns = [shown for shown in self.get_fields(request) if isinstance(shown, Column)]
+        kind = export.XLSX if request.POST.get("as") == export.XLSX else export.CSV
         try:
-            content = export.Export(rows, columns)
+            content = export.Export(rows, columns, kind)
         except export.Busy:
             messages.error(request, "Another export is being made. Ask again when it is done; nothing was exported.")
             return HttpResponseRedirect(f"{here}?{request.GET.urlencode()}")
@@ -441,13 +492,13 @@ class InspectionAdmin(ModelAdmin):
             asked[SEARCH_VAR] = "***"  # the log is read by people who may not see whom it was about
         which = asked.urlencode(safe="*") or "all rows"
         how = "whole" if self.sees_all(request) or not self.personal_data else "masked"
-        self._log(request, None, str(self.opts.verbose_name_plural), f"Exported as CSV ({how}): {which}")
-        logger.info("%s exported %s as CSV (%s): %s", request.user.pk, self.opts.label, how, which)
+        self._log(request, None, str(self.opts.verbose_name_plural), f"Exported as {kind.upper()} ({how}): {which}")
+        logger.info("%s exported %s as %s (%s): %s", request.user.pk, self.opts.label, kind, how, which)
         stamp = f"{timezone.now():%Y%m%dT%H%M%SZ}"
         return StreamingHttpResponse(
             content,
-            content_type="text/csv; charset=utf-8",
-            headers={"Content-Disposition": f'attachment; filename="{self.opts.model_name}-{stamp}.csv"'},
+            content_type=export.CONTENT_TYPES[kind],
+            headers={"Content-Disposition": f'attachment; filename="{self.opts.model_name}-{stamp}.{kind}"'},
         )
 
     # Patience

@@ -82,6 +82,36 @@
     }
   });
 
+  // Lists by name, kept in this browser: an address holds the whole of a view.
+  for (const panel of document.querySelectorAll("details.views")) {
+    const place = `views:${panel.dataset.list}`;
+    const list = panel.querySelector("ul");
+    const read = () => { try { return JSON.parse(localStorage.getItem(place)) || []; } catch { return []; } };
+    const write = (views) => { localStorage.setItem(place, JSON.stringify(views)); show(); };
+    const show = () => {
+      list.replaceChildren(...read().map(({ name, query }) => {
+        const item = document.createElement("li");
+        const link = Object.assign(document.createElement("a"), { href: query || "?", textContent: name });
+        const drop = Object.assign(document.createElement("button"), { type: "button", textContent: "Forget" });
+        drop.setAttribute("aria-label", `Forget ${name}`);
+        drop.addEventListener("click", () => write(read().filter((view) => view.name !== name)));
+        item.append(link, drop);
+        return item;
+      }));
+    };
+    panel.querySelector("form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      const box = panel.querySelector("input");
+      const name = box.value.trim();
+      const shared = document.querySelector("details.columns .help a");
+      const query = shared ? shared.getAttribute("href") : location.search;
+      write([...read().filter((view) => view.name !== name), { name, query }]);
+      box.value = "";
+    });
+    panel.hidden = false;
+    show();
+  }
+
   for (const button of document.querySelectorAll("button.copy")) {
     button.hidden = false;
     button.addEventListener("click", async () => {
