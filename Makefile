@@ -45,17 +45,21 @@ demo: $(VENV)/.test  ## As run, with 2,000 made-up people, and accounts to look 
 test: $(VENV)/.test  ## Run the whole test suite; ARGS="-k name" to choose
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
+.PHONY: coverage
+coverage: $(VENV)/.test  ## As test, and measure which lines and branches it reaches: half as long again
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered $(ARGS)
+
 .PHONY: django-test
 django-test: $(VENV)/.test  ## Run Django's own tests of migrate and showmigrations with ours in their place
 	RUPAYA_ENV=test $(BIN)/python -m tests.djangosuite $(ARGS)
 
 .PHONY: boring
 boring: $(VENV)/.test  ## Start twenty migrators at once, again and again (ROUNDS=10), until it is boring
-	RUPAYA_FAULT_ROUNDS=$(or $(ROUNDS),10) $(BIN)/python -m pytest --no-cov tests/faults/test_simultaneous.py $(ARGS)
+	RUPAYA_FAULT_ROUNDS=$(or $(ROUNDS),10) $(BIN)/python -m pytest tests/faults/test_simultaneous.py $(ARGS)
 
 .PHONY: image-test
 image-test: $(VENV)/.test  ## Build the production image and test it from outside, with docker or podman
-	$(BIN)/python -m pytest --no-cov -m image tests/image $(ARGS)
+	$(BIN)/python -m pytest -m image tests/image $(ARGS)
 
 .PHONY: soak
 soak: $(VENV)/.test  ## Load and 40 slow clients on the real stack for SOAK_S (300) seconds, its database restarted in the middle
@@ -85,23 +89,23 @@ $(VENV)/infra/.done: requirements/infra.txt | $(BIN)/python
 
 .PHONY: infra-test
 infra-test: $(VENV)/infra/.done  ## Test Terraform, workflows and the deployment, against AWS on loopback
-	PATH="$(CURDIR)/$(VENV)/infra/bin:$$PATH" $(VENV)/infra/bin/python -m pytest --no-cov -m infra tests/infra $(ARGS)
+	PATH="$(CURDIR)/$(VENV)/infra/bin:$$PATH" $(VENV)/infra/bin/python -m pytest -m infra tests/infra $(ARGS)
 
 .PHONY: browser-test
 browser-test: $(VENV)/.browser  ## Test the admin site in Chromium: the system's, or one that Playwright downloads
-	$(BIN)/python -m pytest --no-cov -n 2 --dist worksteal -m browser tests/browser $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m browser tests/browser $(ARGS)
 
 .PHONY: screenshots
 screenshots: $(VENV)/.browser  ## Rewrite docs/images/, the admin site's pages with people in it who do not exist
-	$(BIN)/python -m pytest --no-cov --quiet -m browser tests/browser/screenshots.py
+	$(BIN)/python -m pytest --quiet -m browser tests/browser/screenshots.py
 
 .PHONY: rollout-rehearsal
 rollout-rehearsal: $(VENV)/.test  ## Roll releases out behind haproxy under load, with docker or podman, and report
-	$(BIN)/python -m pytest --no-cov -s -m rollout tests/rollout $(ARGS)
+	$(BIN)/python -m pytest -s -m rollout tests/rollout $(ARGS)
 
 .PHONY: adoption-rehearsal
 adoption-rehearsal: $(VENV)/.test  ## Take over a database of ADOPTION_ROWS (1000000) transactions under traffic, and report
-	ADOPTION_ROWS=$(or $(ADOPTION_ROWS),1000000) $(BIN)/python -m pytest --no-cov tests/adoption/test_traffic.py $(ARGS)
+	ADOPTION_ROWS=$(or $(ADOPTION_ROWS),1000000) $(BIN)/python -m pytest tests/adoption/test_traffic.py $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.dev  ## Check style, types, imports, shell, Dockerfile and migrations

@@ -212,7 +212,7 @@ def test_an_sql_error_is_13_with_the_migration_its_sql_and_what_remains(url: str
     assert_explained(
         output,
         "MigrationFailed",
-        r"^division\.0003_divide failed: .*division by zero.* at UPDATE division_share SET result = 100 / divisor",
+        r"^division\.0003_divide failed: .*division by zero.*\. The statement: UPDATE division_share SET result",
         r"rolled back whole\. Still applied from this batch: division\.0001_initial, division\.0002_add_result\.",
         "--retry-failed",
     )

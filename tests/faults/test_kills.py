@@ -65,8 +65,10 @@ def held_by_another_session(
         if point == "before_the_lock":
             cursor.execute("SELECT pg_advisory_lock(%s)", [FIRST_KEY])
             migrator = Migrator(url, apps="points", gates=gates)
-            waiting = "SELECT pg_try_advisory_lock(%"
-        elif point == "inside_create_index_concurrently":
+            # One that waits holds no connection by which it could be seen.
+            wait_for(lambda: migrator.says("Waiting for"), point)
+            return migrator, blocker, None
+        if point == "inside_create_index_concurrently":
             assert migrate(url, "migrate", "points", "0003", apps="points").process.returncode == 0
             cursor.execute("UPDATE points_order SET total = total WHERE id = 1")  # the build waits for its end
             migrator = Migrator(url, apps="points", gates=gates)
@@ -86,7 +88,7 @@ def running(url: str, pattern: str) -> bool:
             url,
             "SELECT 1 FROM pg_stat_activity WHERE query ILIKE %s AND pid <> pg_backend_pid()"
             " AND datname = current_database() AND application_name LIKE 'migrate%%'"
-            " AND (state = 'active' OR query LIKE 'SELECT pg_try%%')",
+            " AND state = 'active'",
             pattern,
         )
     )

@@ -22,7 +22,7 @@ from tests.faults.test_exit_codes import assert_explained, ended
 
 LOCK_TIMEOUT_S = 1.0  # MIGRATE_LOCK_TIMEOUT_MS
 LONGEST_WAIT_S = LOCK_TIMEOUT_S + 0.5
-READER_HOLDS_S = 20.0
+READER_HOLDS_S = 8.0
 SCRIPT = """
 \\set id random(1, 999999)
 UPDATE traffic_entry SET amount = amount + 1 WHERE id = :id;
@@ -108,7 +108,7 @@ READ = "SELECT id FROM traffic_entry WHERE id = 1000000 AND currency <> 'do-not-
 WROTE = "UPDATE traffic_entry SET currency = 'INR' WHERE id = 1000000"
 
 
-def test_a_column_and_an_index_behind_a_reader_of_20_s_hold_nobody_up(url: str, tmp_path: Path) -> None:
+def test_a_column_and_an_index_behind_a_long_reader_hold_nobody_up(url: str, tmp_path: Path) -> None:
     with traffic_on(url, tmp_path) as traffic:
         with idle_in_transaction(url, READ) as reader:
             pid = reader.info.backend_pid

@@ -103,7 +103,7 @@ def _carry_out(stage: Stage, migration: Migration, backwards: bool, record: list
         raise
     except Exception as error:
         step.error = f"{type(error).__name__}: {driver_text(error)}"
-        at = f" at {one_line(step.statements[-1].sql)}" if sqlstate(error) and step.statements else ""
+        at = f". The statement: {one_line(step.statements[-1].sql)}" if sqlstate(error) and step.statements else ""
         when = "unapplied" if backwards else "applied"
         again = " again" if record is rehearsal.again else ""
         rehearsal.failure = MigrationFailed(

@@ -39,7 +39,8 @@ def as_text(rehearsal: Rehearsal) -> str:
     if rehearsal.changes:
         lines += ["What they did:", *(f"  {change}" for change in rehearsal.changes)]
     lines += _verdicts(rehearsal)
-    lines += ["", *textwrap.wrap(_LEGEND, 100)]
+    if any(step.statements for step in rehearsal.steps):
+        lines += ["", *textwrap.wrap(_LEGEND, 100)]
     return "\n".join(lines) + "\n"
 
 

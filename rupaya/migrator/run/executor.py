@@ -397,9 +397,11 @@ class Executor(MigrationExecutor):
                 "Put the change of the schema and the work on rows into migrations of their own; Backfill does the "
                 "latter in short transactions. `statement_timeout_ms` in the migration allows it more.",
             )
-        at = self._place(migration, error) or one_line(self._shown(migration, context.watch.last_sql))
+        place = self._place(migration, error)
+        sql = "" if place else one_line(self._shown(migration, context.watch.last_sql))
+        at = f" at {place}" if place else f". The statement: {sql}" if sql else ""
         return MigrationFailed(
-            f"{migration} failed: {type(error).__name__}: {driver_text(error)}" + (f" at {at}" if at else ""),
+            f"{migration} failed: {type(error).__name__}: {driver_text(error)}{at}",
             f"{outcome} The server was not started; the running release is not affected.",
             "Fix the migration or the data and release again. The same failure is not tried again "
             + ("" if outcome.is_half_done else f"for {context.conf.failed_hold_s:g} s ")
