@@ -20,6 +20,7 @@ from rupaya.inspection.home import PerDay
 from rupaya.inspection.masking import mask_text
 from rupaya.inspection.modeladmin import InspectionAdmin
 from rupaya.inspection.search import key, person, starts_with
+from transactions import panels  # noqa: F401 - registers what a person's page shows of their money
 from transactions.models import (
     Account,
     Budget,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.utils.safestring import SafeString
 
@@ -95,6 +96,62 @@ def bars(described: str, columns: Sequence[Bar]) -> SafeString:
         class_="chart chart-bars",
         viewBox=f"0 0 {width} {HEIGHT}",
         preserveAspectRatio="none",
+        role="img",
+        aria_label=described,
+    )
+
+
+def length(share_of_most: float) -> SafeString:
+    """A bar beside a figure, as long as its share of the biggest."""
+    return element(
+        "svg",
+        element("rect", x=0, y=0, width=max(1.0, 100 * share_of_most), height=8, rx=2, class_="chart-plain"),
+        xmlns="http://www.w3.org/2000/svg",
+        class_="chart chart-length",
+        viewBox="0 0 100 8",
+        preserveAspectRatio="none",
+        aria_hidden="true",
+    )
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A point on a line of time."""
+
+    at: datetime
+    said: str
+    kind: str = "plain"
+
+
+LINE_WIDTH, LINE_HEIGHT = 600, 40
+
+
+def line(described: str, moments: Sequence[Moment], now: datetime) -> SafeString:
+    """Moments on a line from the oldest of them to now."""
+    first = min(moment.at for moment in moments)
+    whole_s = max(1.0, (now - first).total_seconds())
+    middle = LINE_HEIGHT / 2
+    drawn = [
+        element(
+            "g",
+            element("title", text=moment.said),
+            element(
+                "circle",
+                cx=10 + (LINE_WIDTH - 20) * max(0.0, (moment.at - first).total_seconds()) / whole_s,
+                cy=middle,
+                r=7,
+                class_=f"chart-{moment.kind} chart-moment",
+            ),
+        )
+        for moment in moments
+    ]
+    return element(
+        "svg",
+        element("line", x1=0, y1=middle, x2=LINE_WIDTH, y2=middle, class_="chart-axis"),
+        *drawn,
+        xmlns="http://www.w3.org/2000/svg",
+        class_="chart chart-line",
+        viewBox=f"0 0 {LINE_WIDTH} {LINE_HEIGHT}",
         role="img",
         aria_label=described,
     )

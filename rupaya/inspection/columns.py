@@ -49,6 +49,8 @@ class Column:
     in_list: bool = dataclasses.field(default=False, compare=False)
     """In a list, space is dear: a moment is told once, and of yes and no only the telling one."""
     money: Money | None = dataclasses.field(default=None, compare=False)
+    is_copied: bool = dataclasses.field(default=False, compare=False)
+    """Whether a row's page has a button that copies it."""
     telling: tuple[bool, str] = dataclasses.field(default=(True, ""), compare=False)
     """Which of yes and no a list tells, and in which word; empty for the field's own name."""
 
@@ -85,7 +87,13 @@ class Column:
             return amounts.figure(value)
         if isinstance(value, datetime):
             return moments.short_html(value, self.zone) if self.in_list else moments.html(value, self.zone)
-        return self.text(row) or EMPTY
+        told = self.text(row) or EMPTY
+        if self.is_copied and not self.in_list and self.mask is None and told != EMPTY:
+            return format_html(
+                '{} <button type="button" class="copy" hidden data-copy="{}" aria-label="Copy {}">Copy</button>',
+                told, told, self.field.verbose_name,
+            )  # fmt: skip
+        return told
 
     def text(self, row: models.Model) -> str:
         """The value without markup, masked where the viewer may not see it; a relation is its key."""

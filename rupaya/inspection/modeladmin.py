@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
@@ -15,14 +15,16 @@ from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import OperationalError, connections, models, transaction
 from django.db.models import QuerySet
+from django.forms import CheckboxSelectMultiple
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, StreamingHttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.text import capfirst
 from psycopg2.errors import QueryCanceled
 
-from rupaya.inspection import choosing, editing, export, replica
+from rupaya.inspection import choosing, editing, export, panels, replica
 from rupaya.inspection.columns import Column, Money
 from rupaya.inspection.counting import Count, count_up_to
 from rupaya.inspection.home import PerDay
@@ -30,7 +32,7 @@ from rupaya.inspection.moments import zone_of
 from rupaya.inspection.navigation import OTHERS
 from rupaya.inspection.paging import InspectionList
 from rupaya.inspection.search import Search, find
-from rupaya.inspection.widgets import KeySelect
+from rupaya.inspection.widgets import KeySelect, Suggested
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -40,6 +42,7 @@ else:
 PERSONAL_DATA = "accounts.view_personal_data"
 STATEMENT_TIMEOUT_MS = 5000
 RELATED_UP_TO = 1000
+_NOT_OF_THE_FORM = ("csrfmiddlewaretoken", editing.CONFIRM, editing.WHY)
 logger = logging.getLogger(__name__)
 
 
@@ -58,6 +61,12 @@ class InspectionAdmin(ModelAdmin):
     personal_data: ClassVar[dict[str, Callable[[Any], str]]] = {}
     """Fields that only those with `view_personal_data` see whole, and what the others see of them."""
     editable_fields: ClassVar[tuple[str, ...]] = ()
+    groups: ClassVar[tuple[tuple[str, tuple[str, ...]], ...]] = ()
+    """How a row's fields are told: what belongs together, by a name; what is in no group follows."""
+    choices_of: ClassVar[dict[str, Callable[[], Sequence[str]]]] = {}
+    """Free text for which the form has suggestions."""
+    copied: ClassVar[tuple[str, ...]] = ()
+    """Fields that people take elsewhere: a button copies them."""
     # `list_filter` has only columns of which an index finds the rare values: the common ones any page finds.
     searches: ClassVar[tuple[Search, ...]] = ()
     sortable: ClassVar[tuple[str, ...]] = ()
@@ -128,6 +137,7 @@ class InspectionAdmin(ModelAdmin):
             in_list=in_list,
             money=self.money if is_money else None,
             telling=self.telling.get(name, (True, "")),
+            is_copied=name in self.copied,
             sortable=name in self.sortable,
             mask=None if self.sees_all(request) else self.personal_data.get(name),
             label_of=lambda row: self.label_of_any(request, row),
@@ -181,6 +191,31 @@ class InspectionAdmin(ModelAdmin):
             if field.name not in self.secret_fields
         ]
 
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """By groups, what is empty folded into one line; in the edit form what can be changed first."""
+        fields = {getattr(shown, "name", shown): shown for shown in self.get_fields(request, obj)}
+        if self.has_change_permission(request):
+            edited = [name for name in fields if name in self.get_editable_fields(request)]
+            fixed = [shown for name, shown in fields.items() if name not in edited]
+            return [("What can be changed", {"fields": edited}), ("What cannot", {"fields": fixed})]
+        grouped = {name for _, names in self.groups for name in names}
+        groups = [*self.groups, ("Besides" if self.groups else "", tuple(set(fields) - grouped))]
+        found = []
+        for title, names in groups:
+            inside = [name for name in fields if name in names]
+            empty = [name for name in inside if obj is not None and self._is_empty(fields[name], obj)]
+            shown = [fields[name] for name in inside if name not in empty]
+            told = ", ".join(self._verbose(name) for name in empty)
+            description = format_html('<p class="folded">Empty: {}.</p>', told) if empty else None
+            if shown or empty:
+                found.append((title or None, {"fields": shown, "description": description}))
+        return found
+
+    def _is_empty(self, shown: Any, row: Any) -> bool:
+        if not isinstance(shown, Column):
+            return False
+        return getattr(row, shown.field.attname) in (None, "", [])
+
     def _shown(self, request: HttpRequest, field: Any) -> Any:
         if field.name in self.get_editable_fields(request) and self.has_change_permission(request):
             return field.name
@@ -192,7 +227,11 @@ class InspectionAdmin(ModelAdmin):
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.many_to_many:
+            kwargs["widget"] = CheckboxSelectMultiple
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if db_field.name in self.choices_of and field is not None:
+            field.widget = Suggested(self.choices_of[db_field.name])
         widget = getattr(field, "widget", None)
         if isinstance(widget, RelatedFieldWidgetWrapper):
             # The other row is edited on its own page, if at all: in Django's popup it could only be looked at.
@@ -308,6 +347,7 @@ class InspectionAdmin(ModelAdmin):
             "is_edit": is_edit,
             "seen": editing.seen(row, self.get_editable_fields(request)) if is_edit else "",
             "related": [] if is_edit else self.related(request, row),
+            "panels": [] if is_edit else panels.of(request, row),
             "show_save_and_continue": False,
             "show_save_and_add_another": False,
         }
@@ -373,7 +413,8 @@ class InspectionAdmin(ModelAdmin):
             if not changed:
                 self.message_user(request, "Nothing was changed: the form was as the row is.", messages.INFO)
                 return HttpResponseRedirect(here)
-            if editing.CONFIRM not in request.POST:
+            why = editing.reason(request)
+            if editing.CONFIRM not in request.POST or not why:
                 return self._confirmation(request, context["label"], form, before)
             row = form.save(commit=False)
             plain = [name for name in changed if not self.opts.get_field(name).many_to_many]
@@ -382,7 +423,7 @@ class InspectionAdmin(ModelAdmin):
                 row.save(update_fields=plain)
             form.save_m2m()
             after = {name: editing.value_of(row, name) for name in names}
-            self.log_change(request, row, self._told(changed, before, after))
+            self.log_change(request, row, editing.with_reason(self._told(changed, before, after), why))
         replica.remember_change(request)
         self.message_user(request, f"Changed: {', '.join(self._verbose(name) for name in changed)}.", messages.SUCCESS)
         return HttpResponseRedirect(here)
@@ -400,8 +441,11 @@ class InspectionAdmin(ModelAdmin):
             "opts": self.opts,
             "label": label,
             "changes": changes,
-            "posted": [pair for pair in posted if pair[0] not in ("csrfmiddlewaretoken", editing.CONFIRM)],
+            "posted": [pair for pair in posted if pair[0] not in _NOT_OF_THE_FORM],
             "confirm": editing.CONFIRM,
+            "why": editing.WHY,
+            "why_max": editing.WHY_MAX_CHARACTERS,
+            "why_is_missing": editing.CONFIRM in request.POST,
         }
         return TemplateResponse(request, "inspection/confirm.html", context)
 
@@ -413,15 +457,17 @@ class InspectionAdmin(ModelAdmin):
         return ", ".join(str(other) for other in field.related_model._base_manager.filter(pk__in=keys))
 
     def _told(self, changed: list[str], before: dict[str, Any], after: dict[str, Any]) -> str:
-        # The log is read by people who may not see personal data.
         parts = [
-            self._verbose(name)
-            if name in self.personal_data
-            else f"{self._verbose(name)}: {self._spelled(name, before[name]) or '-'} → "
-            f"{self._spelled(name, after[name]) or '-'}"
+            f"{self._verbose(name)}: {self._logged(name, before[name])} → {self._logged(name, after[name])}"
             for name in changed
         ]
         return f"Changed {'; '.join(parts)}."
+
+    def _logged(self, name: str, value: Any) -> str:
+        mask = self.personal_data.get(name)
+        if mask is not None and value:
+            return mask(value)  # the log is read by people who may not see personal data
+        return str(self._spelled(name, value) or "-")
 
     def _verbose(self, name: str) -> str:
         return str(self._field(name).verbose_name)

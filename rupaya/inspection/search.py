@@ -78,6 +78,18 @@ def exactly(field: str, what: str, *, tells_personal_data: bool = False) -> Sear
     return Search(what, read, tells_personal_data)
 
 
+def contains(*fields: str, what: str) -> Search:
+    """Some text within these columns: each row is read, so only where they are few and their order finds the newest."""
+
+    def read(rows: QuerySet[Any], term: str) -> QuerySet[Any]:
+        wanted = Q()
+        for field in fields:
+            wanted |= Q(**{f"{field}__icontains": term})
+        return rows.filter(wanted)
+
+    return Search(what, read)
+
+
 def email(field: str = "email") -> Search:
     """An e-mail address, or its beginning up to the @ and beyond, in any case."""
 

@@ -122,7 +122,7 @@ def _cell(value: Value, style: int = 0) -> str:
         case datetime():
             moment = value.astimezone(UTC)
             seconds = moment.hour * 3600 + moment.minute * 60 + moment.second
-            return f'<c s="3"><v>{_serial(moment.date()) + seconds / 86400:.6f}</v></c>'
+            return f'<c s="3"><v>{_serial(moment.date()) + seconds / 86400:.9f}</v></c>'
         case date():
             return f'<c s="2"><v>{_serial(value)}</v></c>'
         case Decimal() if value.is_finite() and len(value.as_tuple().digits) <= _EXACT_DIGITS:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from django.urls import reverse
 
-from rupaya.inspection.svg import element
+from rupaya.inspection.charts import length
 from rupaya.migrator.errors import driver_text
 from rupaya.story import live, reading, runs, state
 from rupaya.story.timeline import strip
 
 MOST_TABLES = 6
 RUNS = 30
-WIDTH = 100
 KEPT_S = 20.0
 
 
@@ -34,18 +33,6 @@ def _read() -> dict[str, object]:
         "bars": bars,
         "strip": strip(bars, lambda run_id: reverse("schema:run", args=[run_id])),
         "releases": list(dict.fromkeys(bar.release for bar in reversed(bars)))[-4:],
-        "tables": [(table, _bar(table.total_bytes / most)) for table in biggest],
+        "tables": [(table, length(table.total_bytes / most)) for table in biggest],
         "since": since,
     }
-
-
-def _bar(share: float) -> object:
-    return element(
-        "svg",
-        element("rect", x=0, y=0, width=max(1.0, WIDTH * share), height=8, rx=2, class_="chart-plain"),
-        xmlns="http://www.w3.org/2000/svg",
-        class_="chart chart-size",
-        viewBox=f"0 0 {WIDTH} 8",
-        preserveAspectRatio="none",
-        aria_hidden="true",
-    )

@@ -49,7 +49,7 @@ def test_figures_days_and_moments_are_such_and_no_text_is_a_formula() -> None:
         ("", "", "7"),
         ("b", "", "1"),
         ("", "2", "46203"),
-        ("", "3", "46203.500000"),
+        ("", "3", "46203.500000000"),
         ("", "", ""),
         ("inlineStr", "0", "=1+1"),
         ("inlineStr", "0", "a\ufffd<b>&"),

@@ -17,7 +17,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import capfirst
 
-from rupaya.inspection import home, moments, navigation
+from rupaya.inspection import editing, home, moments, navigation
 from rupaya.inspection.modeladmin import InspectionAdmin
 from rupaya.inspection.paging import InspectionList
 
@@ -46,6 +46,12 @@ def recent_changes(context: template.Context) -> dict[str, Any]:
     """What was changed or exported last, by anybody."""
     entries = LogEntry.objects.select_related("user").order_by("-id")[:6]
     return {"entries": entries, "request": context["request"]}
+
+
+@register.filter
+def told_and_why(message: str) -> tuple[str, str]:
+    """What an entry of the log says was changed, and why."""
+    return editing.without_reason(message)
 
 
 @register.filter

@@ -115,7 +115,7 @@
   for (const button of document.querySelectorAll("button.copy")) {
     button.hidden = false;
     button.addEventListener("click", async () => {
-      const said = button.textContent;
+      const said = "Copy";
       try {
         await navigator.clipboard.writeText(button.dataset.copy);
         button.textContent = "Copied";
