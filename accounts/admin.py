@@ -37,6 +37,7 @@ class UserAdmin(InspectionAdmin):
 
     section = "People"
     place_in_section = 10
+    is_searched = True
     per_day = PerDay("New people", "created_at", where=(("is_staff", False),), empty="Nobody has registered yet.")
     secret_fields = ("password", "mfa_secret", "user_permissions")
     personal_data = {
@@ -94,6 +95,11 @@ class UserAdmin(InspectionAdmin):
         """The e-mail address, masked or not."""
         return row.email if self.sees_all(request) else mask_email(row.email)
 
+    def get_detail(self, request: HttpRequest, row: User) -> str:
+        """The name and the status."""
+        name = self.column(request, "name").text(row)
+        return " · ".join(part for part in (name, row.get_account_status_display()) if part)
+
     def _public_label(self, row: User) -> str:
         return mask_email(row.email)
 
@@ -114,12 +120,20 @@ class DeviceAdmin(InspectionAdmin):
     section = "People"
     place_in_section = 20
     telling = {"is_active": (False, "Inactive")}
-    personal_data = {"device_fingerprint": mask_text}
+    # People call a phone by its owner's name.
+    personal_data = {"device_name": mask_text, "device_fingerprint": mask_text}
     editable_fields = ("is_active",)
     list_display = ("device_name", "device_type", "user", "is_active", "last_used_at", "created_at")
     searches = (key("pk", "user"), person(), exactly("device_fingerprint", "a whole fingerprint"))
     sortable = ("created_at",)
     ordering = ("-created_at", "-pk")
+
+    def get_label(self, request: HttpRequest, row: Device) -> str:
+        """Its name, or for who sees people masked what kind of device it is."""
+        return str(row) if self.sees_all(request) else self._public_label(row)
+
+    def _public_label(self, row: Device) -> str:
+        return f"{row.device_type or 'device'} {str(row.pk)[-4:]}"
 
 
 class OfUser(admin.SimpleListFilter):
@@ -171,14 +185,15 @@ class RevokedTokenAdmin(InspectionAdmin):
 @register(User._meta.label, "Devices and sign-ins")
 def devices_and_sign_ins(request: HttpRequest, person: Any) -> Panel | None:
     """When each device came and was last used, and the last sign-ins, on one line of time."""
-    owner = admin.site.get_model_admin(Device)
+    owner: Any = admin.site.get_model_admin(Device)
     if not owner.has_view_permission(request):
         return None
     devices = Device.objects.using(person._state.db).filter(user=person.pk).order_by("-created_at")[:MOST_DEVICES]
     moments = [(person.last_login, "Last sign-in", "good"), (person.login_attempt_last_at, "Last failure", "failed")]
     for device in devices:
-        moments.append((device.created_at, f"{device}: first seen", "plain"))
-        moments.append((device.last_used_at, f"{device}: last used", "in"))
+        name = owner.get_label(request, device)
+        moments.append((device.created_at, f"{name}: first seen", "plain"))
+        moments.append((device.last_used_at, f"{name}: last used", "in"))
     told = sorted(((at, said, kind) for at, said, kind in moments if at), reverse=True)
     if not told:
         return None

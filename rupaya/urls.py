@@ -6,6 +6,7 @@ from django.template.loader import render_to_string
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from rupaya.inspection import finding
 from rupaya.inspection.autocomplete import Autocomplete
 from rupaya.security.views import SecondFactorView
 
@@ -35,6 +36,7 @@ urlpatterns = [
     path("admin/second-factor/", SecondFactorView.as_view(), name="second-factor"),
     # In place of Django's, which would tell everybody's name to whoever may look for one.
     path("admin/autocomplete/", admin.site.admin_view(Autocomplete.as_view(admin_site=admin.site))),
+    path("admin/search/", admin.site.admin_view(finding.view), name="search"),
     path("admin/r/<path:where>", admin.site.admin_view(nowhere)),
     path("admin/schema/", include("rupaya.story.urls")),
     path("admin/", admin.site.urls),

@@ -13,6 +13,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
+from rupaya.inspection import amounts
 from rupaya.inspection.amounts import Direction
 from rupaya.inspection.charts import share
 from rupaya.inspection.columns import Money
@@ -101,6 +102,7 @@ class TransactionAdmin(InspectionAdmin):
 
     section = "Money"
     place_in_section = 10
+    is_searched = True
     per_day = PerDay("Money", "transaction_date", "amount", where=(("is_deleted", False),))
     form = TransactionForm
     amount_field = "amount"
@@ -121,6 +123,14 @@ class TransactionAdmin(InspectionAdmin):
     sortable = ("transaction_date",)
     ordering = ("-transaction_date", "-pk")
     date_hierarchy = "transaction_date"
+
+    def get_label(self, request: HttpRequest, row: Transaction) -> str:
+        """The amount, and where it went."""
+        return f"{amounts.text(row.amount, row.currency, BY_ITS_TYPE.direction(row))} {row.merchant or ''}".strip()
+
+    def get_detail(self, request: HttpRequest, row: Transaction) -> str:
+        """The day."""
+        return str(row.transaction_date)
 
 
 @admin.register(RecurringTransaction)

@@ -69,6 +69,8 @@ class InspectionAdmin(ModelAdmin):
     """Fields that people take elsewhere: a button copies them."""
     # `list_filter` has only columns of which an index finds the rare values: the common ones any page finds.
     searches: ClassVar[tuple[Search, ...]] = ()
+    is_searched: ClassVar[bool] = False
+    """Whether the site's one search looks here, too: only where `searches` are answered by indexes."""
     sortable: ClassVar[tuple[str, ...]] = ()
     """Fields by which an index sorts; they are never NULL."""
     money: ClassVar[Money | None] = None
@@ -126,6 +128,10 @@ class InspectionAdmin(ModelAdmin):
     def get_label(self, request: HttpRequest, row: Any) -> str:
         """What a row is called before this viewer."""
         return str(row)
+
+    def get_detail(self, request: HttpRequest, row: Any) -> str:
+        """What the site's search tells of a row beside its label; nothing that a list would mask."""
+        return ""
 
     def column(self, request: HttpRequest, name: str, *, in_list: bool = False) -> Column:
         """A field as this viewer sees it."""
@@ -282,12 +288,13 @@ class InspectionAdmin(ModelAdmin):
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         found = super().get_changelist_instance(request)
-        whats = [search.what for search in self._searches(request)]
+        whats = [search.what for search in self.searches_of(request)]
         listed = f"{', '.join(whats[:-1])} or {whats[-1]}" if len(whats) > 1 else "".join(whats)
         found.search_help_text = f"Search for {listed}." if listed else ""
         return found
 
-    def _searches(self, request: HttpRequest) -> list[Search]:
+    def searches_of(self, request: HttpRequest) -> list[Search]:
+        """What this person may search for."""
         return [search for search in self.searches if not search.tells_personal_data or self.sees_all(request)]
 
     def get_search_results(
@@ -296,7 +303,7 @@ class InspectionAdmin(ModelAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        found = find(queryset, term, self._searches(request))
+        found = find(queryset, term, self.searches_of(request))
         return queryset.none() if found is None else found, False
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:

@@ -60,7 +60,7 @@ def sections(request: HttpRequest) -> list[Section]:
     for page in _pages:
         if not page.permission or request.user.has_perm(page.permission):
             found.setdefault(page.section, []).append((page.title, reverse(page.view_name)))
-    for model, owner in sorted(admin.site._registry.items(), key=_place):
+    for model, owner in sorted(admin.site._registry.items(), key=place_of):
         section = getattr(owner, "section", OTHERS)
         if section is None or not owner.has_view_permission(request):
             continue
@@ -84,6 +84,7 @@ def name_of(owner: Any) -> str:
     return getattr(owner, "list_title", "") or capfirst(str(owner.opts.verbose_name_plural))
 
 
-def _place(item: tuple[Any, Any]) -> tuple[int, str]:
+def place_of(item: tuple[Any, Any]) -> tuple[int, str]:
+    """By what lists are ordered: a model and its ModelAdmin."""
     model, owner = item
     return getattr(owner, "place_in_section", 50), str(model._meta.verbose_name_plural)

@@ -13,6 +13,7 @@ class StoryConfig(AppConfig):
     def ready(self) -> None:
         """Put the pages into the site's navigation."""
         from rupaya.inspection.navigation import Page, register
+        from rupaya.story import finding  # noqa: F401 - registers by being imported
 
         for title, view_name in (
             ("Overview", "schema:overview"),

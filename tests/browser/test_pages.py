@@ -102,7 +102,7 @@ def test_the_keyboard_alone_finds_a_person_and_opens_their_edit_form(visit: Call
     page.keyboard.type(sample.MEERAS_EMAIL)
     page.keyboard.press("Enter")
     expect(page.locator("#result_list tbody tr")).to_have_count(1)
-    tab_to(page, page.get_by_role("main").get_by_role("link", name=sample.MEERAS_EMAIL))
+    tab_to(page, page.get_by_role("main").get_by_role("link", name=sample.MEERAS_EMAIL, exact=True))
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("View user: " + sample.MEERAS_EMAIL)
     tab_to(page, page.get_by_role("link", name="Edit"))

@@ -51,6 +51,48 @@
     const at = document.activeElement;
     return at && (at.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(at.tagName));
   };
+  // The one search answers while somebody types; what it finds are links, reached by the arrow keys.
+  const search = byId("site-search");
+  if (search) {
+    const box = byId("site-search-box");
+    const found = byId("site-search-found");
+    let waiting = 0;
+    let asked = null;
+    const hide = () => { found.hidden = true; };
+    const ask = async () => {
+      const term = box.value.trim();
+      if (asked) asked.abort();
+      if (term.length < 2) return hide();
+      asked = new AbortController();
+      try {
+        const address = `${search.action}?part=1&q=${encodeURIComponent(term)}`;
+        const answer = await fetch(address, { signal: asked.signal, credentials: "same-origin" });
+        if (!answer.ok || answer.redirected) return hide();
+        found.innerHTML = await answer.text();
+        found.hidden = false;
+      } catch (error) {
+        if (error.name !== "AbortError") hide();
+      }
+    };
+    box.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(ask, 150); });
+    search.addEventListener("keydown", (event) => {
+      const links = [...found.querySelectorAll("a")];
+      const at = links.indexOf(document.activeElement);
+      if (event.key === "Escape") {
+        hide();
+        box.focus();
+      } else if (event.key === "ArrowDown" && !found.hidden && at < links.length - 1) {
+        event.preventDefault();
+        links[at + 1].focus();
+      } else if (event.key === "ArrowUp" && at >= 0) {
+        event.preventDefault();
+        (links[at - 1] || box).focus();
+      }
+    });
+    document.addEventListener("focusin", (event) => { if (!search.contains(event.target)) hide(); });
+    document.addEventListener("click", (event) => { if (!search.contains(event.target)) hide(); });
+  }
+
   const rows = () => [...document.querySelectorAll("#result_list tbody tr")];
   const step = (by) => {
     const all = rows();
