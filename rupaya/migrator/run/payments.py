@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection, Iterable
 from itertools import count
 
+from django.conf import settings
 from django.db import DatabaseError
 
 from rupaya.migrator.debts.debt import Debt
@@ -60,6 +61,7 @@ def pay(context: RunContext, plan: Plan, debts: Collection[Debt]) -> None:
         context.connection,
         Limits(context.conf.lock_timeout_ms, context.conf.statement_timeout_ms),
         run_id=context.ledger.run_id,
+        release=getattr(settings, "RELEASE", "unknown"),
         loader=plan.executor.loader,
         before_part=lambda _debt, _number: context.stop.check(),
     )
