@@ -106,8 +106,8 @@ class AdoptingExecutor(BatchExecutor):
                     module = import_module(f"{key[0]}.migrations.{key[1]}")
                     for id_, name, category_type in module.SYSTEM_CATEGORIES:
                         cursor.execute(ADD_SYSTEM_CATEGORY, [id_, name, category_type, name, category_type])
+            self._faked = True
             record_applied(self, migration)
-            self._progress("apply_success", migration, fake=True)
             return migration.mutate_state(state, preserve=False)
 
         return self.run_recorded(migration, "apply", state, work)

@@ -42,6 +42,9 @@ ENDS_ITS_TRANSACTION = {
     "the driver's rollback": python(
         CURSOR + "    cursor.execute('CREATE TABLE zz (i int)')\n    connection.connection.rollback()"
     ),
+    "the driver's close": python(
+        CURSOR + "    cursor.execute('CREATE TABLE zz (i int)')\n    connection.connection.close()"
+    ),
     "COMMIT AND CHAIN": sql("CREATE TABLE zz (i int); COMMIT AND CHAIN;"),
     "a new connection": python(
         "    connection.connection.close()\n    connection.connection = None\n    connection.connect()\n"

@@ -99,9 +99,9 @@ def _storable(value: object, connection: PgConnection) -> object:
 class Ledger:
     """Reads and writes the record of runs and attempts on the lock connection."""
 
-    def __init__(self, connection: PgConnection) -> None:
+    def __init__(self, connection: PgConnection, run_id: int = 0) -> None:
         self.connection = connection
-        self.run_id = 0
+        self.run_id = run_id
         self._exists = False
 
     def _fetch(self, sql: str, parameters: Iterable[object] = ()) -> list[tuple[Any, ...]]:
@@ -189,6 +189,10 @@ class Ledger:
             "WHERE run_id = %s AND finished_at IS NULL",
             [outcome, exit_code, error or None, self.run_id],
         )
+
+    def has_open_runs(self) -> bool:
+        """Whether a run is under way, or died."""
+        return bool(self._fetch_if_there("SELECT true FROM migrator_runs WHERE finished_at IS NULL LIMIT 1"))
 
     def next_batch(self) -> int:
         """The number of the batch that begins now, counted from 1."""

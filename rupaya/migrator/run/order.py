@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 
 import psycopg2
@@ -14,14 +14,14 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
 
 from rupaya.migrator.debts.store import Store
-from rupaya.migrator.errors import EnvironmentUnfit, MigratorError, Terminated, driver_text, sqlstate
+from rupaya.migrator.errors import EnvironmentUnfit, HistoryRefused, MigratorError, Terminated, driver_text, sqlstate
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.plan.plan import Plan
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.drift import Drift
 from rupaya.migrator.run.procedure import Procedure
 from rupaya.migrator.session import database
-from rupaya.migrator.session.lock import MigrationLock
+from rupaya.migrator.session.lock import FIRST_KEY, MigrationLock, try_lock, unlock
 from rupaya.migrator.session.session import Session
 from rupaya.migrator.session.watch import Watch
 from rupaya.migrator.sqlstates import UNFIT
@@ -42,6 +42,7 @@ def run(procedure: Procedure, session: Session) -> None:
         plan = procedure.read_plan(session)
         procedure.refuse_before_the_lock(session, plan)
         if not procedure.has_work(session, plan):
+            _close_dead_runs(session)
             procedure.nothing_to_do(session, plan)
             return
         with _locked(procedure, session, plan) as context:
@@ -53,15 +54,43 @@ def run(procedure: Procedure, session: Session) -> None:
             if not procedure.has_work(session, plan):
                 procedure.nothing_to_do(session, plan)
                 return
+            plan = _without_existing(procedure, session, plan)
             context.is_live = not plan.history_is_empty
             context.phases = plan.phases
-            procedure.refuse_existing(session, plan)
             with recorded(procedure.command, session, context.ledger):
                 _say_abandoned(context)
                 procedure.refuse_under_the_lock(context, plan)
                 context.drift.look(context.output)
                 context.drift.say_or_refuse(context.output, session.conf.on_drift)
                 _apply(procedure, context, plan)
+
+
+def _without_existing(procedure: Procedure, session: Session, plan: Plan) -> Plan:
+    """The plan, if nothing of what it would make is there; read again if somebody else is at it, who takes no lock.
+
+    Raises:
+        HistoryRefused: if it is there, and the history does not change.
+    """
+    while True:
+        try:
+            procedure.refuse_existing(session, plan)
+        except HistoryRefused:
+            seen, plan = plan.history, procedure.read_plan(session)
+            if plan.history == seen:
+                raise
+        else:
+            return plan
+
+
+def _close_dead_runs(session: Session) -> None:
+    """Close what dead migrators left open, where no run with anything to do will: only if nobody is at work."""
+    ledger = Ledger(session.raw)
+    with suppress(psycopg2.Error):  # a standby, or a role that only reads
+        if ledger.has_open_runs() and try_lock(session.raw, FIRST_KEY):
+            try:
+                ledger.close_abandoned()
+            finally:
+                unlock(session.raw, FIRST_KEY)
 
 
 def joined(alias: str) -> RunContext | None:
@@ -150,10 +179,21 @@ def recorded(command: str, session: Session, ledger: Ledger) -> Iterator[None]:
         interrupted = isinstance(error, Terminated | KeyboardInterrupt)
         code = error.exit_code if isinstance(error, MigratorError) else 1
         happened = error.happened if isinstance(error, MigratorError) else driver_text(error)
-        with suppress(psycopg2.Error):  # the connection may be what failed; the next run closes this row
-            ledger.finish_run("interrupted" if interrupted else "failed", code, happened)
+        with suppress(psycopg2.Error):  # the server may be what failed; a later start closes this row
+            _finish(session, ledger, "interrupted" if interrupted else "failed", code, happened)
         raise
-    ledger.finish_run("succeeded", 0)
+    _finish(session, ledger, "succeeded", 0)
+
+
+def _finish(session: Session, ledger: Ledger, outcome: str, code: int, error: str = "") -> None:
+    """Close the run's row; on another connection where the ledger's own is what was lost."""
+    try:
+        ledger.finish_run(outcome, code, error)
+    except (psycopg2.OperationalError, psycopg2.InterfaceError):
+        if session.stop.requested:
+            raise
+        with closing(database.connect(session.connection)) as fresh:
+            Ledger(fresh, ledger.run_id).finish_run(outcome, code, error)
 
 
 def _ensure_records(session: Session, ledger: Ledger) -> None:

@@ -14,6 +14,7 @@ import psycopg2
 from psycopg2.extensions import connection as PgConnection  # noqa: N812
 
 from rupaya.migrator.ledger.trace import Trace
+from rupaya.migrator.sessionsettings import session_settings
 from rupaya.migrator.statements import mask_literals, one_line
 
 SAMPLE_EVERY_S = 0.2
@@ -106,15 +107,8 @@ class Watch:
     def _execute(execute: Callable[..., Any], sql: str, parameters: Any, many: bool, context: dict[str, Any]) -> Any:
         connection = context["connection"]
         if not connection.in_atomic_block and _CONCURRENTLY.match(str(sql)):
-            with connection.connection.cursor() as cursor:
-                cursor.execute("SELECT current_setting('lock_timeout')")
-                (lock_timeout,) = cursor.fetchone()
-                cursor.execute("SET lock_timeout = 0")
-                try:
-                    return execute(sql, parameters, many, context)
-                finally:
-                    if not connection.connection.closed:
-                        cursor.execute("SELECT set_config('lock_timeout', %s, false)", [lock_timeout])
+            with session_settings(connection, lock_timeout=0):
+                return execute(sql, parameters, many, context)
         return execute(sql, parameters, many, context)
 
     def _end_if_held_too_long(self, backend_pid: int, held_since: dict[str, float]) -> None:
