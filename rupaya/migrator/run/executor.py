@@ -38,7 +38,14 @@ from rupaya.migrator.run.outcome import Outcome
 from rupaya.migrator.run.texts import runs_anything, shown, trace_of
 from rupaya.migrator.run.transactions import CheckedRecorder, RowGone, Transaction, TransactionEnded
 from rupaya.migrator.sessionsettings import read_settings, restore_settings, session_settings
-from rupaya.migrator.sqlstates import NEEDS_COMMIT, RETRYABLE, UNFIT
+from rupaya.migrator.sqlstates import (
+    CANCELED_BY_SOMEBODY,
+    NEEDS_COMMIT,
+    QUERY_CANCELED,
+    RETRYABLE,
+    UNFIT,
+    passes_by_itself,
+)
 from rupaya.migrator.statements import one_line
 
 
@@ -157,7 +164,7 @@ class Executor(MigrationExecutor):
                 if not self._is_worth_another_try(migration, error, tries):
                     failure = self.explain(migration, direction, error, tries)
                     outcome = "interrupted" if context.stop.requested else "failed"
-                    kind = sqlstate(error) or ("PYTHON" if isinstance(failure, MigrationFailed) else "")
+                    kind = self._kind(error) or ("PYTHON" if isinstance(failure, MigrationFailed) else "")
                     with suppress(psycopg2.Error):  # the lock connection may be what was lost
                         context.ledger.fail_attempt(attempt_id, outcome, tries, kind, failure.happened, trace)
                     raise failure from (None if isinstance(error, DatabaseError | MigratorError) else error)
@@ -250,6 +257,9 @@ class Executor(MigrationExecutor):
             self._keep_session(migration)
             if self._attempt_to_close:
                 self._close_attempt()
+            if migration.atomic and not limits_ms["statement_timeout"]:
+                with connection.cursor() as cursor:  # a COMMIT may wait for a replica that never answers
+                    cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(context.left_ms)])
             context.watch.last_sql = "COMMIT"  # where deferred constraints are checked
         self._under_way = None
         if not context.one_transaction:
@@ -442,9 +452,22 @@ class Executor(MigrationExecutor):
         return MigrationFailed(
             f"{migration} failed: {type(error).__name__}: {driver_text(error)}{at}",
             f"{outcome} The server was not started; the running release is not affected.",
+            self._what_to_do(self._kind(error) or "PYTHON", outcome),
+        )
+
+    def _kind(self, error: BaseException) -> str:
+        """The failure's SQLSTATE; that of an administrator's doing where somebody cancelled, and not a time limit."""
+        code = sqlstate(error)
+        by_somebody = code == QUERY_CANCELED and not self.context.watch.held_too_long and "user request" in str(error)
+        return CANCELED_BY_SOMEBODY if by_somebody else code
+
+    def _what_to_do(self, kind: str, outcome: Outcome) -> str:
+        if passes_by_itself(kind) and not outcome.is_half_done:
+            return "This may pass by itself: start again. If it does not, look at the server."
+        return (
             "Fix the migration or the data and release again. The same failure is not tried again "
-            + ("" if outcome.is_half_done else f"for {context.conf.failed_hold_s:g} s ")
-            + "unless 'manage.py migrate --retry-failed' says so.",
+            + ("" if outcome.is_half_done else f"for {self.context.conf.failed_hold_s:g} s ")
+            + "unless 'manage.py migrate --retry-failed' says so."
         )
 
     @staticmethod

@@ -9,6 +9,7 @@ from functools import partial
 
 import psycopg2
 from django.conf import settings
+from django.core.management.base import CommandError
 from django.db import Error as DjangoDatabaseError
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
@@ -19,12 +20,15 @@ from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.plan.plan import Plan
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.drift import Drift
+from rupaya.migrator.run.outcome import how_far
 from rupaya.migrator.run.procedure import Procedure
 from rupaya.migrator.session import database
 from rupaya.migrator.session.lock import FIRST_KEY, MigrationLock, try_lock, unlock
 from rupaya.migrator.session.session import Session
+from rupaya.migrator.session.stop import UNKNOWN
 from rupaya.migrator.session.watch import Watch
-from rupaya.migrator.sqlstates import UNFIT
+from rupaya.migrator.sessionsettings import session_settings
+from rupaya.migrator.sqlstates import RETRYABLE, UNFIT
 
 _under_way: dict[str, RunContext] = {}
 """The run of this process on each alias: a receiver or a migration that calls `migrate` is part of it."""
@@ -57,6 +61,7 @@ def run(procedure: Procedure, session: Session) -> None:
             plan = _without_existing(procedure, session, plan)
             context.is_live = not plan.history_is_empty
             context.phases = plan.phases
+            session.stop.so_far = partial(how_far, context, plan)
             with recorded(procedure.command, session, context.ledger):
                 _say_abandoned(context)
                 procedure.refuse_under_the_lock(context, plan)
@@ -119,7 +124,6 @@ def _locked(procedure: Procedure, session: Session, plan: Plan) -> Iterator[RunC
             yield None
             return
         session.heartbeat.stop_after(session.conf.deadline_s)
-        session.stop.cancel = partial(session.cancel_statement, lock_connection)
         context = RunContext(
             conf=session.conf,
             connection=session.connection,
@@ -137,6 +141,7 @@ def _locked(procedure: Procedure, session: Session, plan: Plan) -> Iterator[RunC
         try:
             yield context
         finally:
+            session.stop.so_far = lambda: UNKNOWN
             del _under_way[session.connection.alias]
             with suppress(psycopg2.Error):
                 lock.release()
@@ -175,13 +180,18 @@ def recorded(command: str, session: Session, ledger: Ledger) -> Iterator[None]:
     )
     try:
         yield
-    except BaseException as error:
+    except BaseException as raised:
+        error: BaseException = raised
+        if isinstance(raised, Exception) and not isinstance(raised, CommandError):
+            error = session.named(raised)
         interrupted = isinstance(error, Terminated | KeyboardInterrupt)
         code = error.exit_code if isinstance(error, MigratorError) else 1
         happened = error.happened if isinstance(error, MigratorError) else driver_text(error)
         with suppress(psycopg2.Error):  # the server may be what failed; a later start closes this row
             _finish(session, ledger, "interrupted" if interrupted else "failed", code, happened)
-        raise
+        if error is raised:
+            raise
+        raise error from raised
     _finish(session, ledger, "succeeded", 0)
 
 
@@ -203,12 +213,13 @@ def _ensure_records(session: Session, ledger: Ledger) -> None:
         EnvironmentUnfit: if they cannot be made or written.
     """
     try:
-        MigrationRecorder(session.connection).ensure_schema()
+        with session_settings(session.connection, statement_timeout=database.OWN_STATEMENT_MS):
+            MigrationRecorder(session.connection).ensure_schema()
         ledger.ensure_schema()
     except Exception as error:
         cause = error.__cause__ or error.__context__ or error  # Django's MigrationSchemaMissing hides it
         code = sqlstate(error) or sqlstate(cause)
-        if not code or code.startswith(("08", "57P")):
+        if not code or code.startswith(("08", "57")) or code in RETRYABLE:
             raise
         fact, remedy = UNFIT.get(code, ("the server refuses it", "Look at what the server says"))
         raise EnvironmentUnfit(

@@ -47,7 +47,7 @@ class Outcome:
     ) -> Outcome:
         """Ask on the lock connection, or on a fresh one if that is gone."""
         fate, recorded = "", None
-        for connection in _connections(context):
+        for connection in connections(context):
             fate = _fate(transaction, connection) if transaction else ""
             recorded = recorded_by(connection)
             if recorded is not None:
@@ -119,25 +119,27 @@ class Outcome:
 
 def how_far(context: RunContext, plan: Plan) -> str:
     """Whether everything of the plan's release is applied now, and if not, what this run has done."""
-    for connection in _connections(context):
+    for connection in connections(context):
         recorded = recorded_by(connection)
         if recorded is None:
             continue
         if not read_status(plan.executor.loader, recorded).pending:
             return "All migrations are applied."
-        done = [str(migration) for migration in context.done]
+        backwards = any(backwards for _migration, backwards in plan.steps)
+        done = [str(migration) for migration in context.done if (key_of(migration) in recorded) != backwards]
         return f"Done by this run: {', '.join(done)}." if done else "This run did no migration."
     return "What is applied could not be asked of the server."
 
 
-def _connections(context: RunContext) -> list[PgConnection]:
-    connections = [context.lock.lock_connection]
+def connections(context: RunContext) -> list[PgConnection]:
+    """Whom to ask: the lock connection, or a fresh one if that is gone; nobody, if there is no server."""
+    found = [context.lock.lock_connection]
     with suppress(psycopg2.Error), closing(context.lock.lock_connection.cursor()) as cursor:
         cursor.execute("SELECT 1")
-        return connections
+        return found
     with suppress(psycopg2.Error):
-        connections = [database.connect(context.connection)]
-    return connections
+        found = [database.connect(context.connection)]
+    return found
 
 
 def _fate(transaction: Transaction, connection: PgConnection) -> str:
