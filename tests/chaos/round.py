@@ -249,7 +249,7 @@ class Round:
     def _at_the_end(self) -> list[str]:
         found = judge.look(self.database, self.migrations)
         problems = [f"{each.name} is not applied" for each in self.migrations if each.name not in found.history]
-        problems += judge.of_the_ledger(self.database, found, self.migrations)
+        problems += judge.of_the_ledger(self.database, found, self.migrations, by_stock=self._is_stock_about)
         if self.chance.random() < 0.2:
             audited = self._finish("audit", "showmigrations", "--audit", "--check")
             if audited.status and not self._is_stock_about:

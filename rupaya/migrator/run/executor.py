@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -17,36 +16,28 @@ from django.db.models import Model
 
 from rupaya.migrator.django import Key, Step, applied_state
 from rupaya.migrator.errors import (
-    DatabaseUnreachable,
-    EnvironmentUnfit,
     MigrationFailed,
     MigratorError,
-    TableLocked,
     driver_text,
-    is_lost,
     sqlstate,
 )
 from rupaya.migrator.ledger.trace import Trace
-from rupaya.migrator.plan.fingerprint import migration_hashes, source_path
+from rupaya.migrator.plan.fingerprint import migration_hashes
 from rupaya.migrator.plan.phases import CONTRACT
 from rupaya.migrator.plan.plan import Plan, key_of
 from rupaya.migrator.plan.repeatable import may_run_again
 from rupaya.migrator.run import backoff
 from rupaya.migrator.run.context import RunContext
+from rupaya.migrator.run.failures import explained, kind_of
 from rupaya.migrator.run.others import attest, has_been_done
 from rupaya.migrator.run.outcome import Outcome
-from rupaya.migrator.run.texts import runs_anything, shown, trace_of
+from rupaya.migrator.run.texts import runs_anything, trace_of
 from rupaya.migrator.run.transactions import CheckedRecorder, RowGone, Transaction, TransactionEnded
 from rupaya.migrator.sessionsettings import read_settings, restore_settings, session_settings
 from rupaya.migrator.sqlstates import (
-    CANCELED_BY_SOMEBODY,
     NEEDS_COMMIT,
-    QUERY_CANCELED,
     RETRYABLE,
-    UNFIT,
-    passes_by_itself,
 )
-from rupaya.migrator.statements import one_line
 
 
 class TryBatchAgain(Exception):
@@ -164,7 +155,7 @@ class Executor(MigrationExecutor):
                 if not self._is_worth_another_try(migration, error, tries):
                     failure = self.explain(migration, direction, error, tries)
                     outcome = "interrupted" if context.stop.requested else "failed"
-                    kind = self._kind(error) or ("PYTHON" if isinstance(failure, MigrationFailed) else "")
+                    kind = kind_of(self.context, error) or ("PYTHON" if isinstance(failure, MigrationFailed) else "")
                     with suppress(psycopg2.Error):  # the lock connection may be what was lost
                         context.ledger.fail_attempt(attempt_id, outcome, tries, kind, failure.happened, trace)
                     raise failure from (None if isinstance(error, DatabaseError | MigratorError) else error)
@@ -405,74 +396,15 @@ class Executor(MigrationExecutor):
 
     def explain(self, migration: Migration, direction: str, error: BaseException, tries: int) -> MigratorError:
         """The failure as its class, with what happened, what it means and what to do; what became of it is asked."""
-        context = self.context
         raw = self.connection.connection
-        if context.one_transaction and raw is not None and not raw.closed:
+        if self.context.one_transaction and raw is not None and not raw.closed:
             with suppress(psycopg2.Error):  # Django would do it later; what became of it is asked now
                 raw.rollback()
-        outcome = Outcome.ask(context, migration, self._transaction, backwards=direction == "unapply")
-        verb = "applied" if direction == "apply" else "unapplied"
-        if context.stop.requested:
-            remedy = ["Look at what it did so far."] if outcome.is_half_done else []
-            return context.stop.error(f"{migration} was being {verb}. {outcome}", *remedy)
-        if isinstance(error, RowGone):
-            return MigrationFailed(f"{migration} failed: {error.happened}.", f"{error.meaning} {outcome}", error.remedy)
-        if isinstance(error, TransactionEnded):
-            return MigrationFailed(
-                f"{migration} failed: {error.happened}.",
-                f"{error.meaning} {outcome.of_a_transaction_that_it_ended()}",
-                error.remedy,
-            )
-        if isinstance(error, MigratorError):
-            return error
-        if is_lost(error):
-            return DatabaseUnreachable.lost(error, f"{migration} was being {verb}", str(outcome))
-        code = sqlstate(error)
-        if code in RETRYABLE:
-            return TableLocked(str(migration), error, tries, str(outcome), context.watch.blockers)
-        if code in UNFIT:
-            fact, change = UNFIT[code]
-            return EnvironmentUnfit(
-                f"{migration} cannot be {verb}, because {fact}: {driver_text(error)}",
-                str(outcome),
-                f"{change}; start again.",
-            )
-        if table := context.watch.held_too_long:
-            limit_s = self._limits_ms(migration)["statement_timeout"] / 1000
-            return MigrationFailed(
-                f"{migration} kept traffic from {table} for more than {limit_s:g} s, and was cancelled.",
-                f"Each of its statements may be short; the lock stays until the transaction ends. {outcome} The server "
-                "was not started; the running release is not affected.",
-                "Put the change of the schema and the work on rows into migrations of their own; Backfill does the "
-                "latter in short transactions. `statement_timeout_ms` in the migration allows it more.",
-            )
-        place = self._place(migration, error)
-        sql = "" if place else one_line(shown(migration, context.watch.last_sql))
-        at = f" at {place}" if place else f". The statement: {sql}" if sql else ""
-        return MigrationFailed(
-            f"{migration} failed: {type(error).__name__}: {driver_text(error)}{at}",
-            f"{outcome} The server was not started; the running release is not affected.",
-            self._what_to_do(self._kind(error) or "PYTHON", outcome),
+        return explained(
+            self.context,
+            migration,
+            error,
+            Outcome.ask(self.context, migration, self._transaction, backwards=direction == "unapply"),
+            tries=tries,
+            limit_ms=self._limits_ms(migration)["statement_timeout"],
         )
-
-    def _kind(self, error: BaseException) -> str:
-        """The failure's SQLSTATE; that of an administrator's doing where somebody cancelled, and not a time limit."""
-        code = sqlstate(error)
-        by_somebody = code == QUERY_CANCELED and not self.context.watch.held_too_long and "user request" in str(error)
-        return CANCELED_BY_SOMEBODY if by_somebody else code
-
-    def _what_to_do(self, kind: str, outcome: Outcome) -> str:
-        if passes_by_itself(kind) and not outcome.is_half_done:
-            return "This may pass by itself: start again. If it does not, look at the server."
-        return (
-            "Fix the migration or the data and release again. The same failure is not tried again "
-            + ("" if outcome.is_half_done else f"for {self.context.conf.failed_hold_s:g} s ")
-            + "unless 'manage.py migrate --retry-failed' says so."
-        )
-
-    @staticmethod
-    def _place(migration: Migration, error: BaseException) -> str:
-        """File and line in the migration's own module, for an error that Python code raised."""
-        path = source_path(migration)
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-        return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
