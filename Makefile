@@ -57,6 +57,10 @@ django-test: $(VENV)/.test  ## Run Django's own tests of migrate and showmigrati
 boring: $(VENV)/.test  ## Start twenty migrators at once, again and again (ROUNDS=10), until it is boring
 	RUPAYA_FAULT_ROUNDS=$(or $(ROUNDS),10) $(BIN)/python -m pytest tests/faults/test_simultaneous.py $(ARGS)
 
+.PHONY: chaos
+chaos: $(VENV)/.test  ## Kill, freeze, cut off and meddle with migrators at random; ROUNDS=300, SEED=1, ARGS="100007" for one round
+	RUPAYA_ENV=test ROUNDS=$(ROUNDS) SEED=$(SEED) $(BIN)/python -m tests.chaos $(ARGS)
+
 .PHONY: image-test
 image-test: $(VENV)/.test  ## Build the production image and test it from outside, with docker or podman
 	$(BIN)/python -m pytest -m image tests/image $(ARGS)

@@ -5,8 +5,8 @@ A lock that is not obtained in time is the caller's to try again; what was done 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from rupaya.migrator.attic.item import PAID, Item
 from rupaya.migrator.debts.debt import COLUMN, Debt, Part
 from rupaya.migrator.debts.store import Store
 from rupaya.migrator.errors import HistoryRefused
+from rupaya.migrator.sessionsettings import session_settings
 
 _HAS_CONSTRAINT = (
     "SELECT EXISTS (SELECT FROM pg_constraint WHERE conrelid = to_regclass(quote_ident(%s)) AND conname = %s)"
@@ -172,18 +173,8 @@ class Payer:
             operation.database_forwards(debt.app, editor, state, to_state)
             self._settle(debt)
 
-    @contextmanager
-    def _limited(self, lock_timeout_ms: int, statement_timeout_ms: int) -> Iterator[None]:
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT set_config('lock_timeout', %s, false), set_config('statement_timeout', %s, false)",
-                [str(lock_timeout_ms), str(statement_timeout_ms)],
-            )
-        try:
-            yield
-        finally:
-            with suppress(DatabaseError, psycopg2.Error), self.connection.cursor() as cursor:
-                cursor.execute("RESET lock_timeout; RESET statement_timeout")
+    def _limited(self, lock_timeout_ms: int, statement_timeout_ms: int) -> AbstractContextManager[None]:
+        return session_settings(self.connection, lock_timeout=lock_timeout_ms, statement_timeout=statement_timeout_ms)
 
     def _execute(self, statements: Sequence[str]) -> int:
         """Execute statements as they are; the rows that the last one changed."""
