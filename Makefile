@@ -79,7 +79,7 @@ gate-test: $(VENV)/.test  ## Try the migration gate on changes whose safety is k
 
 .PHONY: debts-test
 debts-test: $(VENV)/.test  ## Try every change that is done by halves, alone and in bundles, while both releases' code is at work
-	$(BIN)/python -m pytest --no-cov -n 2 --dist worksteal -m debts tests/migrator/debts $(ARGS)
+	$(BIN)/python -m pytest --no-cov -n 2 --dist worksteal -m debts tests/migrator tests/server $(ARGS)
 
 .PHONY: schema
 schema: $(VENV)/.test  ## Rewrite schema.sql, the picture of what the migrations build, after a change of migrations

@@ -12,9 +12,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import migrations, models
 from django.db.migrations.operations.base import Operation
 
-from tests.migrator.debts.shop import Shop
+from rupaya.migrator.debts.owing import Owing
+from rupaya.migrator.schema.diff import differences
+from tests.migrator.debts.shop import Shop, char, migration
 from tests.migrator.debts.test_matrix import CASES, Case, change
 from tests.migrator.debts.traffic import Traffic, patiently
 
@@ -120,3 +123,58 @@ def rows(shop: Shop, like: Sequence[dict[str, Any]] = ()) -> list[dict[str, Any]
 
 def _plain(value: Any) -> Any:
     return value.normalize() if isinstance(value, Decimal) else value
+
+
+RELEASES = (
+    [
+        migrations.AddField("item", "flag", models.BooleanField(default=False)),
+        migrations.RemoveField("item", "colour"),
+        migrations.AlterField("item", "code", char(20, unique=True)),
+        migrations.AlterField("item", "big", models.IntegerField()),
+        migrations.RemoveIndex("item", "item_price"),
+    ],
+    [
+        migrations.AlterField("item", "flag", models.BooleanField(default=True)),
+        migrations.AlterField("item", "code", char(15, unique=True)),
+        migrations.AlterField("item", "big", models.SmallIntegerField()),
+        migrations.AlterField("item", "status", char(10, default="new")),
+        migrations.RemoveField("item", "tags"),
+        migrations.AddConstraint("item", models.CheckConstraint(condition=models.Q(amount__gt=-1), name="item_c")),
+    ],
+    [
+        migrations.RemoveField("item", "flag"),
+        migrations.RemoveConstraint("item", "item_c"),
+        migrations.DeleteModel("Legacy"),
+        migrations.AlterField("item", "code", char(10)),
+        migrations.AddField("item", "motto", char(20, default="none")),
+    ],
+)
+
+
+def test_three_releases_one_after_another_are_each_served_beside_the_last_with_nothing_paid(shop: Shop) -> None:
+    steps = [migration(f"000{number}_release", *operations) for number, operations in enumerate(RELEASES, 2)]
+    for step in steps:
+        shop.stock(step)
+    stock = shop.schema()
+    shop.start()
+    fill(shop)
+    traffic, before, states = Traffic(shop), rows(shop), [shop.old]
+
+    for step in steps:
+        assert shop.forecast(step).pay_first == {}
+        shop.owing = Owing(shop.connection, run_id=1, release=step.name)  # a run of its own, to which nothing is fresh
+        with traffic.of(old=states[-1]):
+            patiently(shop, lambda step=step: shop.apply(step))  # type: ignore[misc]
+        states.append(shop.state)
+        # Nothing was paid: the first release could still be rolled back to.
+        with traffic.of(oldest=states[0], old=states[-2], new=states[-1]):
+            pass
+        assert rows(shop, like=before) == before
+    assert {debt.migration for debt in shop.owed()} == {"0002_release", "0003_release", "0004_release"}
+
+    with traffic.of(new=shop.state):
+        for debt in shop.owed():
+            patiently(shop, lambda debt=debt: shop.payer_within_a_lock_timeout().pay(debt))  # type: ignore[misc]
+
+    assert differences(stock, shop.schema()) == []
+    assert rows(shop, like=before) == before
