@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
@@ -99,3 +101,31 @@ def test_what_is_unapplied_by_fake_owes_nothing_any_more(left: str, tmp_path: Pa
     states = query(left, "SELECT kind, state FROM migrator_debts ORDER BY debt_id")
     assert states == [("column", "cancelled"), ("operation", "cancelled")]
     assert query(left, "SELECT to_jsonb(i) ? 'colour' FROM shop_item i LIMIT 1") == [(True,)]
+
+
+def test_paying_is_rehearsed_before_and_after_the_migration_is_applied(left: str, tmp_path: Path) -> None:
+    release = Release(tmp_path, "v3", V2)
+
+    ahead = rehearsed(release, left)
+    assert release.run(left).returncode == 0
+    owed = rehearsed(release, left)
+
+    assert [step["migration"] for step in ahead["steps"]] == ["shop.0003_motto", "shop.0004_tidy"]
+    assert owed["steps"] == []
+    for rehearsal in (ahead, owed):
+        drop, tidy = rehearsal["paid"]
+        assert drop["migration"] == "shop.0003_motto (Remove field colour from item): column shop_item.colour"
+        assert [statement["locks"] for statement in drop["statements"]] == [{"shop_item": "AccessExclusive"}]
+        assert [statement["sql"] for statement in tidy["statements"]] == ["UPDATE shop_item SET name = upper(name)"]
+        assert rehearsal["changes_by_paying"] == ["column shop_item.colour: dropped"]
+        assert rehearsal["left_behind"] == rehearsal["differs_again"] == []
+    text = release.run(left, "migrate", "--rehearse").stdout
+    assert text.startswith("Rehearsed 2 payments in a scratch database")
+    assert query(left, "SELECT count(*) FROM migrator_debts WHERE state = 'owed'") == [(2,)]
+
+
+def rehearsed(release: Release, url: str) -> dict[str, Any]:
+    done = release.run(url, "migrate", "--rehearse", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
+    return found
