@@ -24,10 +24,10 @@ RULES = {
     "no-primary-key": "Keep the primary key, or build the new one beside it and swap: replicas and Django need one.",
     "required-column": "Give it a default or a db_default, or make it nullable: 'Add a column'.",
     "rewrite": "A new column beside the old one, filled in batches: 'Change a type, when rows have to be rewritten'.",
-    "scan": "The concurrent or two-step form, without a strong lock: 'Add an index', 'Add a CHECK constraint', 'Add a "
-    "UNIQUE constraint', 'Make a column NOT NULL', 'Add a foreign key'.",
+    "scan": "Django's own operation where there is one: it is owed, and paid gently. For an index, the concurrent one: "
+    "'Add an index', 'Add an indexed column', 'Add a foreign key', 'Add a CHECK constraint'.",
     "type": "A new column beside the old one: 'Change a type, when rows have to be rewritten'.",
-    "drop-index": "SaferRemoveIndexConcurrently in a migration with atomic = False: 'Remove an index'.",
+    "drop-index": "RemoveIndex, which is owed and dropped concurrently: 'Remove an index'.",
     "writes": "Backfill, which sets a few thousand rows at a time: 'Fill a column'.",
     "loop": "Backfill, or one statement for a few thousand rows at a time: 'Fill a column'.",
     "lock-held": "Put the Python into a migration of its own, after this one: 'Fill a column'.",
