@@ -219,15 +219,15 @@ class Owing:
 
         def unapply_halves(*arguments: Any, **options: Any) -> ProjectState:
             with _by_halves(migration):
-                state = unapply(*arguments, **options)
-            settle_unapplied(book, migration)
-            return state
+                return unapply(*arguments, **options)
 
         editor_class = self.connection.SchemaEditorClass
         self.connection.SchemaEditorClass = _editor_class("RunEditor", editor_class, book)
         migration.apply, migration.unapply = apply_halves, unapply_halves  # type: ignore[method-assign]
         try:
             yield book
+            if backwards:  # also where Django was told to --fake it, and has called nothing
+                settle_unapplied(book, migration)
         finally:
             del migration.apply, migration.unapply
             self.connection.SchemaEditorClass = editor_class

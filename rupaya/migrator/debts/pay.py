@@ -34,6 +34,8 @@ class Limits:
 
     lock_timeout_ms: int
     statement_timeout_ms: int
+    patience_ms: int = 0
+    """How long what is done concurrently may wait for other people's transactions to end; nobody queues behind it."""
 
 
 class Payer:
@@ -103,8 +105,9 @@ class Payer:
                 self._settle(debt)
             return
         if how == "concurrently":
-            # Its locks keep neither readers nor writers waiting; what it waits for are other people's transactions.
-            with self._limited(0, 0):
+            # Its locks keep neither readers nor writers waiting. What it waits for are other people's transactions,
+            # and the server counts that as waiting for a lock; how long it works is not limited.
+            with self._limited(limits.patience_ms, 0):
                 self._concurrently(part)
             return
         if how == "batches":

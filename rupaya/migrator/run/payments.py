@@ -62,9 +62,11 @@ def pay(context: RunContext, plan: Plan, debts: Collection[Debt]) -> None:
     if not debts:
         return
     context.output.say(f"Paying {counted(len(debts), 'debt')} of earlier migrations")
+    conf = context.conf
+    patience_ms = max(conf.lock_timeout_ms, int((context.deadline - time.monotonic()) * 1000))
     payer = Payer(
         context.connection,
-        Limits(context.conf.lock_timeout_ms, context.conf.statement_timeout_ms),
+        Limits(conf.lock_timeout_ms, conf.statement_timeout_ms, patience_ms),
         run_id=context.ledger.run_id,
         release=getattr(settings, "RELEASE", "unknown"),
         loader=plan.executor.loader,

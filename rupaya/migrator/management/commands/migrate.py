@@ -16,6 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 
 from rupaya.migrator.conf import require_configuration
+from rupaya.migrator.debts.store import Store
 from rupaya.migrator.django import DjangoMigrate
 from rupaya.migrator.errors import exit_codes
 from rupaya.migrator.output import JsonStream, Output
@@ -164,7 +165,14 @@ class Command(migrate.Command):
 
         with session.reading():
             plan = procedure.read_plan(session)
-            rehearsal = rehearse(session.connection, plan, set(plan.history))
+            rehearsal = rehearse(
+                session.connection,
+                plan,
+                set(plan.history),
+                owed=Store(session.connection).due(plan.status.pending),
+                by_halves=procedure.runs_by_halves(session, plan),
+                pays_first=procedure.request.contract,
+            )
         write = {"text": report.as_text, "json": report.as_json, "markdown": report.as_markdown}[style]
         self.stdout.write(write(rehearsal))
         if rehearsal.failure:
