@@ -116,7 +116,14 @@ def _locked(procedure: Procedure, session: Session, plan: Plan) -> Iterator[RunC
 @contextmanager
 def alone(command: str, session: Session) -> Iterator[None]:
     """For what else writes Django's history: under the lock and in the ledger, like a run."""
-    with session.opened(), session.lock_connection() as lock_connection:
+    with session.opened(), under_the_lock(session) as ledger, recorded(command, session, ledger):
+        yield
+
+
+@contextmanager
+def under_the_lock(session: Session) -> Iterator[Ledger]:
+    """The ledger, whole, while nobody else migrates: for what is written there without being a run."""
+    with session.lock_connection() as lock_connection:
         lock, ledger = MigrationLock(lock_connection, session.connection), Ledger(lock_connection)
         lock.acquire(
             session.conf,
@@ -126,8 +133,8 @@ def alone(command: str, session: Session) -> Iterator[None]:
             doing=ledger.under_way,
         )
         try:
-            with recorded(command, session, ledger):
-                yield
+            _ensure_records(session, ledger)
+            yield ledger
         finally:
             with suppress(psycopg2.Error):
                 lock.release()
