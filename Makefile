@@ -78,8 +78,9 @@ gate-test: $(VENV)/.test  ## Try the migration gate on changes whose safety is k
 	RUPAYA_ENV=test $(BIN)/python -m tests.migrator.gate $(ARGS)
 
 .PHONY: schema
-schema: $(VENV)/.test  ## Rewrite schema.sql, the picture of what the migrations build, after a change of migrations
+schema: $(VENV)/.test  ## Rewrite schema.sql and what migrations presume of rows, after a change of migrations
 	@RUPAYA_ENV=test $(BIN)/python -m rupaya.scratchdb $(BIN)/python manage.py schemasql --write schema.sql
+	@RUPAYA_ENV=test $(BIN)/python -m rupaya.scratchdb $(BIN)/python manage.py presumptions --write rupaya/presumptions.json
 
 # An environment of its own: Django's next line needs Python 3.12, and this project serves with the long-term one.
 $(VENV)/newest/.done: requirements/newest.txt | $(BIN)/python

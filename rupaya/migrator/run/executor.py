@@ -232,6 +232,9 @@ class Executor(MigrationExecutor):
         if not context.one_transaction:
             self._transaction = None
         self._faked = False
+        if direction == "apply" and context.rows is not None:
+            with context.stop.interrupting():
+                context.rows.look_again(migration)
         with (
             context.stop.interrupting(),
             context.watch.observing(

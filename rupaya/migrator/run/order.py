@@ -61,6 +61,7 @@ def run(procedure: Procedure, session: Session) -> None:
                 procedure.refuse_under_the_lock(context, plan)
                 context.drift.look(context.output)
                 context.drift.say_or_refuse(context.output, session.conf.on_drift)
+                procedure.look_at_rows(context, plan)
                 _apply(procedure, context, plan)
 
 

@@ -21,6 +21,7 @@ from rupaya.migrator.errors import (
     is_lost,
     sqlstate,
 )
+from rupaya.migrator.foresight.look import look_at_debts
 from rupaya.migrator.plan.plan import Plan
 from rupaya.migrator.run import backoff
 from rupaya.migrator.run.context import RunContext
@@ -45,6 +46,28 @@ def refuse_while_served(context: RunContext, debts: Iterable[Debt]) -> None:
             "What is owed is what they would not survive; nothing of it was paid.",
             "Wait until the rollout has replaced them, or end them, then start 'manage.py migrate --contract' again.",
         )
+
+
+def refuse_by_rows(context: RunContext, debts: Collection[Debt]) -> None:
+    """Refuse to pay what live rows would surely stop; what could not be asked is said.
+
+    Raises:
+        MigrationFailed: naming the first such debt, with the rows.
+    """
+    if not context.conf.look_s:
+        return
+    with context.stop.interrupting():
+        found = look_at_debts(context.connection, debts, budget_s=context.conf.look_s)
+    for debt, answer in found:
+        if answer.count is None:
+            context.output.say(f"{debt} presumes {answer}", warning=True)
+    for debt, answer in found:
+        if answer.is_against:
+            raise MigrationFailed(
+                f"{debt} cannot be paid, for rows are in its way: {answer}",
+                "Nothing was paid; it is still owed, and both releases can go on as they are.",
+                "Mend these rows, then start 'manage.py migrate --contract' again.",
+            )
 
 
 def pay(context: RunContext, plan: Plan, debts: Collection[Debt]) -> None:
