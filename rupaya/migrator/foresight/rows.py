@@ -6,7 +6,7 @@ A look is never a proof that all is well: rows go on changing. That a row is in 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg2
@@ -42,6 +42,8 @@ class Answer:
     """Why it is not known."""
     table: str = ""
     """What the table is called today."""
+    took_s: float = 0.0
+    """How long the answer took."""
 
     @property
     def is_against(self) -> bool:
@@ -84,7 +86,9 @@ class Rows:
             return Answer(presumption, None, why=_reason(error), table=table.table)
         if asked is None:
             return Answer(presumption, None, why="there is no bounded question for it", table=table.table)
-        return self._answer(presumption, asked, table.table)
+        began = time.monotonic()
+        answer = self._answer(presumption, asked, table.table)
+        return replace(answer, took_s=time.monotonic() - began)
 
     def _answer(self, presumption: Presumption, asked: Question, table: str) -> Answer:
         try:

@@ -11,6 +11,7 @@ from django.db.migrations.migration import Migration
 
 from rupaya.migrator.conf import Conf
 from rupaya.migrator.debts.owing import Owing
+from rupaya.migrator.foresight.progress import Progress
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.ledger.trace import Trace
 from rupaya.migrator.output import Output
@@ -35,6 +36,7 @@ class RunContext:
     drift: Drift
     deadline: float
     """When, by `time.monotonic`, no further attempt is made."""
+    progress: Progress
     is_live: bool
     """Whether the database had a history before this run, and so may have traffic."""
     phases: Mapping[tuple[str, str], str]

@@ -154,6 +154,7 @@ class Executor(MigrationExecutor):
             file_hash=file_hash,
         )
         context.output.progress(f"{migration}")
+        context.progress.begin(f"{migration}", context.rows.took_s(migration) if context.rows else None)
         trace = context.watch.trace = _trace_of(migration)
         began = time.monotonic()
         tries = 0

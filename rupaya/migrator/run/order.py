@@ -15,6 +15,7 @@ from django.db.models import Model
 
 from rupaya.migrator.debts.store import Store
 from rupaya.migrator.errors import EnvironmentUnfit, MigratorError, Terminated, driver_text, sqlstate
+from rupaya.migrator.foresight.progress import Progress
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.plan.plan import Plan
 from rupaya.migrator.run.context import RunContext
@@ -92,12 +93,15 @@ def _locked(procedure: Procedure, session: Session, plan: Plan) -> Iterator[RunC
             return
         session.heartbeat.stop_after(session.conf.deadline_s)
         session.stop.cancel = partial(session.cancel_statement, lock_connection)
+        watch, progress = Watch(lock_connection), Progress(session.output, lambda: ledger.run_id)
+        watch.look = progress.look
         context = RunContext(
             conf=session.conf,
             connection=session.connection,
             lock=lock,
             ledger=ledger,
-            watch=Watch(lock_connection),
+            watch=watch,
+            progress=progress,
             stop=session.stop,
             output=session.output,
             drift=Drift(session.connection, ledger, session.conf.lock_timeout_ms),

@@ -92,6 +92,7 @@ def pay(context: RunContext, plan: Plan, debts: Collection[Debt]) -> None:
 
 def _pay_one(context: RunContext, payer: Payer, debt: Debt) -> None:
     began = time.monotonic()
+    context.progress.begin(f"paying {debt}")
     for tries in count(1):
         context.stop.check()
         context.lock.verify()

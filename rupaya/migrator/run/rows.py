@@ -54,6 +54,11 @@ class RowsAhead:
         answers = [finding.answer for finding in self.found.stopping if finding.migration == str(migration)]
         return refusal(str(migration), answers) if answers else None
 
+    def took_s(self, migration: Migration) -> float | None:
+        """How long it took to read what this migration has the server read again; None where that tells nothing."""
+        took_s = sum(finding.answer.took_s for finding in self.found.findings if finding.migration == str(migration))
+        return round(took_s, 1) if took_s >= 1 else None
+
     def look_again(self, migration: Migration) -> None:
         """Right before a migration whose rows an earlier one has changed.
 
