@@ -86,8 +86,9 @@ debts-test: $(VENV)/.test  ## Try every change that is done by halves, alone and
 	$(BIN)/python -m pytest --no-cov -n 2 --dist worksteal -m debts tests/migrator tests/server $(ARGS)
 
 .PHONY: schema
-schema: $(VENV)/.test  ## Rewrite schema.sql, the picture of what the migrations build, and what packages bring, after a change of either
+schema: $(VENV)/.test  ## Rewrite schema.sql, what migrations presume of rows and what packages bring, after a change of either
 	@RUPAYA_ENV=test $(BIN)/python -m rupaya.scratchdb $(BIN)/python manage.py schemasql --write schema.sql
+	@RUPAYA_ENV=test $(BIN)/python -m rupaya.scratchdb $(BIN)/python manage.py presumptions --write rupaya/presumptions.json
 	@$(BIN)/python manage.py lintmigrations --write-installed
 
 # An environment of its own: Django's next line needs Python 3.12, and this project serves with the long-term one.

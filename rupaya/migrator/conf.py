@@ -26,6 +26,8 @@ class Conf:
     """How often a migration that found its table locked is tried again."""
     deadline_s: float
     """How long all the work after getting the migrator's lock may take before no further attempt is made."""
+    look_s: float
+    """How long live rows may be asked, all questions together, whether they are as a plan presumes. 0: not at all."""
     failed_hold_s: float
     """How long a migration that failed deterministically is not tried again."""
     batch: str

@@ -26,6 +26,7 @@ from rupaya.migrator.errors import (
     is_lost,
     sqlstate,
 )
+from rupaya.migrator.foresight.look import look_at_debts
 from rupaya.migrator.plan.plan import Plan
 from rupaya.migrator.run import backoff
 from rupaya.migrator.run.context import RunContext
@@ -53,6 +54,28 @@ def refuse_while_served(context: RunContext, debts: Iterable[Debt]) -> None:
         )
 
 
+def refuse_by_rows(context: RunContext, debts: Collection[Debt]) -> None:
+    """Refuse to pay what live rows would surely stop; what could not be asked is said.
+
+    Raises:
+        MigrationFailed: naming the first such debt, with the rows.
+    """
+    if not context.conf.look_s:
+        return
+    with context.stop.interrupting():
+        found = look_at_debts(context.connection, debts, budget_s=context.conf.look_s)
+    for debt, answer in found:
+        if answer.count is None:
+            context.output.say(f"{debt} presumes {answer}", warning=True)
+    for debt, answer in found:
+        if answer.is_against:
+            raise MigrationFailed(
+                f"{debt} cannot be paid, for rows are in its way: {answer}",
+                "Nothing was paid; it is still owed, and both releases can go on as they are.",
+                "Mend these rows, then start 'manage.py migrate --contract' again.",
+            )
+
+
 def pay(context: RunContext, plan: Plan, debts: Collection[Debt]) -> None:
     """Pay debts, in their order.
 
@@ -78,6 +101,7 @@ def pay(context: RunContext, plan: Plan, debts: Collection[Debt]) -> None:
 
 def _pay_one(context: RunContext, payer: Payer, debt: Debt) -> None:
     began = time.monotonic()
+    context.progress.begin(f"paying {debt}")
     for tries in count(1):
         context.stop.check()
         context.lock.verify()

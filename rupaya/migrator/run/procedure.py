@@ -12,6 +12,7 @@ from django.core.management.commands import migrate
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.migration import Migration
 
+from rupaya.migrator.debts.debt import Debt
 from rupaya.migrator.debts.fresh import fresh_of
 from rupaya.migrator.debts.owing import Forecast, Owing, forecast, refuse_unpaid
 from rupaya.migrator.debts.releases import refuse_breaking
@@ -27,8 +28,9 @@ from rupaya.migrator.run import refusals
 from rupaya.migrator.run.batch import BatchExecutor
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.executor import Executor
-from rupaya.migrator.run.payments import pay, refuse_while_served
+from rupaya.migrator.run.payments import pay, refuse_by_rows, refuse_while_served
 from rupaya.migrator.run.returns import prepare
+from rupaya.migrator.run.rows import RowsAhead, record_failure
 from rupaya.migrator.run.signals import Signals
 from rupaya.migrator.session.session import Session
 
@@ -58,6 +60,8 @@ class Procedure:
         self.unproved: list[Key] = []
         """Migrations that are recorded and that the ledger does not know to have succeeded, which this run accepts."""
         self.by_halves = False
+        self.owed: list[Debt] = []
+        """What this run would leave owed."""
         self.is_first_start = False
         """Whether this release was never settled before, so that it owes Django's signals."""
         self._has_warned = False
@@ -84,7 +88,7 @@ class Procedure:
         ledger = Ledger(session.raw)
         refuse_breaking(plan.status.newer, session.connection, ledger.in_force(), ledger.unattested())
         self.by_halves = self.runs_by_halves(session, plan)
-        self.foresee(session, plan)
+        self.owed = self.foresee(session, plan).owed
         self.edited = refusals.refuse_edited_unless_accepted(
             plan, ledger, session.conf, accept=self.request.accept_edited
         )
@@ -209,6 +213,23 @@ class Procedure:
                 )
             context.output.say(f"✓ {plan.disk[key]} accepted as applied", success=True)
 
+    def look_at_rows(self, context: RunContext, plan: Plan) -> None:
+        """Ask live rows what the plan presumes of them, and refuse what will surely fail before anything is locked.
+
+        Raises:
+            MigrationFailed: naming the rows; kept as the failure of that migration, so that its replacements fail fast.
+        """
+        forwards = [migration for migration, backwards in plan.steps if not backwards]
+        if not forwards or plan.history_is_empty or self.django.options["fake"] or not context.conf.look_s:
+            return
+        context.rows = RowsAhead(context.connection, forwards, self.owed, budget_s=context.conf.look_s)
+        with context.stop.interrupting():
+            context.rows.look(context.output)
+        for migration in forwards:
+            if failure := context.rows.failure(migration):
+                record_failure(context, migration, failure)
+                raise failure
+
     def executor(self, plan: Plan, context: RunContext) -> Executor:
         """What runs the plan's migrations."""
         if self.by_halves or any(backwards for _migration, backwards in plan.steps):
@@ -243,6 +264,7 @@ class Procedure:
         debts = Store(context.connection).due(pending, context.conf.contract_after_h)
         if self.request.contract:
             refuse_while_served(context, debts)
+        refuse_by_rows(context, debts)
         pay(context, plan, debts)
 
     def say_done(self, context: RunContext, plan: Plan) -> None:

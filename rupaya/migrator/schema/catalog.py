@@ -317,13 +317,14 @@ def read(cursor: Any, wanted: Names | None = None) -> Catalog:
 
 def digest(catalog: Catalog) -> str:
     """A SHA-256 of all that is compared: the order of columns is not, for it depends on when each was added."""
-    return hashlib.sha256(json.dumps(_without_positions(catalog), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(without_positions(catalog), sort_keys=True).encode()).hexdigest()
 
 
-def _without_positions(value: Any) -> Any:
+def without_positions(value: Any) -> Any:
+    """The same without the places of columns, which depend on when each was added."""
     if isinstance(value, dict):
         # A column may well be called that; its facts are no number.
-        return {k: _without_positions(v) for k, v in value.items() if k != "position" or not isinstance(v, int)}
+        return {k: without_positions(v) for k, v in value.items() if k != "position" or not isinstance(v, int)}
     return value
 
 
