@@ -153,6 +153,16 @@ def test_tables_and_columns_that_somebody_dropped_are_made_anew(irregular_url: s
     assert_nothing_differs(irregular_url)
 
 
+def test_it_is_finished_although_knex_tables_are_gone(adopted_url: str) -> None:
+    query(adopted_url, "DROP TABLE knex_migrations, knex_migrations_lock")
+
+    planned = migrate(adopted_url, "adopt", "--plan", *DECISIONS)
+    assert planned.process.returncode == 0, planned.output
+    assert "Knex's tables are gone since" in planned.output
+    finished(adopted_url, *DECISIONS)
+    assert "Nothing to do: the adoption was finished" in finished(adopted_url)
+
+
 def test_finishing_comes_after_adopting_and_once(irregular_url: str, finished_url: str) -> None:
     before = migrate(irregular_url, "adopt", "--finish", *DECISIONS)
     assert before.process.returncode == 14
