@@ -59,6 +59,8 @@ class ReleaseOfRunFilter(ReleaseFilter):
 class LedgerAdmin(ModelAdmin):
     """What both lists have in common."""
 
+    # The navigation has the story's pages by name (`rupaya.story.apps`).
+    section = None
     change_list_template = "schema/change_list.html"
     actions = None
     list_per_page = 50

@@ -14,8 +14,8 @@ from typing import Any
 
 from django.utils.safestring import SafeString
 
+from rupaya.inspection.svg import element, picture, text_at
 from rupaya.story.live import Column, ForeignKey, Shape
-from rupaya.story.svg import element, picture, text_at
 
 # Of a monospaced font of 12 px, whose characters are 7.2 px wide; what is too wide is only a little emptier.
 CHARACTER = 7.8

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from django.utils.safestring import SafeString
 
-from rupaya.story.svg import element, picture, text_at
+from rupaya.inspection.svg import element, picture, text_at
 
 WIDTH = 1110
 LABEL_WIDTH = 250
@@ -144,3 +144,48 @@ def _patterns() -> SafeString:
 
 def _shortened(text: str) -> str:
     return text if len(text) <= SAID_MAX_CHARACTERS else text[: SAID_MAX_CHARACTERS - 1] + "…"
+
+
+STRIP_WIDTH, STRIP_HEIGHT = 600, 90
+STRIP_BAR_WIDTH = 5
+
+
+def strip(bars: Sequence[Bar], href: Callable[[int], str]) -> SafeString:
+    """Runs where they were in time, the higher the longer they took; a line where another release began."""
+    if not bars:
+        return SafeString("")
+    now = max(datetime.now(UTC), bars[0].started_at)
+    first = bars[-1].started_at
+    whole_s = max(1.0, (now - first).total_seconds())
+    longest_s = max([1.0, *(bar.duration_s for bar in bars)])
+    parts = [element("line", x1=0, y1=STRIP_HEIGHT, x2=STRIP_WIDTH, y2=STRIP_HEIGHT, class_="chart-axis")]
+    release = None
+    for bar in reversed(bars):
+        x = (bar.started_at - first).total_seconds() / whole_s * (STRIP_WIDTH - STRIP_BAR_WIDTH)
+        if bar.release != release:
+            release = bar.release
+            line = element("line", x1=x, y1=0, x2=x, y2=STRIP_HEIGHT, class_="chart-release")
+            parts.append(element("g", element("title", text=f"Release {release}"), line))
+        high = max(6.0, _length(bar.duration_s, longest_s) / BAR_MAX_WIDTH * (STRIP_HEIGHT - 8))
+        parts.append(
+            element(
+                "a",
+                element("title", text=f"Run {bar.run_id}, {bar.started_at:%Y-%m-%d %H:%M} UTC: {bar.said}"),
+                element(
+                    "rect", x=x, y=STRIP_HEIGHT - high, width=STRIP_BAR_WIDTH, height=high,
+                    class_=f"run-{bar.outcome.replace(' ', '-')}",
+                ),
+                href=href(bar.run_id),
+                aria_label=f"Run {bar.run_id}, {bar.started_at:%Y-%m-%d %H:%M} UTC: {bar.said}",
+            )
+        )  # fmt: skip
+    return element(
+        "svg",
+        *parts,
+        xmlns="http://www.w3.org/2000/svg",
+        class_="chart chart-strip",
+        viewBox=f"0 0 {STRIP_WIDTH} {STRIP_HEIGHT}",
+        preserveAspectRatio="none",
+        role="group",
+        aria_label=f"The last {len(bars)} runs, from {first:%Y-%m-%d} to now",
+    )

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django import template
 
-from rupaya.story import state
-from rupaya.story.timeline import in_words
+from rupaya.inspection.amounts import MINUS
+from rupaya.story import home, state
+from rupaya.story.timeline import Bar, in_words
 
 register = template.Library()
-
-
-@register.simple_tag
-def schema_headline() -> state.Fact:
-    """How the schema stands to this code, in one line."""
-    return state.headline()
+_STEPS = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
 
 
 @register.filter
@@ -34,3 +30,30 @@ def ms(milliseconds: float) -> str:
 def estimated(rows: int) -> str:
     """The server's estimate of a table's rows."""
     return "never analysed" if rows < 0 else f"about {rows:,}"
+
+
+@register.inclusion_tag("schema/_lead.html")
+def schema_lead() -> dict[str, object]:
+    """How the schema stands, since when, and which release made it so."""
+    fact, last_run = state.lead()
+    return {"fact": fact, "last_run": last_run}
+
+
+@register.inclusion_tag("schema/_cards.html")
+def schema_cards() -> dict[str, object]:
+    """The last runs on their axis, and the biggest tables."""
+    return home.pictures()
+
+
+@register.filter
+def last_started(bars: list[Bar]) -> datetime:
+    """When the oldest of these runs, the last in the list, began."""
+    return bars[-1].started_at
+
+
+@register.filter
+def signed(number: int) -> str:
+    """``+1.2 k``, or a minus before it."""
+    size = abs(number)
+    told = next((f"{size / step:.3g} {unit}" for step, unit in _STEPS if size >= step), str(size))
+    return f"{'+' if number > 0 else MINUS}{told}"
