@@ -166,13 +166,16 @@ variable "extra_environment" {
 }
 
 variable "extra_secrets" {
-  description = "Variables whose values are in Secrets Manager, such as { METRICS_TOKEN = \"arn:aws:secretsmanager:…\" }; they are not made here, and are called rupaya/… or rupaya-staging/…"
+  description = "Variables whose values are in Secrets Manager, such as { METRICS_TOKEN = \"arn:aws:secretsmanager:…\" }; they are not made here, and are called rupaya/… in production and rupaya-ENVIRONMENT/… elsewhere"
   type        = map(string)
   default     = {}
 
   validation {
-    condition     = alltrue([for arn in values(var.extra_secrets) : can(regex("^arn:aws:secretsmanager:[^:]+:[0-9]+:secret:rupaya(-staging)?/", arn))])
-    error_message = "Give the ARN of each secret, whose name begins with rupaya/ or rupaya-staging/: others are closed to the tasks."
+    condition = alltrue([
+      for arn in values(var.extra_secrets) :
+      can(regex("^arn:aws:secretsmanager:[^:]+:[0-9]+:secret:rupaya${var.environment == "production" ? "" : "-${var.environment}"}/", arn))
+    ])
+    error_message = "Give the ARN of each secret, whose name begins with rupaya/ in production and rupaya-ENVIRONMENT/ elsewhere: others, and another environment's, are closed to the tasks."
   }
 }
 

@@ -174,7 +174,7 @@ run "logs_are_where_the_guide_says" {
 
 run "every_exit_code_and_drift_raise_an_alarm" {
   assert {
-    condition     = length(setsubtract(["10", "11", "12", "13", "14", "15", "16", "143"], keys(aws_cloudwatch_metric_alarm.exit_code))) == 0
+    condition     = length(setsubtract(["10", "11", "12", "13", "14", "15", "16", "17", "137", "143"], keys(aws_cloudwatch_metric_alarm.exit_code))) == 0
     error_message = "An exit code has no alarm."
   }
   assert {
@@ -260,6 +260,14 @@ run "a_secret_is_refused_among_what_everybody_reads" {
     extra_environment = { METRICS_TOKEN = "x" }
   }
   expect_failures = [var.extra_environment]
+}
+
+run "another_environments_secret_is_refused" {
+  command = plan
+  variables {
+    extra_secrets = { METRICS_TOKEN = "arn:aws:secretsmanager:us-east-1:590184132516:secret:rupaya-staging/metrics-AbCdEf" }
+  }
+  expect_failures = [var.extra_secrets]
 }
 
 run "the_databases_logs_end" {

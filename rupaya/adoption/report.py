@@ -114,7 +114,8 @@ def _lines(survey: Survey) -> Iterator[str]:
     undecided = [finding for finding in survey.findings if finding.undecided]
     if undecided:
         rows = sum(finding.undecided for finding in undecided)
-        yield f"To be decided before 'adopt --finish': {len(undecided)} rules, broken by {rows:,} rows"
+        broken = f"{len(undecided)} rules, broken by {rows:,} rows (counted for each rule)"
+        yield f"To be decided before 'adopt --finish': {broken}"
     elif survey.is_undecided:
         yield f"To be decided before 'adopt --finish': {len(survey.undecided)} things"
     if survey.obstacles:
