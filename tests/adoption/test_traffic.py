@@ -37,14 +37,12 @@ SELECT sum(amount) FROM transactions WHERE user_id = md5('u' || :u)::uuid AND is
 
 # What needs a decision: every person's number, every fiftieth transaction, some pairs of people and of defaults.
 PENDING = f"""
-UPDATE users SET phone_number = '9' || lpad((row_number)::text, 9, '8') FROM (
+UPDATE users SET phone_number = '98' || lpad(row_number::text, 8, '0') FROM (
     SELECT user_id AS its, row_number() OVER (ORDER BY user_id) FROM users) numbered WHERE its = user_id;
 UPDATE transactions SET amount = NULL WHERE substr(description, 13)::integer % 50 = 0;
 INSERT INTO users (email, email_verified, created_at, updated_at)
-    SELECT 'Pair' || i || '@example.com', true, '2024-01-01', '2024-01-01'
-    FROM generate_series(1, {max(1, USERS // 100)}) i
-    UNION ALL SELECT 'pair' || i || '@example.com', false, '2024-01-01', '2024-01-01'
-    FROM generate_series(1, {max(1, USERS // 100)}) i;
+    SELECT pair || i || '@example.com', pair = 'Pair', '2024-01-01', '2024-01-01'
+    FROM generate_series(1, {max(1, USERS // 100)}) i, unnest(ARRAY['Pair', 'pair']) pair;
 INSERT INTO accounts (user_id, name, account_type, is_default, created_at, updated_at)
     SELECT user_id, 'Second', 'cash', true, '2025-01-01', '2025-01-01' FROM users ORDER BY email LIMIT {USERS // 20};
 """
