@@ -40,6 +40,14 @@ _SEQUENCES = """
     WHERE c.relnamespace = coalesce(current_schema(), 'public')::regnamespace AND c.relname = ANY(%s)
       AND c.relkind = 'r' AND pg_get_serial_sequence(quote_ident(c.relname), a.attname) IS NOT NULL
 """
+# The copy that a plan is tried on has this schema alone.
+_VIEWS_ELSEWHERE = """
+    SELECT DISTINCT v.oid::regclass::text FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid
+    JOIN pg_class v ON v.oid = r.ev_class JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+    WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass
+      AND d.refobjid = to_regclass(%s) AND a.attname = %s
+      AND v.relnamespace <> coalesce(current_schema(), 'public')::regnamespace ORDER BY 1
+"""
 _RULES = """
     SELECT c.relname, quote_ident(r.rulename) FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
     WHERE c.relnamespace = coalesce(current_schema(), 'public')::regnamespace AND c.relname = ANY(%s)
@@ -60,6 +68,7 @@ def obstacles(connection: BaseDatabaseWrapper, live: Catalog, applied: set[Key],
             *_of_kinds(cursor, live),
             *_of_function(live),
             *_of_types(connection, live),
+            *_of_views_elsewhere(cursor, live),
             *_of_sequences(cursor),
             *_of_role(cursor, serves),
             *_of_ownership(cursor),
@@ -189,6 +198,20 @@ def _of_types(connection: BaseDatabaseWrapper, live: Catalog) -> Iterator[str]:
                     f"{table}.{column} is {facts['type']} and must be {wanted[column]['type']}, which no value of it "
                     "can become: this is not as the original's last release has it; restore or rebuild that table with "
                     "the original's own Knex, and copy its rows"
+                )
+
+
+def _of_views_elsewhere(cursor: Any, live: Catalog) -> Iterator[str]:
+    for table in TABLES:
+        wanted = baseline()["relations"][table]["columns"]
+        for column, facts in live["relations"].get(table, {}).get("columns", {}).items():
+            if column not in wanted or facts["type"] == wanted[column]["type"]:
+                continue
+            cursor.execute(_VIEWS_ELSEWHERE, [table, column])
+            for (view,) in cursor.fetchall():
+                yield (
+                    f"view {view} uses {table}.{column}, whose type changes to {wanted[column]['type']}: "
+                    f"drop it, and make it again afterwards: DROP VIEW {view}"
                 )
 
 

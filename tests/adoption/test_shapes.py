@@ -79,6 +79,12 @@ SHAPES = (
         "DROP TABLE users_groups; DELETE FROM users",
     ),
     (
+        "ALTER TABLE devices ALTER device_type TYPE varchar(10);"
+        "CREATE SCHEMA reports; CREATE VIEW reports.types AS SELECT device_type FROM devices",
+        "view reports.types uses devices.device_type",
+        "DROP VIEW reports.types",
+    ),
+    (
         "UPDATE knex_migrations_lock SET is_locked = 1",
         "Knex's lock is set",
         "UPDATE knex_migrations_lock SET is_locked = 0",
