@@ -64,8 +64,14 @@ variable "database_subnet_ids" {
   }
 }
 
+variable "database_client_security_groups" {
+  description = "Security groups of hosts in this VPC from which people may reach the database, beside the tasks: a VPN's, or one that Systems Manager forwards ports through."
+  type        = list(string)
+  default     = []
+}
+
 variable "client_cidrs" {
-  description = "Who may reach the load balancer."
+  description = "Who may reach the load balancer. Where it is not everybody, a deployment cannot ask it from GitHub, and takes ECS' and its health checks' word."
   type        = list(string)
   default     = ["0.0.0.0/0"]
 }

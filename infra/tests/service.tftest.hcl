@@ -262,6 +262,21 @@ run "a_secret_is_refused_among_what_everybody_reads" {
   expect_failures = [var.extra_environment]
 }
 
+run "people_come_in_where_it_is_said_and_a_closed_load_balancer_is_not_asked" {
+  variables {
+    database_client_security_groups = ["sg-0123456789abcdef0"]
+    client_cidrs                    = ["192.0.2.0/24"]
+  }
+  assert {
+    condition     = [for rule in aws_vpc_security_group_ingress_rule.database_from_people : rule.referenced_security_group_id] == ["sg-0123456789abcdef0"]
+    error_message = "The private database has a way in for the guide's manual migration."
+  }
+  assert {
+    condition     = jsondecode(aws_ssm_parameter.deployment.value).is_public == false
+    error_message = "The deployment would wait for an answer that it cannot get."
+  }
+}
+
 run "another_environments_secret_is_refused" {
   command = plan
   variables {

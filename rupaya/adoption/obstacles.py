@@ -17,7 +17,7 @@ from rupaya.migrator.schema.catalog import Catalog
 _COMPARED = ("kind", "definition", "columns", "constraints", "indexes", "triggers", "policies", "row_security")
 # Of a function that is to be replaced: what CREATE OR REPLACE cannot change.
 _FIXED = ("kind", "arguments", "result")
-_AWAY = "CREATE SCHEMA kept; ALTER {kind} {name} SET SCHEMA kept (renaming it leaves its indexes' names)"
+_AWAY = "CREATE SCHEMA IF NOT EXISTS kept; ALTER {kind} {name} SET SCHEMA kept (renaming it leaves its indexes' names)"
 
 _NOT_OWNED = """
     SELECT c.relname, pg_get_userbyid(c.relowner) FROM pg_class c
