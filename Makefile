@@ -81,6 +81,19 @@ gate-test: $(VENV)/.test  ## Try the migration gate on changes whose safety is k
 schema: $(VENV)/.test  ## Rewrite schema.sql, the picture of what the migrations build, after a change of migrations
 	@RUPAYA_ENV=test $(BIN)/python -m rupaya.scratchdb $(BIN)/python manage.py schemasql --write schema.sql
 
+# An environment of its own: Django's next line needs Python 3.12, and this project serves with the long-term one.
+$(VENV)/newest/.done: requirements/newest.txt | $(BIN)/python
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12))' \
+		|| { echo "The newest Django needs Python 3.12; '$(PYTHON)' is older. Name another: make newest-test PYTHON=python3.13" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)/newest
+	@$(VENV)/newest/bin/python .ci/install $<
+	@touch $@
+
+.PHONY: newest-test
+newest-test: $(VENV)/newest/.done  ## Run the suite, and Django's own tests of migrate, on the newest Django
+	$(VENV)/newest/bin/python -m pytest -n 2 --dist worksteal $(ARGS)
+	RUPAYA_ENV=test $(VENV)/newest/bin/python -m tests.djangosuite
+
 # An environment of its own: these tools pin versions that would hold back the others.
 $(VENV)/infra/.done: requirements/infra.txt | $(BIN)/python
 	$(BIN)/python -m venv $(VENV)/infra
@@ -132,6 +145,9 @@ lock: $(VENV)/.dev  ## Compile requirements/*.in into hashed .txt files (UPGRADE
 			--no-strip-extras --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) -o requirements/$$name.txt requirements/$$name.in \
 			|| exit 1; \
 	done
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-emit-index-url \
+		--no-strip-extras --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --override requirements/newest.in \
+		-o requirements/newest.txt requirements/test.in
 
 .PHONY: manage
 manage: $(VENV)/.test  ## Run a management command: make manage ARGS="showmigrations"

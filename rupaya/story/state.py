@@ -126,6 +126,12 @@ class _NoLedger(Ledger):
     def last_failures(self) -> dict[tuple[str, str], str]:
         return {}
 
+    def contradicted(self) -> dict[tuple[str, str], str]:
+        return {}
+
+    def unattested(self) -> list[tuple[str, str]]:
+        return []
+
 
 _kept: dict[tuple[object, ...], tuple[float, Any]] = {}
 
@@ -228,6 +234,7 @@ _URGENCY = (
     "failed",
     "edited",
     "breaking",
+    "contradicted",
     "empty",
     "interrupted",
     "behind",
@@ -288,8 +295,18 @@ def _of_history(
     if edited and (error := _refusal(refuse_edited, edited)):
         facts.append(_of_error("edited", error))
     breaking = [(entry.app, entry.migration) for entry in _in(entries, "breaking")]
-    if breaking and (error := _refusal(refuse_breaking, breaking, connection, in_force.values())):
+    if breaking and (error := _refusal(refuse_breaking, breaking, connection, in_force.values(), ledger.unattested())):
         facts.append(_of_error("breaking", error))
+    if unproved := _in(entries, "contradicted", "unattested"):
+        facts.append(
+            Fact(
+                "contradicted",
+                "error",
+                f"The history has as applied what the ledger does not know to have succeeded: {_names(unproved)}.",
+                "Somebody recorded it by hand or applied it without the migrator, or it is there in part only.",
+                "Look whether the database has what it does. If so, 'manage.py migrate --accept-edited' records that.",
+            )
+        )
     if pending := _in(entries, "pending", "failed"):
         facts.append(
             Fact(

@@ -176,9 +176,18 @@ def test_behind(client: Client, url: str) -> None:
 
 def test_ahead(client: Client, url: str) -> None:
     query(url, "INSERT INTO django_migrations (app, name, applied) VALUES ('accounts', '0099_future', now())")
+    add_attempt(url, 1, "accounts", "0099_future", "succeeded")
 
     assert "Ahead The database is ahead of this release by 1 migration: accounts.0099_future." in headline(client)
     assert "accounts.0099_future unknown" in text(client, "/admin/schema/")
+
+
+def test_ahead_by_what_nobody_keeps_a_record_of(client: Client, url: str) -> None:
+    query(url, "INSERT INTO django_migrations (app, name, applied) VALUES ('accounts', '0099_future', now())")
+
+    assert "Breaking This release is older than migrations that somebody applied without the migrator" in headline(
+        client
+    )
 
 
 def test_ahead_by_a_breaking_migration(client: Client, url: str) -> None:

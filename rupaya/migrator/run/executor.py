@@ -89,13 +89,14 @@ class Executor(MigrationExecutor):
         # Not Django's own __init__, which would read every migration again: the plan's executor has just done that.
         self.connection = plan.executor.connection
         self.loader = plan.executor.loader
-        self.recorder = CheckedRecorder(self.connection, self._check_transaction)
+        self.recorder = CheckedRecorder(self.connection, self._check_transaction, self._recorded)
         self.progress_callback = self._progress  # type: ignore[assignment]  # Django's stubs know no such method
         self.plan = plan
         self.context = context
         self._transaction: Transaction | None = None
         self._settings: dict[str, str] = {}
         self._faked = False
+        self._under_way: Key | None = None
 
     def migration_plan(self, targets: object, clean_start: bool = False) -> list[Step]:
         """The run's plan, whatever Django makes of the targets; with `clean_start`, Django's full plan."""
@@ -185,6 +186,7 @@ class Executor(MigrationExecutor):
                     context.ledger.fail_attempt(
                         attempt_id, "rolled back", tries, sqlstate(error), "somebody else has done it meanwhile", trace
                     )
+                    self._attest_others_work(migration, direction)
                     context.output.say(
                         f"{migration} was {'applied' if direction == 'apply' else 'unapplied'} by somebody else while "
                         "this run waited; it is not run again",
@@ -196,6 +198,20 @@ class Executor(MigrationExecutor):
                 break
         self._say_done(migration, direction, attempt_id, trace, time.monotonic() - began, tries)
         return new_state
+
+    def _attest_others_work(self, migration: Migration, direction: str) -> None:
+        """Record what somebody else did, who keeps no ledger; it ran whole, whatever this run would have owed of it."""
+        phase = self.plan.phases.get(key_of(migration), CONTRACT)
+        fingerprint, file_hash = migration_hashes(migration)
+        with self.context.ledger.connection.cursor() as cursor:
+            self.context.ledger.attest(
+                cursor,
+                key_of(migration),
+                direction=direction,
+                phase=phase,
+                fingerprint=fingerprint,
+                file_hash=file_hash,
+            )
 
     def _say_done(
         self, migration: Migration, direction: str, attempt_id: int, trace: Trace, duration_s: float, tries: int
@@ -232,6 +248,7 @@ class Executor(MigrationExecutor):
         if not context.one_transaction:
             self._transaction = None
         self._faked = False
+        self._under_way = key_of(migration)
         with (
             context.stop.interrupting(),
             context.watch.observing(
@@ -252,6 +269,7 @@ class Executor(MigrationExecutor):
                 ):
                     raise TransactionEnded("the ledger's row of this attempt cannot be seen or is closed already")
             context.watch.last_sql = "COMMIT"  # where deferred constraints are checked
+        self._under_way = None
         if not context.one_transaction:
             self._transaction = None  # over: what Django records next, a squash that is complete, is on its own
         return new_state
@@ -284,6 +302,15 @@ class Executor(MigrationExecutor):
     def _check_transaction(self) -> None:
         if self._transaction is not None:
             self._transaction.verify(self.connection)
+
+    def _recorded(self, direction: str, key: Key) -> None:
+        """Let the ledger know of each row that stands for no attempt: what a squashed migration replaces, and one that
+        is complete because all that it replaces is there."""
+        if key == self._under_way:
+            return
+        with self.connection.cursor() as cursor:
+            if self.context.ledger.last_success(cursor, key) != direction:
+                self.context.ledger.attest(cursor, key, direction=direction)
 
     def _keep_session(self, migration: Migration) -> None:
         """Give the session back the settings that it had: none may govern the next migration."""

@@ -11,8 +11,9 @@ import psycopg2
 from django.db.migrations.migration import Migration
 from psycopg2.extensions import connection as PgConnection  # noqa: N812
 
-from rupaya.migrator.plan.plan import key_of
+from rupaya.migrator.plan.plan import Plan, key_of
 from rupaya.migrator.plan.repeatable import may_run_again
+from rupaya.migrator.plan.status import read_status
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.transactions import COMMITTED, ROLLED_BACK, Transaction
 from rupaya.migrator.session import database
@@ -43,7 +44,7 @@ class Outcome:
         fate, recorded = "", None
         for connection in _connections(context):
             fate = _fate(transaction, connection) if transaction else ""
-            recorded = _recorded(connection)
+            recorded = recorded_by(connection)
             if recorded is not None:
                 break
         names = [str(done) for done in context.done if recorded and key_of(done) in recorded]
@@ -95,6 +96,19 @@ class Outcome:
         return "Whether it was rolled back could not be asked of the server."
 
 
+def how_far(context: RunContext, plan: Plan) -> str:
+    """Whether everything of the plan's release is applied now, and if not, what this run has done."""
+    for connection in _connections(context):
+        recorded = recorded_by(connection)
+        if recorded is None:
+            continue
+        if not read_status(plan.executor.loader, recorded).pending:
+            return "All migrations are applied."
+        done = [str(migration) for migration in context.done]
+        return f"Done by this run: {', '.join(done)}." if done else "This run did no migration."
+    return "What is applied could not be asked of the server."
+
+
 def _connections(context: RunContext) -> list[PgConnection]:
     connections = [context.lock.lock_connection]
     with suppress(psycopg2.Error), closing(context.lock.lock_connection.cursor()) as cursor:
@@ -114,14 +128,14 @@ def _fate(transaction: Transaction, connection: PgConnection) -> str:
         time.sleep(POLL_S)
 
 
-def _recorded(connection: PgConnection) -> set[tuple[str, str]] | None:
+def recorded_by(connection: PgConnection) -> list[tuple[str, str]] | None:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT to_regclass('django_migrations') IS NOT NULL")
             row = cursor.fetchone()
             if not (row and row[0]):
-                return set()
-            cursor.execute("SELECT app, name FROM django_migrations")
-            return set(cursor.fetchall())
+                return []
+            cursor.execute("SELECT app, name FROM django_migrations ORDER BY id")
+            return list(cursor.fetchall())
     except psycopg2.Error:
         return None

@@ -21,7 +21,7 @@ from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.plan.fingerprint import migration_hashes
 from rupaya.migrator.plan.history import Edited, refuse_by_project, refuse_existing
 from rupaya.migrator.plan.phases import CONTRACT, EXPAND, flat_operations
-from rupaya.migrator.plan.plan import Plan, history_explained, key_of, read_plan
+from rupaya.migrator.plan.plan import Plan, history_explained, key_of, pending_phases, read_plan
 from rupaya.migrator.run import refusals
 from rupaya.migrator.run.batch import BatchExecutor
 from rupaya.migrator.run.context import RunContext
@@ -53,6 +53,8 @@ class Procedure:
         self.command = request.command
         self.edited: list[Edited] = []
         """Edited migrations that this run is to record as they are now."""
+        self.unproved: list[Key] = []
+        """Migrations that are recorded and that the ledger does not know to have succeeded, which this run accepts."""
         self.by_halves = False
         self.is_first_start = False
         """Whether this release was never settled before, so that it owes Django's signals."""
@@ -78,15 +80,22 @@ class Procedure:
         """
         refuse_by_project(session.connection, plan)
         ledger = Ledger(session.raw)
-        refuse_breaking(plan.status.newer, session.connection, ledger.in_force())
+        refuse_breaking(plan.status.newer, session.connection, ledger.in_force(), ledger.unattested())
         self.by_halves = self.runs_by_halves(session, plan)
         self.foresee(session, plan)
         self.edited = refusals.refuse_edited_unless_accepted(
             plan, ledger, session.conf, accept=self.request.accept_edited
         )
+        self.unproved = []
+        if self.request.accept_edited:
+            self.unproved = refusals.unproved(plan, ledger)
+        else:
+            refusals.refuse_contradicted(plan, ledger)
         if not self._has_warned:
             self._has_warned = True
             refusals.warn_of_edited(plan, ledger, session.conf, session.output)
+            if not self.unproved:
+                refusals.warn_of_unattested(plan, ledger, session.output)
 
     def runs_by_halves(self, session: Session, plan: Plan) -> bool:
         """Whether an older release may be serving, so that only what it survives is done now and the rest is owed."""
@@ -121,7 +130,7 @@ class Procedure:
         return (
             plan.has_work
             or (self._pays(session.conf.phase, plan) and bool(Store(session.connection).due(plan.status.pending)))
-            or bool(self.edited)
+            or bool(self.edited or self.unproved)
             or self._wants_syncdb(plan)
             or (self._owes_signals(plan) and not Ledger(session.raw).is_settled(plan.digest))
         )
@@ -152,7 +161,13 @@ class Procedure:
         _say_unknown(session.output.say, plan)
         _say_owed(session.output.say, session.connection)
         number = f"{plan.applied} migration{'s are' if plan.applied != 1 else ' is'} applied"
-        session.output.say(f"Nothing to migrate: all {number} ({time.monotonic() - session.began:.3f} s)", success=True)
+        left = len(plan.status.pending)
+        found = (
+            f"{number}, and {left} {'are' if left != 1 else 'is'} pending that nobody asked for"
+            if left
+            else f"all {number}"
+        )
+        session.output.say(f"Nothing to migrate: {found} ({time.monotonic() - session.began:.3f} s)", success=True)
 
     # Under the lock
 
@@ -180,6 +195,14 @@ class Procedure:
         for item in self.edited:
             context.ledger.accept(item.applied, *migration_hashes(plan.disk[item.applied.key]))
             context.output.say(f"✓ {item} recorded as it is now", success=True)
+        phases = pending_phases(plan.executor.loader, [plan.disk[key] for key in self.unproved])
+        for key in self.unproved:
+            fingerprint, file_hash = migration_hashes(plan.disk[key])
+            with context.ledger.connection.cursor() as cursor:
+                context.ledger.attest(
+                    cursor, key, phase=phases.get(key, CONTRACT), fingerprint=fingerprint, file_hash=file_hash
+                )
+            context.output.say(f"✓ {plan.disk[key]} accepted as applied", success=True)
 
     def executor(self, plan: Plan, context: RunContext) -> Executor:
         """What runs the plan's migrations."""
@@ -202,7 +225,7 @@ class Procedure:
         pays = self._pays(context.conf.phase, plan)
         if pays:
             self._pay(context, plan, plan.status.pending)
-        signals = Signals(context)
+        signals = Signals(context, plan)
         with context.output.speaking_for(self.django.command):
             self.django.run(executor, signals.send_pre_migrate, signals.send_post_migrate)
         if pays and plan.steps:

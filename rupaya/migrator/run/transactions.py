@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import psycopg2
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 from psycopg2.extensions import connection as PgConnection  # noqa: N812
 
+from rupaya.migrator.django import Key
 from rupaya.migrator.errors import MigratorError
 
 COMMITTED = "committed"
@@ -79,18 +79,24 @@ class Transaction:
 
 
 class CheckedRecorder(MigrationRecorder):
-    """Django's recorder, which asks before each row whether the row will commit together with what it records."""
+    """Django's recorder, which asks before each row whether the row will commit together with what it records, and
+    tells of each row afterwards."""
 
-    def __init__(self, connection: BaseDatabaseWrapper, check: Callable[[], None]) -> None:
+    def __init__(
+        self, connection: BaseDatabaseWrapper, check: Callable[[], None], told: Callable[[str, Key], None]
+    ) -> None:
         super().__init__(connection)
         self._check = check
+        self._told = told
 
-    def record_applied(self, app: str, name: str) -> Any:
+    def record_applied(self, app: str, name: str) -> None:
         """Write a row, if its transaction is the one that began."""
         self._check()
-        return super().record_applied(app, name)
+        super().record_applied(app, name)
+        self._told("apply", (app, name))
 
-    def record_unapplied(self, app: str, name: str) -> Any:
+    def record_unapplied(self, app: str, name: str) -> None:
         """Delete a row, if its transaction is the one that began."""
         self._check()
-        return super().record_unapplied(app, name)
+        super().record_unapplied(app, name)
+        self._told("unapply", (app, name))

@@ -72,7 +72,8 @@ class Command(migrate.Command):
         ours.add_argument(
             "--accept-edited",
             action="store_true",
-            help="Record that applied migrations which were edited since are in the database as they are now.",
+            help="Record that applied migrations which were edited since, or which the ledger does not know to have "
+            "succeeded, are in the database as they are now.",
         )
 
     def execute(self, *args: Any, **options: Any) -> str | None:
@@ -143,7 +144,7 @@ class Command(migrate.Command):
 
         plan = read_plan(procedure.django.plan())
         executor = BatchExecutor(plan, context)
-        signals = Signals(context)
+        signals = Signals(context, plan)
         with context.output.speaking_for(self):
             procedure.django.run(executor, signals.send_pre_migrate, signals.send_post_migrate)
 
