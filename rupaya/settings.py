@@ -112,8 +112,8 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "accounts.validators.MaximumBytesValidator"},
 ]
 SILENCED_SYSTEM_CHECKS = [
-    # From Django 6.1 on. All that is used of django.contrib.postgres is ArrayField, which needs no app; installed, the app
-    # asks the server for the types of hstore and citext at each new connection.
+    # From Django 6.1 on. All that is used of django.contrib.postgres is ArrayField, which needs no app; one installed
+    # would ask the server for the types of hstore and citext at each new connection.
     "postgres.E005",
     # What django_linear_migrations checks, `lintmigrations` does: before every command it would stop `migrate` too, in
     # the middle of a merge.

@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from rupaya.adoption.adoption import Survey
 from rupaya.adoption.alignment import matching
 from rupaya.adoption.original import TABLES
 from rupaya.adoption.rules import Finding
+from rupaya.adoption.survey import Survey
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
@@ -49,6 +49,7 @@ def as_json(survey: Survey) -> str:
         "refused_values": survey.refused_values,
         "obstacles": survey.obstacles,
         "sessions": survey.sessions,
+        "unproved": survey.unproved or None,
         "needs_decision": survey.needs_decision,
     }
     return json.dumps(document, indent=2)
@@ -109,10 +110,16 @@ def _lines(survey: Survey) -> Iterator[str]:
     if undecided:
         rows = sum(finding.undecided for finding in undecided)
         yield f"To be decided before 'adopt --finish': {len(undecided)} rules, broken by {rows:,} rows"
-    elif survey.obstacles:
-        yield "To be mended before 'adopt', which refuses until then; the rows were not looked at"
-    elif not survey.refused_values and not survey.finished_by:
-        yield "Nothing needs a decision"
+    if survey.obstacles:
+        looked = "" if survey.findings else "; the rows were not looked at"
+        command = "adopt --finish" if survey.is_adopted else "adopt"
+        yield f"To be mended before '{command}', which refuses until then{looked}"
+    if survey.needs_decision or survey.finished_by:
+        return
+    if survey.unproved:
+        yield f"Nothing was found that needs a decision. It was not tried out: {survey.unproved}"
+    else:
+        yield "Nothing needs a decision: all of it was carried out on a copy, which is gone"
 
 
 def _said(finding: Finding) -> str:

@@ -133,6 +133,7 @@ def test_a_database_without_rows_is_adopted_and_finished_by_its_owner_alone(empt
         assert migrate(url, "adopt").process.returncode == 0
         finished(url, *options)
     assert_nothing_differs(empty_url)
+    assert_nothing_differs(owner_url)
     assert query(owner_url, "SELECT count(*) FROM pg_roles WHERE rolname = current_user AND rolcreatedb") == [(0,)]
 
 

@@ -46,6 +46,9 @@ SETTLED = {
         ("+91-98765-43210", "IN", {"national": "+919876543210"}),
         ("14155552671", None, {"international": "+14155552671"}),
         ("call me", "IN", {}),
+        ("98765 FLOWE", "IN", {}),
+        ("98765 43210 ext. 5", "IN", {}),
+        ("987+6543210", "IN", {}),
     ],
 )
 def test_a_number_is_read_with_a_plus_and_in_its_country(

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from rupaya.probepaths import PROBES
 from tests.conftest import with_server
 from tests.faults.migrator import query
 from tests.server.service import PROJECT, Service, manage
@@ -33,15 +34,15 @@ def production(migrated_url: str) -> Iterator[Service]:
         yield service
 
 
-@pytest.mark.parametrize("path", ["/health/live", "/health/live/", "/health/ready", "/health/ready/"])
 @pytest.mark.parametrize("host", ["api.example.com", "10.0.3.17:8000", "no such host", ""])
-def test_probes_answer_whatever_the_host_and_never_redirect(production: Service, path: str, host: str) -> None:
-    for method in ("GET", "HEAD"):
-        response = production.request(path, method, {"Host": host})
+def test_probes_answer_whatever_the_host_and_never_redirect(production: Service, host: str) -> None:
+    for path in PROBES:
+        for method in ("GET", "HEAD"):
+            response = production.request(path, method, {"Host": host})
 
-        assert response.status == 200
-        assert bool(response.body) == (method == "GET")
-    assert production.request(path, "POST").status == 405
+            assert response.status == 200
+            assert bool(response.body) == (method == "GET")
+        assert production.request(path, "POST").status == 405
 
 
 def test_a_probe_tells_the_release_and_no_secret(production: Service, migrated_url: str) -> None:

@@ -33,6 +33,10 @@ _LOCALE = """
 """
 
 
+class NotAllowed(EnvironmentUnfit):
+    """The role may not create databases."""
+
+
 def name_prefix(live: str) -> str:
     """How the scratch databases of a live one are called. The hash tells apart names that are cut to the same."""
     tail = _MARK + hashlib.sha256(live.encode()).hexdigest()[:8]
@@ -128,10 +132,11 @@ def _create(keeper: PgConnection, name: str, template: str) -> None:
         _run(keeper, f"CREATE DATABASE {quote_ident(name, keeper)} {options}")
     except InsufficientPrivilege as error:
         (role,) = _run(keeper, "SELECT current_user")[0]
-        raise EnvironmentUnfit(
+        raise NotAllowed(
             f"The role '{role}' cannot create a scratch database: {driver_text(error)}",
             "Without one nothing can be tried out; nothing was changed.",
-            f"Let a superuser run: ALTER ROLE {role} CREATEDB. Or name a server and role of a development machine in "
+            f"Let a superuser run: ALTER ROLE {role} CREATEDB; 'manage.py schemadiff' is content with CREATE on the "
+            "database. Or name a server and role of a development machine in "
             "DATABASE_URL; what needs no scratch database are 'manage.py schemadiff --against snapshot' and "
             "'manage.py migrate --dry-run'.",
         ) from None

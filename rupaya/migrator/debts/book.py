@@ -28,7 +28,7 @@ class Book:
 
     def owe(self, debt: Debt) -> None:
         """Write a debt down; not a second time, after an attempt that was cut off and is not atomic."""
-        if any(debt.is_same(other) for other in self.owed):
+        if any(debt.identity == other.identity for other in self.owed):
             return
         debt.run_id, debt.release = self.run_id, self.release
         if self.store is not None:

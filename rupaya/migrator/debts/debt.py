@@ -133,10 +133,10 @@ class Debt:
             id=None,
         )
 
-    def is_same(self, other: Debt) -> bool:
-        """Whether it is what the same operation owes of the same object."""
-        parts = ("app", "migration", "operation", "kind", "table", "object")
-        return all(getattr(self, part) == getattr(other, part) for part in parts)
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What the same operation owes of the same object has the same."""
+        return self.app, self.migration, self.operation, self.kind, self.table, self.object
 
     def __str__(self) -> str:
         what = self.table if self.kind == TABLE else f"{self.kind} {self.table}.{self.object}"

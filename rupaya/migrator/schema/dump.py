@@ -26,6 +26,11 @@ _FIRST_OF_ITS_TYPE = {"smallint": 2**15 - 1, "integer": 2**31 - 1, "bigint": 2**
 
 def draw(catalog: Catalog) -> str:
     """The whole catalog as SQL that builds it, without owners and grants: those are each environment's own."""
+    return "\n\n".join(blocks(catalog)) + "\n"
+
+
+def blocks(catalog: Catalog) -> list[str]:
+    """The same, an object with all that belongs to it a block."""
     relations = catalog["relations"]
     tables = {name: facts for name, facts in relations.items() if "columns" in facts and "view" not in facts["kind"]}
     views = {name: facts for name, facts in relations.items() if "view" in facts["kind"]}
@@ -34,7 +39,7 @@ def draw(catalog: Catalog) -> str:
         for name, facts in relations.items()
         if facts["kind"] == "sequence" and not _is_implied(facts, tables)
     }
-    blocks = [
+    return [
         *(
             f"CREATE EXTENSION {_quoted(name)} SCHEMA {_quoted(e['schema'])};"
             for name, e in catalog["extensions"].items()
@@ -50,7 +55,6 @@ def draw(catalog: Catalog) -> str:
         ),
         *(_view(name, views[name]) for name in _in_order(views, lambda facts: facts["definition"])),
     ]
-    return "\n\n".join(blocks) + "\n"
 
 
 def _quoted(name: str) -> str:
@@ -138,7 +142,8 @@ def _function(name: str, facts: dict[str, Any]) -> str:
     returns = f" RETURNS {facts['result']}" if facts["result"] else ""
     plain = name.partition("(")[0]
     body = facts["body"]
-    tail = body if body.startswith(("BEGIN ATOMIC", "RETURN ")) else f"AS $$\n{body}\n$$"
+    quote = "$$" if "$$" not in body else "$body$"
+    tail = body if body.startswith(("BEGIN ATOMIC", "RETURN ")) else f"AS {quote}\n{body}\n{quote}"
     return f"CREATE {kind} {_quoted(plain)}({facts['arguments']}){returns}\n    {' '.join(traits)} {tail};"
 
 

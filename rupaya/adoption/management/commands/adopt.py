@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser, no_translations
 
 from rupaya.adoption import report
-from rupaya.adoption.adoption import Adoption, AdoptionRun, Finish
+from rupaya.adoption.adoption import Adoption, AdoptionRun, Finish, plan_of
 from rupaya.adoption.decisions import REFUSE, Decisions, Mapping
 from rupaya.migrator.conf import require_configuration
 from rupaya.migrator.output import JsonStream, Output
@@ -36,6 +37,11 @@ class Command(BaseCommand):
         parser.add_argument("--plan", action="store_true", help="Look at everything, and change nothing.")
         parser.add_argument("--finish", action="store_true", help="Make the rules hold. There is no way back.")
         parser.add_argument("--format", choices=("text", "json"), default="text", help="How --plan reports.")
+        parser.add_argument(
+            "--retry-failed",
+            action="store_true",
+            help="Go on although an earlier run failed at the same place or was interrupted half-way.",
+        )
         rows = parser.add_argument_group("decisions", "What --finish does about rows that break a rule.")
         rows.add_argument(
             "--normalise-phones",
@@ -107,12 +113,14 @@ class Command(BaseCommand):
         # A plan's own output is for a program, perhaps.
         stream = self.stderr if options["plan"] else self.stdout
         output = Output(stream, self.style, verbosity=options["verbosity"], as_json=as_json)
-        run: AdoptionRun = Finish(decisions, output) if options["finish"] else Adoption(output)
         if not options["plan"]:
+            run: AdoptionRun = Finish(decisions, output) if options["finish"] else Adoption(output)
+            run.request = replace(run.request, retry_failed=options["retry_failed"])
             order.run(run, Session(output))
             return
-        with Session(output).reading():
-            survey = run.survey(decisions)
+        session = Session(output)
+        with session.reading():
+            survey = plan_of(output, decisions, session)
         self.stdout.write(report.as_json(survey) if options["format"] == "json" else report.as_text(survey))
         if survey.needs_decision:
             sys.exit(EXIT_CODE_UNDECIDED)

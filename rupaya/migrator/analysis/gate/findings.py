@@ -16,6 +16,7 @@ DOCUMENT = "docs/writing-migrations.md"
 
 # The worst first: of one statement, or of one operation, only the first is told.
 RULES = {
+    "refused": "Write it in another way, for `migrate` will not begin.",
     "fails": "Mend it: the server says what is wrong.",
     "phase": "Write phase = 'expand' or phase = 'contract'.",
     "rename": "Keep the name in the database and change it in code: 'Rename a column', 'Rename a table'.",
@@ -89,10 +90,11 @@ def finding(
     part: int = 0,
     statement: str = "",
     table: str = "",
+    advice: str = "",
 ) -> Finding:
-    """A finding with the file and the operation's words filled in."""
+    """A finding with the file and the operation's words filled in; `advice`: better than the rule's."""
     operation = parts[part - 1].describe() if 0 < part <= len(parts) else ""
-    return Finding(str(migration), rule, told, file_of(migration), operation, statement, table, part)
+    return Finding(str(migration), rule, told, file_of(migration), operation, statement, table, part, advice)
 
 
 def file_of(migration: Migration) -> str:
