@@ -117,9 +117,8 @@ class Command(showmigrations.Command):
             else:
                 self.stdout.write(f"{before}{self._coloured(entry.state, state)}{after}")
         if table.left_out:
-            self.stdout.write(
-                f"Left out here: {', '.join(table.left_out)}. A wider terminal or --format json has them."
-            )
+            self.stdout.write(f"Left out here: {', '.join(table.left_out)}.")
+            self.stdout.write("A wider terminal, or --format json, has them.")
         self.stdout.write(f"{_counted(entries)}.")
 
     def _coloured(self, state: str, text: str) -> str:
