@@ -38,8 +38,6 @@ class Conf:
     """What to do about an applied migration whose code has changed since: ``error`` or ``warn``."""
     on_drift: str
     """What to do where somebody changed the schema by hand since the last run: ``error`` or ``warn``."""
-    contract_after_h: float
-    """How long ``migrate --contract`` leaves alone what is owed: an older image can be gone back to."""
     heartbeat_file: str
     """A file to touch while `migrate` works or waits, for the container's health check; empty: none."""
 

@@ -61,7 +61,6 @@ OPTIONS = {
     "phase": Option("all", choices=("expand", "all")),
     "on_edited": Option("warn", choices=("error", "warn")),
     "on_drift": Option("warn", choices=("error", "warn")),
-    "contract_after_h": Option(0, bounds=(0, 8_760)),
     "heartbeat_file": Option(""),
 }
 NAMES = tuple(PREFIX + name.upper() for name in OPTIONS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -44,15 +43,9 @@ class Store:
             return []
         return self._fetch(f"SELECT {_COLUMNS} FROM migrator_debts WHERE state = 'owed' ORDER BY debt_id")
 
-    def due(self, pending: Collection[tuple[str, str]], after_h: float = 0) -> list[Debt]:
-        """What may be paid: not of migrations that are still pending, for one that is not atomic may be half done; nor
-        before it was owed for `after_h` hours, in which an older image may still be gone back to."""
-        before = datetime.now(UTC) - timedelta(hours=after_h)
-        return [
-            debt
-            for debt in self.owed()
-            if debt.key not in pending and (not after_h or (debt.owed_at is not None and debt.owed_at <= before))
-        ]
+    def due(self, pending: Collection[tuple[str, str]]) -> list[Debt]:
+        """What may be paid: not of migrations that are still pending, for one that is not atomic may be half done."""
+        return [debt for debt in self.owed() if debt.key not in pending]
 
     def cancelled_by(self, migration: str) -> list[Debt]:
         """What this migration made pointless, and what its being unapplied brings back."""

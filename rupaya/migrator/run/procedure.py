@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from datetime import timedelta
 
 from django.conf import settings
 from django.core.management.commands import migrate
@@ -135,10 +134,7 @@ class Procedure:
         """Whether to take the lock at all; forty tasks of an unchanged release must not queue for it."""
         return (
             plan.has_work
-            or (
-                self._pays(session.conf.phase, plan)
-                and bool(Store(session.connection).due(plan.status.pending, session.conf.contract_after_h))
-            )
+            or (self._pays(session.conf.phase, plan) and bool(Store(session.connection).due(plan.status.pending)))
             or bool(self.edited or self.unproved)
             or self._wants_syncdb(plan)
             or (self._owes_signals(plan) and not Ledger(session.raw).is_settled(plan.digest))
@@ -168,7 +164,7 @@ class Procedure:
     def say_nothing_to_do(self, session: Session, plan: Plan) -> None:
         """The last lines of a run that had nothing to do."""
         _say_unknown(session.output.say, plan)
-        _say_owed(session.output.say, session.connection, session.conf.contract_after_h)
+        _say_owed(session.output.say, session.connection)
         number = f"{plan.applied} migration{'s are' if plan.applied != 1 else ' is'} applied"
         left = len(plan.status.pending)
         found = (
@@ -261,7 +257,7 @@ class Procedure:
             self._pay(context, plan, ())
 
     def _pay(self, context: RunContext, plan: Plan, pending: Collection[Key]) -> None:
-        debts = Store(context.connection).due(pending, context.conf.contract_after_h)
+        debts = Store(context.connection).due(pending)
         if self.request.contract:
             refuse_while_served(context, debts)
         refuse_by_rows(context, debts)
@@ -270,7 +266,7 @@ class Procedure:
     def say_done(self, context: RunContext, plan: Plan) -> None:
         """The last lines of a run that did something."""
         _say_unknown(context.output.say, plan)
-        _say_owed(context.output.say, context.connection, context.conf.contract_after_h)
+        _say_owed(context.output.say, context.connection)
         if plan.steps or not self.is_first_start:
             return
         release = getattr(settings, "RELEASE", "unknown")
@@ -307,14 +303,12 @@ def _say_unknown(say: Callable[..., None], plan: Plan) -> None:
             say(f"{fact} {number}: {refusals.names(list(keys))}", warning=True)
 
 
-def _say_owed(say: Callable[..., None], connection: BaseDatabaseWrapper, after_h: float) -> None:
+def _say_owed(say: Callable[..., None], connection: BaseDatabaseWrapper) -> None:
     if debts := Store(connection).owed():
         shown = "; ".join(map(str, debts[:MAX_DEBTS])) + (
             f"; and {len(debts) - MAX_DEBTS} more" if len(debts) > MAX_DEBTS else ""
         )
-        last = max(debt.owed_at for debt in debts if debt.owed_at is not None)
-        until = f", and after {last + timedelta(hours=after_h):%Y-%m-%d %H:%M} UTC" if after_h else ""
-        say(f"Owed until 'manage.py migrate --contract', once no older release runs{until}: {shown}", warning=True)
+        say(f"Owed until 'manage.py migrate --contract', once no older release runs: {shown}", warning=True)
 
 
 def without_migrations(plan: Plan, left_out: Collection[tuple[str, str]]) -> Plan:

@@ -240,10 +240,3 @@ def test_reasons_are_told_apart(shop: Shop) -> None:
     shop.apply(ADD)
     shop.unapply(ADD, state)
     assert {item.reason for item in Store(shop.connection).kept()} == {UNAPPLIED}
-
-
-def test_within_the_window_nothing_is_due(shop: Shop) -> None:
-    shop.apply(without_name())
-    assert shop.store.due((), after_h=24) == []
-    shop.sql("UPDATE migrator_debts SET owed_at = now() - interval '25 hours'")
-    assert [debt.object for debt in shop.store.due((), after_h=24)] == ["name"]
