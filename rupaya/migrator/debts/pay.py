@@ -15,9 +15,7 @@ from django.db import DatabaseError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
-from rupaya.migrator.attic.attic import Attic
-from rupaya.migrator.attic.item import PAID, Item
-from rupaya.migrator.debts.debt import COLUMN, Debt, Part
+from rupaya.migrator.debts.debt import Debt, Part
 from rupaya.migrator.debts.store import Store
 from rupaya.migrator.errors import HistoryRefused
 from rupaya.migrator.sessionsettings import session_settings
@@ -47,14 +45,12 @@ class Payer:
         limits: Limits,
         *,
         run_id: int,
-        release: str = "unknown",
         loader: MigrationLoader | None = None,
         before_part: Callable[[Debt, int], None] | None = None,
     ) -> None:
         self.connection = connection
         self.limits = limits
         self.run_id = run_id
-        self.release = release
         self.store = Store(connection)
         self.loader = loader
         self.before_part = before_part or (lambda debt, number: None)
@@ -74,19 +70,13 @@ class Payer:
         last = len(parts) - 1
         for number, part in enumerate(parts):
             self.before_part(debt, number)
-            settles = number == last and part["how"] in ("transaction", "unhurried", "operation", "attic")
+            settles = number == last and part["how"] in ("transaction", "unhurried", "operation")
             self._carry_out(debt, part, settles=settles)
             if settles:
                 return True
         with transaction.atomic(using=self.connection.alias):
             self._settle(debt)
         return True
-
-    def _put_away(self, debt: Debt) -> None:
-        attic = Attic(self.connection, run_id=self.run_id, release=self.release)
-        details: dict[str, Any] = {name: debt.details[name] for name in ("fill", "required") if name in debt.details}
-        column = debt.object if debt.kind == COLUMN else ""
-        attic.put_away(Item(debt.table, column, debt.app, debt.migration, PAID, debt.id, details))
 
     def _settle(self, debt: Debt) -> None:
         self.store.settle([debt], "paid", self.run_id)
@@ -95,14 +85,6 @@ class Payer:
         how, limits = part["how"], self.limits
         if how == "operation":
             self._run_operation(debt)
-            return
-        if how == "attic":
-            with (
-                self._limited(limits.lock_timeout_ms, limits.statement_timeout_ms),
-                transaction.atomic(using=self.connection.alias),
-            ):
-                self._put_away(debt)
-                self._settle(debt)
             return
         if how == "concurrently":
             # Its locks keep neither readers nor writers waiting. What it waits for are other people's transactions,

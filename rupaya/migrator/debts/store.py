@@ -66,10 +66,6 @@ class Store:
             "SELECT FROM django_migrations m WHERE m.app = d.app AND m.name = d.migration) ORDER BY debt_id"
         )
 
-    def with_id(self, debt_id: int | None) -> list[Debt]:
-        """The debt with this number, whatever became of it."""
-        return self._fetch(f"SELECT {_COLUMNS} FROM migrator_debts WHERE debt_id = %s", [debt_id]) if debt_id else []
-
     def never_served(self) -> set[tuple[str, str]]:
         """Migrations applied since the last run that succeeded: no release that has them can be serving."""
         with self._cursor() as cursor:

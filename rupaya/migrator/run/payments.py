@@ -9,7 +9,6 @@ from itertools import count
 from typing import Any
 
 import psycopg2
-from django.conf import settings
 from django.db import DatabaseError
 
 from rupaya.migrator.debts.debt import Debt
@@ -91,7 +90,6 @@ def pay(context: RunContext, plan: Plan, debts: Collection[Debt]) -> None:
         context.connection,
         Limits(conf.lock_timeout_ms, conf.statement_timeout_ms, patience_ms),
         run_id=context.ledger.run_id,
-        release=getattr(settings, "RELEASE", "unknown"),
         loader=plan.executor.loader,
         before_part=lambda _debt, _number: context.stop.check(),
     )

@@ -28,7 +28,6 @@ from rupaya.migrator.run.batch import BatchExecutor
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.executor import Executor
 from rupaya.migrator.run.payments import pay, refuse_by_rows, refuse_while_served
-from rupaya.migrator.run.returns import prepare
 from rupaya.migrator.run.rows import RowsAhead, record_failure
 from rupaya.migrator.run.signals import Signals
 from rupaya.migrator.session.session import Session
@@ -234,7 +233,6 @@ class Procedure:
                 run_id=context.ledger.run_id,
                 release=getattr(settings, "RELEASE", "unknown"),
                 fresh=fresh_of(plan.executor.loader, Store(context.connection).never_served()),
-                keeps=context.conf.phase == "expand",
             )
         if self.by_halves:
             unjudged = {key_of(migration) for migration, _backwards in plan.steps if _is_unjudged(migration)}
@@ -245,8 +243,6 @@ class Procedure:
     def apply(self, executor: Executor) -> None:
         """Let Django's own command run the plan with that executor, its signals included."""
         context, plan = executor.context, executor.plan
-        if context.owing is not None and context.owing.keeps:
-            prepare(context, plan)
         pays = self._pays(context.conf.phase, plan)
         if pays:
             self._pay(context, plan, plan.status.pending)
