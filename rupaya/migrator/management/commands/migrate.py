@@ -55,8 +55,8 @@ class Command(migrate.Command):
         ours.add_argument(
             "--dry-run",
             action="store_true",
-            help="Show what would be done: phases, SQL where it can be known, and the tables with their size and the "
-            "transactions open on them now. Changes nothing.",
+            help="Show what would be done: phases, SQL where it can be known, the tables with their size and the "
+            "transactions open on them now, and live rows that are in the way. Changes nothing.",
         )
         ours.add_argument(
             "--rehearse",
@@ -151,10 +151,13 @@ class Command(migrate.Command):
 
     def _preview(self, procedure: Procedure, session: Session, style: str) -> None:
         from rupaya.migrator.analysis.preview import as_text, preview
+        from rupaya.migrator.run.rows import look_at
 
         with session.reading():
             plan = procedure.read_plan(session)
-            found = preview(session.connection, plan, procedure.foresee(session, plan).owed)
+            owed = procedure.foresee(session, plan).owed
+            rows = look_at(session.connection, plan, owed, session.conf.look_s)
+            found = preview(session.connection, plan, owed, rows)
         self.stdout.write(
             json.dumps(found.as_dict(), indent=2) if style == "json" else as_text(found, markdown=style == "markdown")
         )
