@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from django.conf import settings
@@ -119,11 +119,19 @@ def file_of(migration: Migration) -> str:
         return str(path)
 
 
-def worst(found: Iterable[Finding]) -> list[Finding]:
-    """One finding a fault, of one migration: of a statement, or of an operation without a statement, the gravest."""
+def worst(found: Iterable[Finding], whole: Collection[int] = ()) -> list[Finding]:
+    """One finding a fault, of one migration: of a statement, or of an operation without a statement, the gravest.
+
+    `whole`: parts whose statements their author has not written: a rule is told once of all of them.
+    """
     order = list(RULES)
     kept: list[Finding] = []
-    for one in sorted(set(found), key=lambda item: order.index(item.rule)):
+    others: dict[tuple[int, str], set[str]] = {}
+    for one in sorted(set(found), key=lambda item: (order.index(item.rule), item.statement)):
+        fault = one.part, one.rule
+        if one.part in whole and any((other.part, other.rule) == fault for other in kept):
+            others.setdefault(fault, set()).add(one.statement)
+            continue
         told = any(
             one.statement == other.statement or not one.statement or (not other.statement and one.table == other.table)
             for other in kept
@@ -131,6 +139,10 @@ def worst(found: Iterable[Finding]) -> list[Finding]:
         )
         if not told:
             kept.append(one)
+    for place, one in enumerate(kept):
+        if more := others.get((one.part, one.rule), set()) - {one.statement, ""}:
+            more_told = f"{len(more)} more of its statements {'is' if len(more) == 1 else 'are'} no better."
+            kept[place] = replace(one, told=f"{one.told} {more_told}")
     return sorted(kept, key=lambda item: (item.part, order.index(item.rule)))
 
 

@@ -27,7 +27,7 @@ from rupaya.migrator.analysis.gate.trials import (
     try_on_empty_tables,
     try_on_rows,
 )
-from rupaya.migrator.plan.phases import flat_operations
+from rupaya.migrator.plan.phases import flat_operations, is_known
 
 
 @dataclass
@@ -122,7 +122,8 @@ def assess(
             )
         if key_of(migration) in foreign:
             found = [one for one in found if one.rule not in OF_AUTHORS]
-        left, told = excused(migration, worst(found))
+        operations = enumerate(flat_operations(migration.operations), 1)
+        left, told = excused(migration, worst(found, {part for part, one in operations if is_known(one)}))
         verdict.findings += left
         verdict.excuses += told
     return verdict

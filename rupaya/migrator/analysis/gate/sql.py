@@ -31,6 +31,7 @@ _EXPAND = [
     r"COMMENT ON ",
     r"ANALYZE\b",
     r"GRANT ",
+    r"ALTER DEFAULT PRIVILEGES .*\bGRANT ",
     r"(?:INSERT|UPDATE|DELETE|MERGE|SELECT|WITH|VALUES)\b(?!.*\bFOR (?:NO KEY )?(?:UPDATE|SHARE)\b)",
     r"REINDEX (?:\([^)]*\) )?(?:TABLE|INDEX|SCHEMA|DATABASE) CONCURRENTLY ",
     r"REINDEX \(\s*CONCURRENTLY",
@@ -54,6 +55,8 @@ _EXPAND_ACTIONS = [
     r"RENAME (?:COLUMN )?",  # found by what it does: whatever is renamed had a name that code may use
     r"SET SCHEMA ",
     r"ATTACH PARTITION ",
+    r"ALTER CONSTRAINT ",
+    r"REPLICA IDENTITY (?:FULL|DEFAULT|USING INDEX )",
 ]
 # Forms that old code may not survive, for when there is none left. What is given up for ever is not among them.
 _CONTRACT = [
