@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import zoneinfo
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.http import urlencode
 
 from accounts.models import Device, PhoneOTP, RevokedToken, User
+from rupaya.inspection import charts
+from rupaya.inspection import moments as moments_of
 from rupaya.inspection.counting import Count, count_up_to
+from rupaya.inspection.home import PerDay
 from rupaya.inspection.masking import mask_email, mask_name, mask_phone, mask_text
 from rupaya.inspection.modeladmin import RELATED_UP_TO, InspectionAdmin
+from rupaya.inspection.panels import Panel, register
 from rupaya.inspection.search import email, exactly, key, person, phone, starts_with
 
+MOST_DEVICES = 20
+# The most traded of ISO 4217; the form takes any other.
+CURRENCIES = (
+    "INR AED AUD BDT BRL CAD CHF CNY DKK EUR GBP HKD IDR ILS JPY KRW LKR MXN MYR NOK NPR NZD PHP PKR PLN QAR SAR SEK "
+    "SGD THB TRY USD VND ZAR"
+).split(" ")
 STAFF_FIELDS = ("is_staff", "groups")
 
 
@@ -22,6 +35,10 @@ STAFF_FIELDS = ("is_staff", "groups")
 class UserAdmin(InspectionAdmin):
     """A person, and the way to everything that is theirs."""
 
+    section = "People"
+    place_in_section = 10
+    is_searched = True
+    per_day = PerDay("New people", "created_at", where=(("is_staff", False),), empty="Nobody has registered yet.")
     secret_fields = ("password", "mfa_secret", "user_permissions")
     personal_data = {
         "email": mask_email,
@@ -30,6 +47,31 @@ class UserAdmin(InspectionAdmin):
         "oauth_provider_id": mask_text,
         "last_login_device_id": mask_text,
     }
+    telling = {"is_staff": (True, "Staff")}
+    copied = ("id", "email", "phone_number")
+    choices_of = {
+        "timezone": lambda: sorted(zoneinfo.available_timezones()),
+        "currency_preference": lambda: CURRENCIES,
+        "language_preference": lambda: [code for code, _ in settings.LANGUAGES],
+    }
+    groups = (
+        ("Identity", ("id", "name", "email", "account_status", "created_at", "updated_at", "deleted_at")),
+        ("Contact", ("email_verified", "phone_number", "phone_verified", "country_code")),
+        ("Preferences", ("currency_preference", "timezone", "theme_preference", "language_preference")),
+        (
+            "Security",
+            (
+                "last_login",
+                "last_login_device_id",
+                "login_attempt_count",
+                "login_attempt_last_at",
+                "mfa_enabled",
+                "oauth_provider",
+                "oauth_provider_id",
+            ),
+        ),
+        ("Rights", ("is_staff", "is_superuser", "groups")),
+    )
     editable_fields = (
         "name", "account_status", "email_verified", "phone_verified", "currency_preference", "timezone",
         "language_preference", *STAFF_FIELDS,
@@ -53,6 +95,11 @@ class UserAdmin(InspectionAdmin):
         """The e-mail address, masked or not."""
         return row.email if self.sees_all(request) else mask_email(row.email)
 
+    def get_detail(self, request: HttpRequest, row: User) -> str:
+        """The name and the status."""
+        name = self.column(request, "name").text(row)
+        return " · ".join(part for part in (name, row.get_account_status_display()) if part)
+
     def _public_label(self, row: User) -> str:
         return mask_email(row.email)
 
@@ -70,12 +117,23 @@ class UserAdmin(InspectionAdmin):
 class DeviceAdmin(InspectionAdmin):
     """A phone or browser."""
 
-    personal_data = {"device_fingerprint": mask_text}
+    section = "People"
+    place_in_section = 20
+    telling = {"is_active": (False, "Inactive")}
+    # People call a phone by its owner's name.
+    personal_data = {"device_name": mask_text, "device_fingerprint": mask_text}
     editable_fields = ("is_active",)
     list_display = ("device_name", "device_type", "user", "is_active", "last_used_at", "created_at")
     searches = (key("pk", "user"), person(), exactly("device_fingerprint", "a whole fingerprint"))
     sortable = ("created_at",)
     ordering = ("-created_at", "-pk")
+
+    def get_label(self, request: HttpRequest, row: Device) -> str:
+        """Its name, or for who sees people masked what kind of device it is."""
+        return str(row) if self.sees_all(request) else self._public_label(row)
+
+    def _public_label(self, row: Device) -> str:
+        return f"{row.device_type or 'device'} {str(row.pk)[-4:]}"
 
 
 class OfUser(admin.SimpleListFilter):
@@ -101,6 +159,8 @@ class OfUser(admin.SimpleListFilter):
 class PhoneOTPAdmin(InspectionAdmin):
     """A code that was sent, without the code."""
 
+    section = "People"
+    place_in_section = 30
     secret_fields = ("code_hash",)
     personal_data = {"phone_number": mask_phone}
     list_display = ("phone_number", "purpose", "attempt_count", "expires_at", "created_at")
@@ -114,7 +174,37 @@ class PhoneOTPAdmin(InspectionAdmin):
 class RevokedTokenAdmin(InspectionAdmin):
     """A token that no longer opens anything; its id is no secret."""
 
+    section = "People"
+    place_in_section = 40
     list_display = ("token_id", "user", "token_type", "expires_at", "created_at")
     searches = (key("pk", "user"), person())
     sortable = ("expires_at",)
     ordering = ("-expires_at", "-pk")
+
+
+@register(User._meta.label, "Devices and sign-ins")
+def devices_and_sign_ins(request: HttpRequest, person: Any) -> Panel | None:
+    """When each device came and was last used, and the last sign-ins, on one line of time."""
+    owner: Any = admin.site.get_model_admin(Device)
+    if not owner.has_view_permission(request):
+        return None
+    devices = Device.objects.using(person._state.db).filter(user=person.pk).order_by("-created_at")[:MOST_DEVICES]
+    moments = [(person.last_login, "Last sign-in", "good"), (person.login_attempt_last_at, "Last failure", "failed")]
+    for device in devices:
+        name = owner.get_label(request, device)
+        moments.append((device.created_at, f"{name}: first seen", "plain"))
+        moments.append((device.last_used_at, f"{name}: last used", "in"))
+    told = sorted(((at, said, kind) for at, said, kind in moments if at), reverse=True)
+    if not told:
+        return None
+    points = [charts.Moment(at, f"{said}, {moments_of.text(at)}", kind) for at, said, kind in told]
+    zone = moments_of.zone_of(request)
+    return Panel(
+        "Devices and sign-ins",
+        f"{reverse('admin:accounts_device_changelist')}?user__id__exact={person.pk}",
+        picture=charts.line("Devices and sign-ins, the newest at the right", points, timezone.now()),
+        first=f"{told[-1][0]:%d %b %Y}",
+        last="now",
+        lines=tuple((("", said), ("number", moments_of.short_html(at, zone))) for at, said, _ in told[:6]),
+        headings=(("", "What"), ("number", "When (UTC)")),
+    )

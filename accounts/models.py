@@ -13,6 +13,7 @@ database's (`db_default`, constraints), and names are what that database calls t
 
 from __future__ import annotations
 
+from asgiref.sync import sync_to_async
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import PermissionsMixin
 from django.contrib.postgres.functions import RandomUUID, TransactionNow
@@ -22,6 +23,7 @@ from django.db.models.functions import Collate, Lower
 from uuid_utils.compat import uuid7
 
 from accounts.fields import BCRYPT_PATTERN, E164_PATTERN, UNUSABLE_PASSWORD, BcryptHashField, E164PhoneNumberField
+from accounts.longpasswords import matches_as_cut
 from accounts.managers import RevokedTokenManager, UserManager
 from accounts.validators import MaximumBytesValidator, fits_bcrypt
 
@@ -141,10 +143,14 @@ class User(AbstractBaseUser, PermissionsMixin):
         self.password = UNUSABLE_PASSWORD
 
     def check_password(self, raw_password: str | None) -> bool:
-        return fits_bcrypt(raw_password) and super().check_password(raw_password)
+        if raw_password is None or fits_bcrypt(raw_password):
+            return super().check_password(raw_password)
+        return matches_as_cut(raw_password, self.password)
 
     async def acheck_password(self, raw_password: str | None) -> bool:
-        return fits_bcrypt(raw_password) and await super().acheck_password(raw_password)
+        if raw_password is None or fits_bcrypt(raw_password):
+            return await super().acheck_password(raw_password)
+        return await sync_to_async(matches_as_cut, thread_sensitive=False)(raw_password, self.password)
 
 
 class Device(models.Model):

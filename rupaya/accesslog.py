@@ -8,8 +8,8 @@ from typing import Any
 from gunicorn.glogging import Logger
 
 from rupaya.middleware import id_of_request
+from rupaya.probepaths import PROBES
 
-PROBES = ("/health/live", "/health/ready")
 PATH_MAX_CHARACTERS = 500
 AGENT_MAX_CHARACTERS = 200
 
@@ -22,7 +22,7 @@ class ServerLogger(Logger):  # type: ignore[misc]  # gunicorn is not typed
         status = str(resp.status).partition(" ")[0]
         # As it was sent, percent-encoded, for it may hold anything; without the query, for that may hold tokens.
         path = str(environ.get("RAW_URI", "")).partition("?")[0][:PATH_MAX_CHARACTERS]
-        if status == "200" and path.rstrip("/") in PROBES:
+        if status == "200" and path in PROBES:
             return
         duration_ms = round(request_time / timedelta(milliseconds=1), 1)
         method = environ.get("REQUEST_METHOD", "")

@@ -95,6 +95,8 @@ DATABASES["default"]["OPTIONS"].setdefault("application_name", f"release {env.re
 # A pooler may know the database by another name: the migrator asks both whether they are the same.
 MIGRATION_DATABASE = env.migration_database.django_settings() if env.migration_database else None
 MIGRATION_DATABASE_INSTEAD_OF = env.database.name
+# The role that an adoption lets use what the migrating one makes; empty where they are one.
+SERVING_ROLE = env.database.user if env.migration_database and env.migration_database.user != env.database.user else ""
 # What `migrate` must not do on a database that another system made.
 MIGRATOR_HISTORY_CHECKS = ["rupaya.adoption.original.refuse_unadopted"]
 # MIGRATE_LOCK_WAIT_S and its like, as the environment has them; `rupaya.migrator.conf` knows their meaning.
@@ -117,6 +119,9 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "accounts.validators.MaximumBytesValidator"},
 ]
 SILENCED_SYSTEM_CHECKS = [
+    # From Django 6.1 on. All that is used of django.contrib.postgres is ArrayField, which needs no app; one installed
+    # would ask the server for the types of hstore and citext at each new connection.
+    "postgres.E005",
     # What django_linear_migrations checks, `lintmigrations` does: before every command it would stop `migrate` too, in
     # the middle of a merge.
     *(f"dlm.E{number:03}" for number in range(1, 6)),

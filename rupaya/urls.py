@@ -1,10 +1,12 @@
 """Where each address goes; probes are answered before this, by `rupaya.health.middleware`."""
 
 from django.contrib import admin
-from django.http import Http404, HttpRequest, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponseBase, HttpResponseServerError
+from django.template.loader import render_to_string
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from rupaya.inspection import finding
 from rupaya.inspection.autocomplete import Autocomplete
 from rupaya.security.views import SecondFactorView
 
@@ -21,11 +23,20 @@ def nowhere(_request: HttpRequest, **_where: str) -> HttpResponseBase:
     raise Http404
 
 
+def went_wrong(request: HttpRequest) -> HttpResponseBase:
+    """In place of Django's page, which says nothing: what an operator needs to find the fault in the log."""
+    said = render_to_string("500.html", {"request_id": request.META.get("rupaya.request_id", "")})
+    return HttpResponseServerError(said)
+
+
+handler500 = went_wrong
+
 urlpatterns = [
     path("", RedirectView.as_view(url="/admin/")),
     path("admin/second-factor/", SecondFactorView.as_view(), name="second-factor"),
     # In place of Django's, which would tell everybody's name to whoever may look for one.
     path("admin/autocomplete/", admin.site.admin_view(Autocomplete.as_view(admin_site=admin.site))),
+    path("admin/search/", admin.site.admin_view(finding.view), name="search"),
     path("admin/r/<path:where>", admin.site.admin_view(nowhere)),
     path("admin/schema/", include("rupaya.story.urls")),
     path("admin/", admin.site.urls),

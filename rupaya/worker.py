@@ -21,7 +21,8 @@ from gunicorn.http.body import LengthReader
 from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-PROBES = ("/health/live", "/health/live/", "/health/ready", "/health/ready/")
+from rupaya.probepaths import PROBES
+
 PROBE_THREADS = 2
 # From a connection's first moment, or the request's first byte on one that was kept, to the end of its head.
 HEAD_S = 10.0

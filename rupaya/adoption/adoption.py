@@ -1,256 +1,46 @@
 """Taking over: `Adoption` adds what the original tolerates and records the history, `Finish` makes the rules hold.
 
-Both are runs of the migrator: under its lock, with its timeouts and retries, in its ledger.
+Both are runs of the migrator: under its lock, with its timeouts and retries, in its ledger; and both are tried out on a
+copy before they change anything.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from importlib import import_module
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 from django.apps import apps
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.migrations.migration import Migration
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
-from rupaya.adoption import baseline
-from rupaya.adoption.alignment import (
-    ADOPT,
-    FINISH,
-    KEEP_UPDATED_AT,
-    Change,
-    Part,
-    changes,
-    left_over,
-    without_later,
-)
+from rupaya.adoption.alignment import ADOPT, FINISH, Change, LeftOver, Part, changes, left_over
+from rupaya.adoption.baseline import CREATED
 from rupaya.adoption.decisions import Decisions
-from rupaya.adoption.mending import CREATE_QUARANTINE, Mending, mendings, refused_values
+from rupaya.adoption.executor import AdoptingExecutor, Carrier, Trying, create, make
+from rupaya.adoption.mending import CREATE_QUARANTINE, QUARANTINE, Mending, drop_left_over, mendings
 from rupaya.adoption.obstacles import obstacles
-from rupaya.adoption.original import ADOPTED, COMMAND, TABLES, Key, Original, find
-from rupaya.adoption.rules import Finding, findings
+from rupaya.adoption.original import ADOPTED, COMMAND, TABLES, Key, Original, find, refuse_without_knex
+from rupaya.adoption.privileges import grants, role_that_serves
+from rupaya.adoption.survey import ADOPTED_APPS, FINISH_COMMAND, Survey, before_later, finished_by, read_live, succeeded
+from rupaya.adoption.survey import survey as surveyed
+from rupaya.adoption.trial import Trial, Verdict, try_out
 from rupaya.migrator.conf import require_configuration
-from rupaya.migrator.django import record_applied
-from rupaya.migrator.errors import HistoryRefused, MigrationFailed, MigratorError
-from rupaya.migrator.ledger.snapshots import snapshot_before
-from rupaya.migrator.operations import Backfill
+from rupaya.migrator.errors import FailedBefore, HistoryRefused, MigrationFailed
+from rupaya.migrator.operations import Backfill, backfill
 from rupaya.migrator.output import Output
 from rupaya.migrator.plan.phases import CONTRACT, EXPAND
 from rupaya.migrator.plan.plan import Plan
-from rupaya.migrator.run.batch import BatchExecutor
+from rupaya.migrator.run import refusals
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.executor import Executor
 from rupaya.migrator.run.procedure import Procedure, Request, plain_migrate, without_migrations
-from rupaya.migrator.schema import catalog
 from rupaya.migrator.schema.catalog import Catalog
 from rupaya.migrator.session.session import Session
-
-FINISH_COMMAND = "adopt --finish"
-ADOPTED_APPS = frozenset(app for app, _name in ADOPTED)
-SYSTEM_CATEGORIES: Key = ("transactions", "0003_system_categories")
-# An older system row of the same name and type stands for ours: other rows refer to it.
-ADD_SYSTEM_CATEGORY = """
-    INSERT INTO categories (category_id, name, category_type, is_system)
-    SELECT %s::uuid, %s, %s, true WHERE NOT EXISTS (
-        SELECT FROM categories WHERE is_system AND user_id IS NULL AND name = %s AND category_type = %s)
-    ON CONFLICT DO NOTHING
-"""
-# Who may do something to each of the original's tables may do it to the new ones as well.
-GRANTS = """
-    SELECT CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END, a.privilege_type
-    FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a
-    WHERE c.oid = ANY(%s::regclass[]) AND a.grantee <> c.relowner
-      AND a.privilege_type IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
-    GROUP BY 1, 2 HAVING count(*) = %s ORDER BY 1, 2
-"""
-SESSIONS = """
-    SELECT DISTINCT coalesce(usename, '?') || coalesce(' (' || nullif(application_name, '') || ')', '')
-    FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
-      AND application_name !~ '^(migrate|release|health) '
-    ORDER BY 1
-"""
-
-
-class Step(Migration):
-    """A change in the form that the migrator carries out and records; it is in no history but the ledger's."""
-
-    atomic = False
-    idempotent = True
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name, "adoption")
-
-
-class AdoptingExecutor(BatchExecutor):
-    """Carries out steps; of the adopted migrations it makes only what the original does not have."""
-
-    def apply_migration(
-        self, state: ProjectState, migration: Migration, fake: bool = False, fake_initial: bool = False
-    ) -> ProjectState:
-        """Run a migration; an adopted one is recorded, and what it would make is there or made now."""
-        key = (migration.app_label, migration.name)
-        if key not in ADOPTED:
-            return super().apply_migration(state, migration, fake=fake, fake_initial=fake_initial)
-
-        def work(state: ProjectState) -> ProjectState:
-            with self.connection.cursor() as cursor:
-                create(cursor, baseline.CREATED.get(key, ()))
-                if key == SYSTEM_CATEGORIES:
-                    module = import_module(f"{key[0]}.migrations.{key[1]}")
-                    for id_, name, category_type in module.SYSTEM_CATEGORIES:
-                        cursor.execute(ADD_SYSTEM_CATEGORY, [id_, name, category_type, name, category_type])
-            record_applied(self, migration)
-            self._progress("apply_success", migration, fake=True)
-            return migration.mutate_state(state, preserve=False)
-
-        return self.run_recorded(migration, "apply", state, work)
-
-    def carry_out_step(self, name: str, phase: str, work: Callable[[], None]) -> None:
-        """Carry out what is not a migration, in batch 0: no rollback may take it for one of its own."""
-        context = self.context
-        step = Step(name)
-        context.phases = {**context.phases, ("adoption", name): phase}
-
-        def unchanged(state: ProjectState) -> ProjectState:
-            with self.connection.cursor() as cursor:
-                cursor.execute("SELECT set_config(%s, 'on', false)", [KEEP_UPDATED_AT])
-            try:
-                work()
-            finally:
-                if not self.connection.needs_rollback and self.connection.is_usable():
-                    with self.connection.cursor() as cursor:
-                        cursor.execute("SELECT set_config(%s, 'off', false)", [KEEP_UPDATED_AT])
-            return state
-
-        batch, context.batch = context.batch, 0
-        try:
-            self.run_recorded(step, "apply", ProjectState(), unchanged)
-        finally:
-            context.batch = batch
-
-    def state_before(self, direction: str, state: ProjectState) -> ProjectState:
-        """A step has no state."""
-        return super().state_before(direction, state) if state.models else state
-
-    def explain(self, migration: Migration, direction: str, error: BaseException, tries: int) -> MigratorError:
-        """A step that failed has its own way on."""
-        explained = super().explain(migration, direction, error, tries)
-        if not (isinstance(migration, Step) and isinstance(explained, MigrationFailed)):
-            return explained
-        return MigrationFailed(
-            explained.happened,
-            "What was done before it stays; nothing is half-done, and no row was lost.",
-            "See what is left with 'manage.py adopt --plan', mend it, and start the same command again: it goes on "
-            "from there.",
-        )
-
-
-def create(cursor: Any, relations: tuple[str, ...]) -> None:
-    """Make those of these relations that are not there, and let others use them as they use the original's."""
-    cursor.execute("SELECT name FROM unnest(%s::text[]) name WHERE to_regclass(name) IS NULL", [list(relations)])
-    missing = {name for (name,) in cursor.fetchall()}
-    if not missing:
-        return
-    cursor.execute(baseline.create(tuple(name for name in relations if name in missing)))
-    cursor.execute(GRANTS, [list(TABLES), len(TABLES)])
-    for grantee, privilege in cursor.fetchall():
-        for name in sorted(missing):
-            if privilege == "SELECT" or "view" not in baseline.baseline()["relations"][name]["kind"]:
-                cursor.execute(f"GRANT {privilege} ON {name} TO {grantee}")
-
-
-@dataclass(frozen=True)
-class Survey:
-    """All that is known before anything is changed."""
-
-    original: Original
-    is_adopted: bool
-    finished_by: str
-    """When and by which release it was finished; empty if it was not."""
-    live: Catalog
-    changes: list[Change]
-    created: tuple[str, ...]
-    """Tables and views that are missing."""
-    left_over: list[str]
-    findings: list[Finding]
-    refused_values: list[str]
-    obstacles: list[str]
-    """What `adopt` would stumble over, and the way out; rows were not looked at where there are any."""
-    sessions: tuple[str, ...]
-    """Sessions that are not this service's: perhaps the original's."""
-
-    @property
-    def needs_decision(self) -> bool:
-        """Whether `adopt --finish` would refuse."""
-        return bool(self.obstacles or self.refused_values) or any(finding.undecided for finding in self.findings)
-
-
-def read_live(connection: BaseDatabaseWrapper, applied: set[Key]) -> Catalog:
-    """The original's tables as they are now, but for what migrations did that are newer than the adopted ones."""
-    with connection.cursor() as cursor:
-        live = catalog.read(cursor, baseline.names())
-        cursor.execute("SELECT to_regclass('migrator_snapshots') IS NOT NULL")
-        (has_snapshots,) = cursor.fetchone()
-        later = [f"{app}.{name}" for app, name in applied - set(ADOPTED) if app in ADOPTED_APPS]
-        if not (has_snapshots and later):
-            return live
-        cursor.execute("SELECT min(run_id) FROM migrator_attempts WHERE app || '.' || name = ANY(%s)", [later])
-        (first_run,) = cursor.fetchone()
-    before = snapshot_before(connection.connection, first_run) if first_run else None
-    return without_later(live, before.catalog) if before else live
-
-
-def survey(connection: BaseDatabaseWrapper, decisions: Decisions, original: Original, applied: set[Key]) -> Survey:
-    """Look at everything, in one transaction that can write nothing."""
-    with transaction.atomic(using=connection.alias, durable=True), connection.cursor() as cursor:
-        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        live = read_live(connection, applied)
-        finished_by = _finished_by(cursor)
-        # Once it is finished, what differs is the work of later migrations.
-        todo = [] if finished_by else changes(live)
-        in_the_way = [] if finished_by else obstacles(connection, live, applied)
-        found = [] if finished_by or in_the_way else findings(cursor, live, decisions)
-        refused = [] if in_the_way else refused_values(cursor, decisions)
-        cursor.execute(SESSIONS)
-        sessions = tuple(name for (name,) in cursor.fetchall())
-    return Survey(
-        original=original,
-        is_adopted=set(ADOPTED) <= applied,
-        finished_by=finished_by,
-        live=live,
-        changes=todo,
-        created=tuple(name for name in baseline.ALL if name not in live["relations"]),
-        left_over=[] if finished_by else left_over(live),
-        findings=found,
-        refused_values=refused,
-        obstacles=in_the_way,
-        sessions=sessions,
-    )
-
-
-def _finished_by(cursor: Any) -> str:
-    return _succeeded(cursor, f"{FINISH_COMMAND}%")
-
-
-def _succeeded(cursor: Any, command: str) -> str:
-    """When a run of a command, as LIKE has it, first succeeded, and of which release; empty if none did."""
-    cursor.execute("SELECT to_regclass('migrator_runs') IS NOT NULL")
-    if not cursor.fetchone()[0]:
-        return ""
-    cursor.execute(
-        "SELECT to_char(finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') || ' UTC by release ' || release "
-        "FROM migrator_runs WHERE command LIKE %s AND outcome = 'succeeded' ORDER BY run_id LIMIT 1",
-        [command],
-    )
-    row = cursor.fetchone()
-    return str(row[0]) if row else ""
 
 
 def _is_to_be_recorded(plan: Plan) -> bool:
@@ -263,11 +53,15 @@ class AdoptionRun(Procedure):
 
     def __init__(self, command: str, output: Output) -> None:
         super().__init__(
-            Request(command=command), plain_migrate(output.verbosity, using=DEFAULT_DB_ALIAS, stdout=output.stream)
+            Request(command=command),
+            plain_migrate(output.verbosity, using=DEFAULT_DB_ALIAS, stdout=output.stream),
         )
         self.output = output
         self.connection = connections[DEFAULT_DB_ALIAS]
         self.conf = require_configuration()
+        self.serves = role_that_serves()
+        self._verdict: Verdict | None = None
+        self._before_in_trial: tuple[Catalog | None] | None = None
 
     def executor(self, plan: Plan, context: RunContext) -> AdoptingExecutor:
         """A transaction a migration: somebody's traffic is on this database."""
@@ -275,25 +69,78 @@ class AdoptionRun(Procedure):
         return AdoptingExecutor(plan, context)
 
     def refuse_before_the_lock(self, session: Session, plan: Plan) -> None:
-        """Refuse what is not the original's, and what somebody is migrating with Knex.
+        """Refuse what is not the original's, what somebody is migrating with Knex, and what would fail half way.
 
         Raises:
             HistoryRefused: saying which.
         """
         original = self.original()
-        if original.is_locked:
-            raise HistoryRefused(
-                "Knex's lock is set: somebody is migrating this database with the original, or died doing so.",
-                "Two systems must not change one schema at a time; nothing was changed.",
-                "Wait until that migration is through. If nobody is migrating, unlock it with the original's own "
-                "'knex migrate:unlock', and start again.",
-            )
-        if self.has_work(session, plan) and (found := obstacles(self.connection, self.live(), self._applied())):
-            raise HistoryRefused(
-                "This database cannot be adopted as it is:" + "".join(f"\n    {line}" for line in found),
-                "The adoption would fail half way; nothing was changed.",
-                "Do what each line says, then look with 'manage.py adopt --plan', and start again.",
-            )
+        if not self.has_work(session, plan):
+            return
+        if refused := self.refused(original):
+            raise HistoryRefused(*refused)
+        if found := obstacles(self.connection, self.live(), self._applied(), self.serves):
+            raise _in_the_way(found)
+        if self._verdict is None:  # once, for what another migrator does until the lock is had is no obstacle
+            self._verdict = self.prove(self.rows_to_try(), lambda trial: self.carry_out(trial, plan))
+            if self._verdict.stumbled:
+                raise _in_the_way(list(self._verdict.stumbled))
+            if self._verdict.unproved:
+                self.output.say(f"It was not tried out beforehand: {self._verdict.unproved}", warning=True)
+
+    def refused(self, original: Original) -> tuple[str, str, str] | None:
+        """Why not to begin, for what the original itself has to do first; what it means, and what to do."""
+        if not original.is_locked:
+            return None
+        return (
+            "Knex's lock is set: somebody is migrating this database with the original, or died doing so.",
+            "Two systems must not change one schema at a time; nothing was changed.",
+            "Wait until that migration is through. If nobody is migrating, unlock it with the original's own "
+            "'knex migrate:unlock', and start again.",
+        )
+
+    def rows_to_try(self) -> dict[str, list[str]]:
+        """By table, keys of rows on which to try it."""
+        return {}
+
+    def prove(self, rows: dict[str, list[str]], *work: Callable[[Trial], None]) -> Verdict:
+        """Carry it all out on a copy, which is gone afterwards."""
+        self._before_in_trial = (before_later(self.connection, self._applied()),)
+        verbosity, self.output.verbosity = self.output.verbosity, 0
+        backfills = logging.getLogger(backfill.__name__)
+        backfills.disabled = True
+        try:
+            return try_out(self.connection, rows, self.conf.lock_timeout_ms, work)
+        finally:
+            self.output.verbosity = verbosity
+            backfills.disabled = False
+            self._before_in_trial = None
+
+    def carry_out(self, carrier: Carrier, plan: Plan | None) -> None:
+        """All that this run does, by whoever carries it out."""
+        raise NotImplementedError
+
+    def refuse_under_the_lock(self, context: RunContext, plan: Plan) -> None:
+        """Refuse what an earlier run left, unless a trial has shown that it would not fail again.
+
+        Raises:
+            MigratorError: saying why.
+        """
+        is_proved = self._verdict is not None and not self._verdict.unproved
+        if not self.request.retry_failed:
+            try:
+                if not is_proved:
+                    refusals.refuse_failed_before(context.conf, context.ledger, plan)
+                refusals.refuse_half_done(context.ledger, plan)
+            except (FailedBefore, HistoryRefused) as error:
+                raise type(error)(
+                    error.happened,
+                    error.meaning,
+                    "See what is left with 'manage.py adopt --plan' and mend it; to insist: "
+                    "'manage.py adopt --retry-failed'.",
+                ) from None
+            self.request = replace(self.request, retry_failed=True)
+        super().refuse_under_the_lock(context, plan)
 
     def refuse_existing(self, session: Session, plan: Plan) -> None:
         """That the tables are there already is what this is for."""
@@ -306,11 +153,12 @@ class AdoptionRun(Procedure):
         """
         original = find(self.connection)
         if original is None:
+            refuse_without_knex(self.connection)
             raise HistoryRefused(
                 "This is not the original system's database: it has no table knex_migrations.",
                 "There is nothing to adopt; nothing was changed.",
-                "An empty database, and one that this service made, need only 'manage.py migrate'. If the original's "
-                "SQL files made its tables, start its last release once (its Knex completes them), and adopt.",
+                "An empty database, and one that this service made, need only 'manage.py migrate'. Tables that "
+                "somebody else made belong in another database, or schema.",
             )
         if original.doubt:
             raise original.refusal()
@@ -318,22 +166,35 @@ class AdoptionRun(Procedure):
 
     def survey(self, decisions: Decisions) -> Survey:
         """Look at everything; call it inside `reading`, or under the lock."""
-        return survey(self.connection, decisions, self.original(), self._applied())
+        return surveyed(self.connection, decisions, self.original(), self._applied(), self.serves)
 
     def live(self) -> Catalog:
         """The original's tables as they are now, for this to align."""
-        return read_live(self.connection, self._applied())
+        if self._before_in_trial is not None:  # the ledger is not in the copy
+            return read_live(self.connection, self._before_in_trial[0])
+        return read_live(self.connection, before_later(self.connection, self._applied()))
 
     def _applied(self) -> set[Key]:
         return set(MigrationRecorder(self.connection).applied_migrations())
 
-    def align(self, executor: AdoptingExecutor, stage: str) -> None:
+    def align(self, carrier: Carrier, stage: str) -> None:
         """Carry out every change of a stage that is left to do."""
         for change in changes(self.live()):
             if change.stage == stage:
                 self.output.say(f"  {change.table}: {change.says}")
                 phase = EXPAND if stage == ADOPT else CONTRACT
-                executor.carry_out_step(f"{change.table}.{change.name}", phase, self._work(change))
+                carrier.carry_out_step(f"{change.table}.{change.name}", phase, self._work(change))
+
+    def grant(self, carrier: Carrier) -> None:
+        """Let the role that serves, if it is another one, use what is there now."""
+        if not self.serves:
+            return
+        with self.connection.cursor() as cursor:
+            statements = list(grants(cursor, self.serves))
+        if statements:
+            self.output.say(f"  what {self.serves}, the role that serves, lacks is granted")
+            part = Part(tuple(statements))
+            carrier.carry_out_step("privileges.granted", EXPAND, lambda: self._run_part(part))
 
     def _work(self, change: Change) -> Callable[[], None]:
         def work() -> None:
@@ -366,14 +227,14 @@ class AdoptionRun(Procedure):
             if not cursor.fetchone()[0]:
                 return
         model = next(model for model in apps.get_models() if model._meta.db_table == change.table)
-        backfill = Backfill(
+        operation = Backfill(
             model.__name__,
             set=", ".join(f"{column} = coalesce({column}, {value})" for column, value in change.fills),
             where=where,
         )
         state = cast("ProjectState", SimpleNamespace(apps=apps))
         with self.connection.schema_editor(atomic=False) as editor:
-            backfill.database_forwards(model._meta.app_label, editor, state, state)
+            operation.database_forwards(model._meta.app_label, editor, state, state)
 
 
 class Adoption(AdoptionRun):
@@ -392,25 +253,20 @@ class Adoption(AdoptionRun):
                 later.add(key)
         return without_migrations(plan, later) if later else plan
 
-    def refuse_before_the_lock(self, session: Session, plan: Plan) -> None:
-        """Refuse, moreover, what the original itself has not brought up to date.
-
-        Raises:
-            HistoryRefused: saying what Knex has not applied.
-        """
-        super().refuse_before_the_lock(session, plan)
-        missing = self.original().missing_migrations
-        if missing and self.has_work(session, plan):
-            raise HistoryRefused(
-                f"Knex has not applied everything to this database: {', '.join(missing)}.",
-                "The original's next start would apply it, and stop at what is there already; nothing was changed.",
-                "Start the original's last release once, which applies it; then start again.",
-            )
+    def refused(self, original: Original) -> tuple[str, str, str] | None:
+        """Why not to begin: moreover, what Knex has not applied."""
+        if (refused := super().refused(original)) or not (missing := original.missing_migrations):
+            return refused
+        return (
+            f"Knex has not applied everything to this database: {', '.join(missing)}.",
+            "The original's next start would apply it, and stop at what is there already; nothing was changed.",
+            "Start the original's last release once, which applies it; then start again.",
+        )
 
     def has_work(self, session: Session, plan: Plan) -> bool:
         """Whether it is still to be done."""
         with self.connection.cursor() as cursor:
-            return _is_to_be_recorded(plan) or not _succeeded(cursor, COMMAND)
+            return _is_to_be_recorded(plan) or not succeeded(cursor, COMMAND)
 
     def nothing_to_do(self, session: Session, plan: Plan) -> None:
         """Say so."""
@@ -418,20 +274,39 @@ class Adoption(AdoptionRun):
 
     def apply(self, executor: Executor) -> None:
         """Align what the original tolerates, then let Django's command record and make the rest."""
-        plan = executor.plan
         assert isinstance(executor, AdoptingExecutor)  # noqa: S101 - the class says so
-        # Once they are recorded, later migrations may have changed the tables: there is nothing to align any more.
-        if _is_to_be_recorded(plan):
-            original = self.original()
-            self.output.say(f"Adopting the original system's database: {original.said}")
-            self.align(executor, ADOPT)
-            if missing := tuple(name for name in TABLES if name not in {table.name for table in original.tables}):
-                executor.carry_out_step("tables.added", EXPAND, partial(self._create, missing))
+        if _is_to_be_recorded(executor.plan):
+            self.output.say(f"Adopting the original system's database: {self.original().said}")
+        self._begin(executor, executor.plan)
         super().apply(executor)
+        self.grant(executor)
         self.output.say(
             "Adopted. The original can go on on this database; once it is switched off: 'manage.py adopt --finish'",
             success=True,
         )
+
+    def carry_out(self, carrier: Carrier, plan: Plan | None) -> None:
+        """The same in a trial, the migrations by Django's own executor."""
+        assert isinstance(carrier, Trial)  # noqa: S101 - a run that is for good has `apply`
+        assert plan is not None  # noqa: S101 - Finish alone has none
+        self._begin(carrier, plan)
+        with carrier.trying("one of Django's migrations"):
+            Trying(self.connection).migrate([], plan=list(plan.steps))
+        self.grant(carrier)
+
+    def _begin(self, carrier: Carrier, plan: Plan) -> None:
+        # Once it has succeeded, later migrations may have changed the tables: there is nothing to align any more.
+        with self.connection.cursor() as cursor:
+            if not _is_to_be_recorded(plan) and succeeded(cursor, COMMAND):
+                return
+        self.align(carrier, ADOPT)
+        live = self.live()["relations"]
+        if missing := tuple(name for name in TABLES if name not in live):
+            carrier.carry_out_step("tables.added", EXPAND, partial(self._create, missing))
+        # What somebody recorded who did not make it, by --fake or --fake-initial.
+        for key in (key for key in ADOPTED if key in self._applied()):
+            if any(name not in live for name in CREATED.get(key, ())):
+                carrier.carry_out_step(f"{key[0]}.{key[1]}.made", EXPAND, partial(make, self.connection, key))
 
     def say_done(self, context: RunContext, plan: Plan) -> None:
         """Nothing more."""
@@ -467,12 +342,12 @@ class Finish(AdoptionRun):
     def has_work(self, session: Session, plan: Plan) -> bool:
         """Whether it is still to be done."""
         with self.connection.cursor() as cursor:
-            return not _finished_by(cursor)
+            return not finished_by(cursor)
 
     def nothing_to_do(self, session: Session, plan: Plan) -> None:
         """Say so."""
         with self.connection.cursor() as cursor:
-            self.output.say(f"Nothing to do: the adoption was finished {_finished_by(cursor)}", success=True)
+            self.output.say(f"Nothing to do: the adoption was finished {finished_by(cursor)}", success=True)
 
     def apply(self, executor: Executor) -> None:
         """Do what the decisions say to rows, then make the rules hold.
@@ -486,20 +361,48 @@ class Finish(AdoptionRun):
         if survey.sessions:
             told = ", ".join(survey.sessions)
             self.output.say(f"Sessions that are not this service's are connected: {told}", warning=True)
+        self.carry_out(executor, executor.plan)
+        self.output.say("Finished. The contract's rules hold; the original must not run on this database again")
+
+    def rows_to_try(self) -> dict[str, list[str]]:
+        """Those that break a rule, and others; none where that is not decided, for the run will be refused."""
+        survey = self.survey(self.decisions)
+        return {} if survey.is_undecided else survey.rows
+
+    def carry_out(self, carrier: Carrier, _plan: Plan | None) -> None:
+        """Mend rows as decided, and make the rules hold.
+
+        Raises:
+            MigrationFailed: if something is still not as it should be.
+        """
         with self.connection.cursor() as cursor:
             cursor.execute(CREATE_QUARANTINE)
+        self.grant(carrier)
+        self._drop_left_over(carrier)
         for mending in mendings(self.decisions):
             self.output.say(f"  {mending.says}")
-            executor.carry_out_step(mending.name, CONTRACT, self._mend(mending))
-        self.align(executor, ADOPT)
-        self.align(executor, FINISH)
+            carrier.carry_out_step(mending.name, CONTRACT, self._mend(mending))
+        self.align(carrier, ADOPT)
+        self.align(carrier, FINISH)
         if left := changes(self.live()):
             raise MigrationFailed(
                 f"After all that was done, {left[0].table} still needs: {left[0].says}.",
                 "Something else changed the schema meanwhile; no row was lost.",
                 "Start the same command again.",
             )
-        self.output.say("Finished. The contract's rules hold; the original must not run on this database again")
+
+    def _drop_left_over(self, carrier: Carrier) -> None:
+        """First of all: a rule or trigger that the contract does not have may refuse what is decided about rows."""
+        if self.decisions.left_over != "drop":
+            return
+        for item in left_over(self.live()):
+            if item.drop:
+                self.output.say(f"  {item} dropped, and kept in {QUARANTINE} as text")
+                carrier.carry_out_step(f"{item.table}.{item.name}.dropped", CONTRACT, partial(self._drop, item))
+
+    def _drop(self, item: LeftOver) -> None:
+        with transaction.atomic(using=self.connection.alias), self.connection.cursor() as cursor:
+            drop_left_over(cursor, item)
 
     def _mend(self, mending: Mending) -> Callable[[], None]:
         return lambda: mending.carry_out(self.connection)
@@ -509,16 +412,38 @@ class Finish(AdoptionRun):
 
     @staticmethod
     def _refuse_undecided(survey: Survey) -> None:
-        undecided = [
-            f"{finding.undecided} rows of {finding.table}: {finding.says} ({finding.ways})"
-            for finding in survey.findings
-            if finding.undecided
-        ]
-        if undecided or survey.refused_values:
+        if survey.is_undecided:
             raise HistoryRefused(
-                "Rows break the contract's rules, and what becomes of them is not decided:"
-                + "".join(f"\n    {line}" for line in [*undecided, *survey.refused_values]),
-                "The rules cannot hold while there are such rows; nothing was changed.",
+                "What becomes of rows that break the contract's rules, or of what it does not have, is not decided:"
+                + "".join(f"\n    {line}" for line in survey.undecided),
+                "The rules cannot hold while there is such; nothing was changed.",
                 "'manage.py adopt --plan' shows each with examples. Decide by the options named, or mend them by "
                 "hand, and start again.",
             )
+
+
+def _in_the_way(found: list[str]) -> HistoryRefused:
+    return HistoryRefused(
+        "This database cannot be adopted as it is:" + "".join(f"\n    {line}" for line in found),
+        "The adoption would fail half way; nothing was changed.",
+        "Do what each line says, then look with 'manage.py adopt --plan', and start again.",
+    )
+
+
+def plan_of(output: Output, decisions: Decisions, session: Session) -> Survey:
+    """Look at everything, and carry out on a copy all that is still to be done; call it inside `reading`."""
+    adoption, finish = Adoption(output), Finish(decisions, output)
+    survey = finish.survey(decisions)
+    if survey.finished_by:
+        return survey
+    refused = (finish if survey.is_adopted else adoption).refused(survey.original)
+    in_the_way = [*([f"{refused[0]} {refused[2]}"] if refused else []), *survey.obstacles]
+    if in_the_way:
+        return replace(survey, obstacles=in_the_way)
+    steps: list[Callable[[Trial], None]] = []
+    if not survey.is_adopted:
+        plan = adoption.read_plan(session)
+        steps.append(lambda trial: adoption.carry_out(trial, plan))
+    steps.append(lambda trial: finish.carry_out(trial, None))
+    verdict = finish.prove({} if survey.is_undecided else survey.rows, *steps)
+    return replace(survey, obstacles=list(verdict.stumbled), unproved=verdict.unproved)

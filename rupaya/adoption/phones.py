@@ -16,6 +16,8 @@ import phonenumbers
 
 E164 = r"^\+[1-9][0-9]{1,14}$"
 DEFAULT_COUNTRY = "IN"
+# The library would read letters as the digits on their keys, and what follows "ext" as something else.
+SPELLING = re.compile(r"\+?[0-9 ().\-/]+\Z")
 
 READABLE = "readable"
 AMBIGUOUS = "ambiguous"
@@ -66,6 +68,8 @@ class _Claim:
 def read(phone_number: str, country: str | None) -> dict[str, str]:
     """The valid readings in E.164, by their way of reading; one alone if both are the same number."""
     text = phone_number.strip()
+    if not SPELLING.match(text):
+        return {}
     ways: dict[str, tuple[str, str | None]] = {NATIONAL: (text, (country or DEFAULT_COUNTRY).upper())}
     if not text.startswith("+"):
         ways = {INTERNATIONAL: (f"+{text}", None), **ways}

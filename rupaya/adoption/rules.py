@@ -151,7 +151,7 @@ def _of_checks(table: str, facts: dict[str, Any]) -> Iterator[Rule]:
         where = f"NOT ({condition_of(constraint)})"
         if name == _TRANSFER_RULE:
             yield _incomplete(
-                f"{name}.transfer", "transfers without a counterpart", f"transaction_type = 'transfer' AND {where}"
+                f"{name}.transfer", "transfers without another account", f"transaction_type = 'transfer' AND {where}"
             )
             says = "transactions that have a counterpart and are no transfer"
             yield _incomplete(f"{name}.other", says, f"transaction_type <> 'transfer' AND {where}")
@@ -333,3 +333,24 @@ def _phone_findings(cursor: Any, decisions: Decisions) -> Iterator[Finding]:
             yield Finding(
                 f"{_PHONE_RULE}.{kind}", "users", says, len(users), tuple(users[:EXAMPLES]), undecided, remedy, ways
             )
+
+
+TRIED_ROWS = 200
+
+
+def rows_that_matter(cursor: Any, live: Catalog, found: Sequence[Finding]) -> dict[str, list[str]]:
+    """By table, keys of rows to try things on: some that break each rule, some others, and the system categories."""
+    broken = {finding.rule for finding in found}
+    wheres: dict[str, list[str]] = {table: ["true"] for table in TABLES if table in live["relations"]}
+    for rule in rules(live):
+        if any(name == rule.id or name.startswith(f"{rule.id}.") for name in broken):
+            wheres[rule.table].append(rule.where)
+    if "is_system" in live["relations"].get("categories", {}).get("columns", {}):
+        wheres["categories"].append(SYSTEM)
+    rows = {}
+    for table, conditions in wheres.items():
+        key = key_of(table)
+        some = " UNION ".join(f"(SELECT {key} FROM {table} WHERE {where} LIMIT {TRIED_ROWS})" for where in conditions)
+        cursor.execute(f"SELECT {key}::text FROM ({some}) tried")
+        rows[table] = [found for (found,) in cursor.fetchall()]
+    return rows

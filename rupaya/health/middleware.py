@@ -10,21 +10,20 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
+from rupaya import probepaths
 from rupaya.health import probes
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 PROBES: dict[str, Callable[[HttpRequest], HttpResponse | None]] = {
-    "/health/live": probes.live,
-    "/health/live/": probes.live,
-    "/health/ready": probes.ready,
-    "/health/ready/": probes.ready,
+    **dict.fromkeys(probepaths.LIVE, probes.live),
+    **dict.fromkeys(probepaths.READY, probes.ready),
     "/metrics": probes.metrics,
 }
 
 
 class ProbeMiddleware:
-    """Answer `/health/live` and `/health/ready`, with or without a trailing slash; pass everything else on."""
+    """Answer `/health/live` and `/health/ready`, with or without a trailing slash, and the original's probes."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response

@@ -7,7 +7,7 @@ from functools import cache, lru_cache
 
 import psycopg2.extensions
 from django.db.migrations.loader import MigrationLoader
-from psycopg2.errors import UndefinedTable
+from psycopg2.errors import InsufficientPrivilege, UndefinedTable
 
 from rupaya.migrator.debts.releases import breaking
 from rupaya.migrator.django import Key
@@ -30,6 +30,10 @@ class SchemaState:
     """In the database only."""
     breaking: int
     """Of the unknown ones, those that this code may not survive."""
+    contradicted: int
+    """Of the applied ones, those whose last attempt failed."""
+    unattested: int
+    """Of the applied ones, those that no attempt of the migrator applied."""
 
     @property
     def unready_reason(self) -> str:
@@ -38,6 +42,8 @@ class SchemaState:
             return f"{counted(self.pending, 'migration')} of this release not applied"
         if self.breaking:
             return f"the schema has {counted(self.breaking, 'breaking migration')} of a newer release"
+        if self.contradicted:
+            return f"{counted(self.contradicted, 'migration')} recorded as applied failed at the last attempt"
         return ""
 
 
@@ -66,12 +72,19 @@ def read_schema_state(connection: psycopg2.extensions.connection) -> SchemaState
             recorded = ()
     status = _status(recorded)
     newer = status.newer
+    ledger = Ledger(connection)
+    try:
+        contradicted, unattested = ledger.contradicted(), ledger.unattested()
+    except InsufficientPrivilege:  # a role that may not read the ledger cannot be told, and must still serve
+        contradicted, unattested = {}, []
     return SchemaState(
         applied=len(status.applied),
         pending=len(status.pending),
         owed=_count_owed(connection),
         unknown=len(status.unknown),
-        breaking=len({item.key for item in breaking(newer, connection, Ledger(connection).in_force())}) if newer else 0,
+        breaking=len({item.key for item in breaking(newer, connection, ledger.in_force(), unattested)}) if newer else 0,
+        contradicted=len(status.applied.intersection(contradicted)),
+        unattested=len(status.applied.intersection(unattested)),
     )
 
 

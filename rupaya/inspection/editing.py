@@ -10,6 +10,9 @@ from django.db.models import Model, Q
 from django.http import HttpRequest
 
 CONFIRM = "_confirm"
+WHY = "_why"
+WHY_MAX_CHARACTERS = 300
+_BEFORE_WHY = "\nWhy: "
 SEEN = "_seen"
 _SALT = "rupaya.inspection.editing"
 
@@ -29,6 +32,22 @@ def may_edit(request: HttpRequest, opts: Any) -> bool:
             )
         )
     return (opts.app_label, f"change_{opts.model_name}") in user._given_permissions
+
+
+def reason(request: HttpRequest) -> str:
+    """Why somebody changes a row, in one line."""
+    return " ".join(request.POST.get(WHY, "").split())[:WHY_MAX_CHARACTERS]
+
+
+def with_reason(message: str, why: str) -> str:
+    """What the log keeps of a change."""
+    return f"{message}{_BEFORE_WHY}{why}"
+
+
+def without_reason(message: str) -> tuple[str, str]:
+    """What was changed, and why; older entries have no reason."""
+    what, mark, why = message.rpartition(_BEFORE_WHY)
+    return (what, why) if mark else (message, "")
 
 
 def seen(row: Model, names: list[str]) -> str:

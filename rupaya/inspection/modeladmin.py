@@ -2,142 +2,58 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
-from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.admin.options import IncorrectLookupParameters, get_content_type_for_model
+from django.contrib import messages
 from django.contrib.admin.utils import unquote
-from django.contrib.admin.views.main import ERROR_FLAG, SEARCH_VAR
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db import OperationalError, connections, models, transaction
+from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, StreamingHttpResponse
+from django.forms import CheckboxSelectMultiple
+from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import path, reverse
-from django.utils import timezone
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.text import capfirst
-from psycopg2.errors import QueryCanceled
 
-from rupaya.inspection import editing, export, replica
+from rupaya.inspection import editing, panels, replica
 from rupaya.inspection.columns import Column
 from rupaya.inspection.counting import Count, count_up_to
-from rupaya.inspection.moments import zone_of
-from rupaya.inspection.paging import InspectionList
-from rupaya.inspection.search import Search, find
-from rupaya.inspection.widgets import KeySelect
+from rupaya.inspection.listing import Listing
+from rupaya.inspection.widgets import KeySelect, Suggested
 
-if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[Any]
-else:
-    ModelAdmin = admin.ModelAdmin
-
-PERSONAL_DATA = "accounts.view_personal_data"
-STATEMENT_TIMEOUT_MS = 5000
 RELATED_UP_TO = 1000
-logger = logging.getLogger(__name__)
+_NOT_OF_THE_FORM = ("csrfmiddlewaretoken", editing.CONFIRM, editing.WHY)
 
 
-class InspectionAdmin(ModelAdmin):
+class InspectionAdmin(Listing):
     """Shows every field but the secret ones to whoever may view the model; each page costs the same at any size."""
 
-    secret_fields: ClassVar[tuple[str, ...]] = ()
-    """Never rendered, to nobody."""
-    personal_data: ClassVar[dict[str, Callable[[Any], str]]] = {}
-    """Fields that only those with `view_personal_data` see whole, and what the others see of them."""
-    editable_fields: ClassVar[tuple[str, ...]] = ()
-    # `list_filter` has only columns of which an index finds the rare values: the common ones any page finds.
-    searches: ClassVar[tuple[Search, ...]] = ()
-    sortable: ClassVar[tuple[str, ...]] = ()
-    """Fields by which an index sorts; they are never NULL."""
-    needs_person = False
-    """Whether the list is empty until somebody's rows are asked for: a view that would have to read everything."""
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """By groups, what is empty folded into one line; in the edit form what can be changed first."""
+        fields = {getattr(shown, "name", shown): shown for shown in self.get_fields(request, obj)}
+        if self.has_change_permission(request):
+            edited = [name for name in fields if name in self.get_editable_fields(request)]
+            fixed = [shown for name, shown in fields.items() if name not in edited]
+            return [("What can be changed", {"fields": edited}), ("What cannot", {"fields": fixed})]
+        grouped = {name for _, names in self.groups for name in names}
+        groups = [*self.groups, ("Besides" if self.groups else "", tuple(set(fields) - grouped))]
+        found = []
+        for title, names in groups:
+            inside = [name for name in fields if name in names]
+            empty = [name for name in inside if obj is not None and self._is_empty(fields[name], obj)]
+            shown = [fields[name] for name in inside if name not in empty]
+            told = ", ".join(self._verbose(name) for name in empty)
+            description = format_html('<p class="folded">Empty: {}.</p>', told) if empty else None
+            if shown or empty:
+                found.append((title or None, {"fields": shown, "description": description}))
+        return found
 
-    # What `searches` does instead; Django insists on it for autocompletion.
-    search_fields = ("pk",)
-    actions = None
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
-    list_per_page = 50
-    change_list_template = "inspection/change_list.html"
-    change_form_template = "inspection/change_form.html"
-    object_history_template = "inspection/object_history.html"
-
-    # Who may do what
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Only in the edit form, and only by those who were given the permission."""
-        return "edit" in request.GET and self.may_edit(request)
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        codename = f"{self.opts.app_label}.view_{self.opts.model_name}"
-        return bool(request.user.has_perm(codename))
-
-    def may_edit(self, request: HttpRequest) -> bool:
-        """Whether there is anything here that this person may change."""
-        return bool(self.get_editable_fields(request)) and editing.may_edit(request, self.opts)
-
-    def get_editable_fields(self, request: HttpRequest) -> list[str]:
-        """What this person could change: of personal data only what they may see."""
-        return [name for name in self.editable_fields if name not in self.personal_data or self.sees_all(request)]
-
-    def sees_all(self, request: HttpRequest) -> bool:
-        """Whether personal data is shown whole."""
-        return bool(request.user.has_perm(PERSONAL_DATA))
-
-    # What is shown
-
-    def get_label(self, request: HttpRequest, row: Any) -> str:
-        """What a row is called before this viewer."""
-        return str(row)
-
-    def column(self, request: HttpRequest, name: str) -> Column:
-        """A field as this viewer sees it."""
-        return Column(
-            field=self._field(name),
-            name=name,
-            sortable=name in self.sortable,
-            mask=None if self.sees_all(request) else self.personal_data.get(name),
-            label_of=lambda row: self.label_of_any(request, row),
-            zone=zone_of(request),
-        )
-
-    def label_of_any(self, request: HttpRequest, row: models.Model) -> str:
-        """What a row of any model is called before this viewer."""
-        owner = self.admin_site._registry.get(type(row))
-        return owner.get_label(request, row) if isinstance(owner, InspectionAdmin) else str(row)
-
-    def get_list_display(self, request: HttpRequest) -> Any:
-        names: Sequence[Any] = self.list_display
-        fields = {field.name for field in self.opts.fields}
-        return [self.column(request, name) if name in fields else name for name in names]
-
-    def get_sortable_by(self, request: HttpRequest) -> Any:
-        return [self.column(request, name) for name in self.sortable]
-
-    def get_list_select_related(self, request: HttpRequest) -> Any:
-        return [name for name in self.list_display if name in self._relations()] or False
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return [
-            self._shown(request, field)
-            for field in (*self.opts.fields, *self.opts.many_to_many)
-            if field.name not in self.secret_fields
-        ]
-
-    def _shown(self, request: HttpRequest, field: Any) -> Any:
-        if field.name in self.get_editable_fields(request) and self.has_change_permission(request):
-            return field.name
-        return field.name if field.many_to_many else self.column(request, field.name)
+    def _is_empty(self, shown: Any, row: Any) -> bool:
+        if not isinstance(shown, Column):
+            return False
+        return getattr(row, shown.field.attname) in (None, "", [])
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name in self.autocomplete_fields:
@@ -145,7 +61,11 @@ class InspectionAdmin(ModelAdmin):
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.many_to_many:
+            kwargs["widget"] = CheckboxSelectMultiple
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if db_field.name in self.choices_of and field is not None:
+            field.widget = Suggested(self.choices_of[db_field.name])
         widget = getattr(field, "widget", None)
         if isinstance(widget, RelatedFieldWidgetWrapper):
             # The other row is edited on its own page, if at all: in Django's popup it could only be looked at.
@@ -155,12 +75,6 @@ class InspectionAdmin(ModelAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         edited = self.get_editable_fields(request) if self.has_change_permission(request) else []
         return [shown for shown in self.get_fields(request, obj) if shown not in edited]
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        # Not the default manager, which may leave deleted rows out.
-        rows: QuerySet[Any] = self.model._base_manager.using(replica.source(request).alias)
-        ordering = self.get_ordering(request)
-        return rows.order_by(*ordering) if ordering else rows
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         """One row and what it refers to."""
@@ -180,48 +94,6 @@ class InspectionAdmin(ModelAdmin):
             ValueError: if it is no key.
         """
         return rows
-
-    def _relations(self) -> list[str]:
-        return [field.name for field in self.opts.fields if field.is_relation]
-
-    # Lists
-
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
-        return InspectionList
-
-    def get_changelist_instance(self, request: HttpRequest) -> Any:
-        found = super().get_changelist_instance(request)
-        whats = [search.what for search in self._searches(request)]
-        listed = f"{', '.join(whats[:-1])} or {whats[-1]}" if len(whats) > 1 else "".join(whats)
-        found.search_help_text = f"Search for {listed}." if listed else ""
-        return found
-
-    def _searches(self, request: HttpRequest) -> list[Search]:
-        return [search for search in self.searches if not search.tells_personal_data or self.sees_all(request)]
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        term = search_term.strip()
-        if not term:
-            return queryset, False
-        found = find(queryset, term, self._searches(request))
-        return queryset.none() if found is None else found, False
-
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """Only what the page itself offers: a filter by how a masked field begins would tell it, letter by letter."""
-        name, _, rest = lookup.partition("__")
-        if name == self.date_hierarchy:
-            return rest in ("year", "month", "day")
-        if name in self.list_filter:
-            return rest in ("", "exact", "isnull")
-        if name in self._relations():
-            related: Any = self.opts.get_field(name).related_model
-            return rest == f"{related._meta.pk.name}__exact"
-        return any(name == getattr(item, "parameter_name", None) for item in self.list_filter)
-
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        return self._bounded(request, lambda: super(InspectionAdmin, self).changelist_view(request, extra_context))
 
     # One row
 
@@ -256,6 +128,7 @@ class InspectionAdmin(ModelAdmin):
             "is_edit": is_edit,
             "seen": editing.seen(row, self.get_editable_fields(request)) if is_edit else "",
             "related": [] if is_edit else self.related(request, row),
+            "panels": [] if is_edit else panels.of(request, row),
             "show_save_and_continue": False,
             "show_save_and_add_another": False,
         }
@@ -321,7 +194,8 @@ class InspectionAdmin(ModelAdmin):
             if not changed:
                 self.message_user(request, "Nothing was changed: the form was as the row is.", messages.INFO)
                 return HttpResponseRedirect(here)
-            if editing.CONFIRM not in request.POST:
+            why = editing.reason(request)
+            if editing.CONFIRM not in request.POST or not why:
                 return self._confirmation(request, context["label"], form, before)
             row = form.save(commit=False)
             plain = [name for name in changed if not self.opts.get_field(name).many_to_many]
@@ -330,7 +204,7 @@ class InspectionAdmin(ModelAdmin):
                 row.save(update_fields=plain)
             form.save_m2m()
             after = {name: editing.value_of(row, name) for name in names}
-            self.log_change(request, row, self._told(changed, before, after))
+            self.log_change(request, row, editing.with_reason(self._told(changed, before, after), why))
         replica.remember_change(request)
         self.message_user(request, f"Changed: {', '.join(self._verbose(name) for name in changed)}.", messages.SUCCESS)
         return HttpResponseRedirect(here)
@@ -348,8 +222,11 @@ class InspectionAdmin(ModelAdmin):
             "opts": self.opts,
             "label": label,
             "changes": changes,
-            "posted": [pair for pair in posted if pair[0] not in ("csrfmiddlewaretoken", editing.CONFIRM)],
+            "posted": [pair for pair in posted if pair[0] not in _NOT_OF_THE_FORM],
             "confirm": editing.CONFIRM,
+            "why": editing.WHY,
+            "why_max": editing.WHY_MAX_CHARACTERS,
+            "why_is_missing": editing.CONFIRM in request.POST,
         }
         return TemplateResponse(request, "inspection/confirm.html", context)
 
@@ -361,100 +238,14 @@ class InspectionAdmin(ModelAdmin):
         return ", ".join(str(other) for other in field.related_model._base_manager.filter(pk__in=keys))
 
     def _told(self, changed: list[str], before: dict[str, Any], after: dict[str, Any]) -> str:
-        # The log is read by people who may not see personal data.
         parts = [
-            self._verbose(name)
-            if name in self.personal_data
-            else f"{self._verbose(name)}: {self._spelled(name, before[name]) or '-'} → "
-            f"{self._spelled(name, after[name]) or '-'}"
+            f"{self._verbose(name)}: {self._logged(name, before[name])} → {self._logged(name, after[name])}"
             for name in changed
         ]
         return f"Changed {'; '.join(parts)}."
 
-    def _verbose(self, name: str) -> str:
-        return str(self._field(name).verbose_name)
-
-    def _field(self, name: str) -> Any:
-        return self.opts.get_field(name)
-
-    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> LogEntry:
-        """As Django's, but the row's name is one that whoever reads the log may see."""
-        return self._log(request, str(obj.pk), self._public_label(obj), str(message))
-
-    def _public_label(self, row: Any) -> str:
-        return str(row)
-
-    def _log(self, request: HttpRequest, object_id: str | None, label: str, message: str) -> LogEntry:
-        return LogEntry.objects.create(
-            user_id=str(request.user.pk),
-            content_type_id=get_content_type_for_model(self.model).pk,
-            object_id=object_id,
-            object_repr=label[:200],
-            action_flag=CHANGE,
-            change_message=message,
-        )
-
-    # A list as a file
-
-    def get_urls(self) -> Any:
-        name = f"{self.opts.app_label}_{self.opts.model_name}_export"
-        return [path("export/", self.admin_site.admin_view(self.export_view), name=name), *super().get_urls()]
-
-    def export_view(self, request: HttpRequest) -> HttpResponseBase:
-        """The list that the address filters, as CSV; posted, for it leaves a trace."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        here = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
-        if request.method != "POST":
-            return HttpResponseRedirect(here)
-        try:
-            rows = self.get_changelist_instance(request).queryset
-        except IncorrectLookupParameters:
-            return HttpResponseRedirect(f"{here}?{ERROR_FLAG}=1")
-        columns = [shown for shown in self.get_fields(request) if isinstance(shown, Column)]
-        try:
-            content = export.Export(rows, columns)
-        except export.Busy:
-            messages.error(request, "Another export is being made. Ask again when it is done; nothing was exported.")
-            return HttpResponseRedirect(f"{here}?{request.GET.urlencode()}")
-        asked = request.GET.copy()
-        if SEARCH_VAR in asked:
-            asked[SEARCH_VAR] = "***"  # the log is read by people who may not see whom it was about
-        which = asked.urlencode(safe="*") or "all rows"
-        how = "whole" if self.sees_all(request) or not self.personal_data else "masked"
-        self._log(request, None, str(self.opts.verbose_name_plural), f"Exported as CSV ({how}): {which}")
-        logger.info("%s exported %s as CSV (%s): %s", request.user.pk, self.opts.label, how, which)
-        stamp = f"{timezone.now():%Y%m%dT%H%M%SZ}"
-        return StreamingHttpResponse(
-            content,
-            content_type="text/csv; charset=utf-8",
-            headers={"Content-Disposition": f'attachment; filename="{self.opts.model_name}-{stamp}.csv"'},
-        )
-
-    # Patience
-
-    def _bounded(self, request: HttpRequest, view: Callable[[], Any]) -> HttpResponseBase:
-        """Let no statement of a page run longer than `STATEMENT_TIMEOUT_MS`; where one would, say so instead."""
-        alias = replica.source(request).alias
-        try:
-            with transaction.atomic(using=alias):
-                with connections[alias].cursor() as cursor:
-                    cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(STATEMENT_TIMEOUT_MS)])
-                response: Any = view()
-                # Now, while the timeout is in force.
-                return response.render() if hasattr(response, "render") else response  # type: ignore[no-any-return]
-        except OperationalError as error:
-            if isinstance(error.__cause__, QueryCanceled):
-                return self._too_long(request)
-            if not replica.give_up(request):
-                raise
-            return self._bounded(request, view)
-
-    def _too_long(self, request: HttpRequest) -> HttpResponse:
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "This would take too long",
-            "opts": self.opts,
-            "limit_s": STATEMENT_TIMEOUT_MS // 1000,
-        }
-        return TemplateResponse(request, "inspection/too_long.html", context, status=503)
+    def _logged(self, name: str, value: Any) -> str:
+        mask = self.personal_data.get(name)
+        if mask is not None and value:
+            return mask(value)  # the log is read by people who may not see personal data
+        return str(self._spelled(name, value) or "-")

@@ -37,3 +37,14 @@ def html(value: Any, zone: tzinfo | None) -> SafeString | str:
         text(value),
         format_html(' <span class="local-time">{}</span>', f"{local:%d %b %H:%M} {zone}") if local else "",
     )
+
+
+def short_html(value: datetime, zone: tzinfo | None) -> SafeString:
+    """For a list, whose heading names UTC: to the minute; whole, and in another zone, for who points at it."""
+    local = value.astimezone(zone) if zone else None
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        value.astimezone(UTC).isoformat(timespec="seconds"),
+        text(value) + (f", {local:%d %b %H:%M} {zone}" if local else ""),
+        f"{value.astimezone(UTC):%Y-%m-%d %H:%M}",
+    )

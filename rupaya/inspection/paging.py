@@ -12,10 +12,16 @@ from django.core.paginator import Paginator
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
+from django.utils.text import capfirst
 
+from rupaya.inspection import ranges
+from rupaya.inspection.choosing import COLUMNS
 from rupaya.inspection.counting import Count, count
+from rupaya.inspection.totals import totals
 
 AFTER, BEFORE = "after", "before"
+# What an address may hold besides filters.
+OURS = (AFTER, BEFORE, COLUMNS, *ranges.NAMES)
 END = "end"
 
 
@@ -77,9 +83,7 @@ class InspectionList(ChangeList):
     """Addresses of other pages, empty where there is none."""
 
     def get_filters_params(self, params: Any = None) -> Any:
-        return {
-            name: values for name, values in super().get_filters_params(params).items() if name not in (AFTER, BEFORE)
-        }
+        return {name: values for name, values in super().get_filters_params(params).items() if name not in OURS}
 
     @property
     def kept_parameters(self) -> list[tuple[str, str]]:
@@ -91,10 +95,75 @@ class InspectionList(ChangeList):
             for value in values
         ]
 
+    @property
+    def kept_beside_ranges(self) -> list[tuple[str, str]]:
+        """What new ranges keep of the address: all but ranges and the place in the list."""
+        return [
+            (name, value)
+            for name, values in self.filter_params.items()
+            if name not in (AFTER, BEFORE, *ranges.NAMES)
+            for value in values
+        ]
+
     def get_query_string(self, new_params: Any = None, remove: Any = None) -> str:
         # A place belongs to one order and one filter; any other link begins anew.
         kept = {AFTER: None, BEFORE: None} | dict(new_params or {})
         return super().get_query_string(kept, remove)
+
+    @property
+    def chips(self) -> list[tuple[str, str]]:
+        """What the list is narrowed to, one by one, each with the address of the list without it."""
+        chips = []
+        if self.query:
+            chips.append((f"“{self.query}”", self.get_query_string(remove=[SEARCH_VAR])))
+        for spec in self.filter_specs:
+            for choice in list(spec.choices(self))[1:]:  # the first is "all"
+                if choice.get("selected"):
+                    without = self.get_query_string(remove=spec.expected_parameters())
+                    chips.append((f"{spec.title}: {choice['display']}", without))
+        for name, word in zip(ranges.NAMES, ("from", "to", "at least", "at most"), strict=True):
+            value = getattr(self.ranges, {"from": "first", "to": "last"}.get(name, name))
+            if value is not None:
+                # By name, for what is taken away is taken by how a parameter begins.
+                chips.append((f"{word} {value}", self.get_query_string({name: None})))
+        return chips
+
+    @property
+    def totals(self) -> list[Any] | None:
+        """What the rows add up to; None where they are too many for that."""
+        admin = self.model_admin
+        if not (admin.amount_field and admin.money):
+            return []
+        return totals(self.queryset, self.count, admin.amount_field, admin.money)
+
+    @property
+    def range_label(self) -> str:
+        """Of which days a range is asked for."""
+        return capfirst(str(self.opts.get_field(self.model_admin.ranged_by).verbose_name))  # type: ignore[union-attr]
+
+    @property
+    def column_choices(self) -> list[tuple[str, str, bool]]:
+        """Each column that there could be."""
+        choices: list[tuple[str, str, bool]] = self.model_admin.column_choices(self.request)
+        return choices
+
+    @property
+    def address_with_columns(self) -> str:
+        """This list for somebody whose browser remembers other columns."""
+        return self.get_query_string({COLUMNS: ".".join(self.model_admin.columns_of(self.request))})
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether so few rows are left that each of them can be looked at."""
+        asked = self.filter_params
+        return bool(
+            self.query
+            or self.ranges.is_short
+            or any(f"{field.name}__{field.related_model._meta.pk.name}__exact" in asked for field in self._relations())
+        )
+
+    def _relations(self) -> list[Any]:
+        return [field for field in self.opts.fields if field.related_model]
 
     @property
     def scope(self) -> str:
@@ -113,6 +182,15 @@ class InspectionList(ChangeList):
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
         self.request = request
+        self.ranges = ranges.read(self.params)
+        self.refused_range = ""
+        if self.model_admin.ranged_by:
+            rows = self.ranges.within_days(rows, self.model_admin.ranged_by)
+        if self.model_admin.amount_field and self.ranges.has_amounts:
+            if self.is_narrow:
+                rows = self.ranges.within_amounts(rows, self.model_admin.amount_field)
+            else:
+                self.refused_range = ranges.NOT_NARROW
         self.waits_for_search = self.model_admin.needs_person and not rows.query.where
         return rows.none() if self.waits_for_search else rows
 

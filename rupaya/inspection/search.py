@@ -69,11 +69,23 @@ def starts_with(field: str, what: str, *, tells_personal_data: bool = False) -> 
     return Search(what, read, tells_personal_data)
 
 
-def exactly(field: str, what: str) -> Search:
+def exactly(field: str, what: str, *, tells_personal_data: bool = False) -> Search:
     """A text as it stands in the table."""
 
     def read(rows: QuerySet[Any], term: str) -> QuerySet[Any]:
         return rows.filter(**{field: term})
+
+    return Search(what, read, tells_personal_data)
+
+
+def contains(*fields: str, what: str) -> Search:
+    """Some text within these columns: each row is read, so only where they are few and their order finds the newest."""
+
+    def read(rows: QuerySet[Any], term: str) -> QuerySet[Any]:
+        wanted = Q()
+        for field in fields:
+            wanted |= Q(**{f"{field}__icontains": term})
+        return rows.filter(wanted)
 
     return Search(what, read)
 

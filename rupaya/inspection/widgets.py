@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import ValidationError
+from django.forms import TextInput
 
 
 class KeySelect(AutocompleteSelect):
@@ -22,3 +23,20 @@ class KeySelect(AutocompleteSelect):
         except ValidationError:
             return False
         return "\x00" not in str(text)
+
+
+class Suggested(TextInput):
+    """Text with a list to choose from, narrowed while somebody types; any other text is the form's to judge."""
+
+    template_name = "inspection/suggested.html"
+
+    def __init__(self, choices: Callable[[], Sequence[str]]) -> None:
+        super().__init__(attrs={"autocomplete": "off"})
+        self.suggestions = choices
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        """With the suggestions, and the list's name."""
+        context: dict[str, Any] = super().get_context(name, value, attrs)
+        place = f"suggested-{name}"
+        context["widget"]["attrs"]["list"] = place
+        return {**context, "place": place, "suggestions": self.suggestions()}

@@ -42,6 +42,8 @@ class Conf:
     """What `--contract` does about what is still used, or may be: ``refuse`` or ``warn``."""
     use_watch_h: float
     """For how many hours nobody may have used what is to go; less than a day sees no nightly job."""
+    contract_after_h: float
+    """How long ``migrate --contract`` leaves alone what is owed: an older image can be gone back to."""
     heartbeat_file: str
     """A file to touch while `migrate` works or waits, for the container's health check; empty: none."""
 

@@ -15,7 +15,7 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.core.management.commands import migrate
 from django.core.management.sql import emit_post_migrate_signal, emit_pre_migrate_signal
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, InterfaceError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.exceptions import BadMigrationError, CircularDependencyError, NodeNotFoundError
 from django.db.migrations.executor import MigrationExecutor
@@ -171,6 +171,27 @@ def _seams(**names: Any) -> Iterator[None]:
     finally:
         for name, original in before.items():
             setattr(migrate, name, original)
+
+
+@contextmanager
+def nothing_is_durable(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Let blocks that ask to be durable be savepoints of the transaction around them, which Django refuses otherwise
+    (read in 5.2.19 and 6.0)."""
+    enter = transaction.Atomic.__enter__
+
+    def as_savepoint(block: Any) -> None:
+        durable = block.durable
+        block.durable = durable and transaction.get_connection(block.using) is not connection
+        try:
+            enter(block)
+        finally:
+            block.durable = durable  # it may be a function's, and be entered again
+
+    transaction.Atomic.__enter__ = as_savepoint  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        transaction.Atomic.__enter__ = enter  # type: ignore[method-assign]
 
 
 def recorded_rows(connection: BaseDatabaseWrapper) -> dict[Key, Any]:

@@ -47,6 +47,15 @@ class DatabaseUnreachable(MigratorError):
             "Start again when the server is back; it goes on with whatever is still pending.",
         )
 
+    @classmethod
+    def cancelled(cls, error: BaseException, consequence: str) -> DatabaseUnreachable:
+        """A statement of the migrator's own, outside of any migration, was cancelled or took far too long."""
+        return cls(
+            f"A statement of the migrator's own was cancelled: {driver_text(error)}",
+            f"Somebody cancelled it, or the server did not answer in time. {consequence}",
+            "Start again; it goes on with whatever is still pending.",
+        )
+
 
 class LockWaitExceeded(MigratorError):
     """Another migrator held the lock for too long."""

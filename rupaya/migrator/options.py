@@ -63,6 +63,7 @@ OPTIONS = {
     "on_drift": Option("warn", choices=("error", "warn")),
     "on_use": Option("warn", choices=("refuse", "warn")),
     "use_watch_h": Option(25, bounds=(0, 8784)),
+    "contract_after_h": Option(0, bounds=(0, 8_760)),
     "heartbeat_file": Option(""),
 }
 NAMES = tuple(PREFIX + name.upper() for name in OPTIONS)

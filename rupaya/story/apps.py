@@ -9,3 +9,18 @@ class StoryConfig(AppConfig):
     name = "rupaya.story"
     label = "story"
     verbose_name = "The schema's story"
+
+    def ready(self) -> None:
+        """Put the pages into the site's navigation."""
+        from rupaya.inspection.navigation import Page, register
+        from rupaya.story import finding  # noqa: F401 - registers by being imported
+
+        for title, view_name, *covers in (
+            ("Overview", "schema:overview"),
+            ("Runs", "admin:story_run_changelist", "/admin/schema/runs/", "/admin/story/attempt/"),
+            ("Timeline", "schema:timeline"),
+            ("Drift", "schema:drift"),
+            ("Tables", "schema:tables"),
+            ("Diagram", "schema:diagram"),
+        ):
+            register(Page("Schema", title, view_name, "story.view_run", tuple(covers)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.apps import apps
@@ -20,17 +20,20 @@ from rupaya.migrator.schema.diff import short_type
 from rupaya.story.reading import rows
 
 MAX_TABLES = 500
+# Some indexes are read once a month.
+UNUSED_AFTER = timedelta(days=35)
 
-_HERE = "n.nspname = coalesce(current_schema(), 'public')"
-_NAME = f"CASE WHEN {_HERE} THEN c.relname ELSE n.nspname || '.' || c.relname END"
-_OURS = "n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' AND c.relkind IN ('r', 'p', 'm')"
+HERE = "n.nspname = coalesce(current_schema(), 'public')"
+NAME = f"CASE WHEN {HERE} THEN c.relname ELSE n.nspname || '.' || c.relname END"
+OURS = "n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' AND c.relkind IN ('r', 'p', 'm')"
 _TABLES = f"""
-    SELECT c.oid, {_NAME}, c.relkind::text, c.reltuples::bigint, pg_table_size(c.oid), pg_indexes_size(c.oid),
+    SELECT c.oid, {NAME}, c.relkind::text, c.reltuples::bigint, pg_table_size(c.oid), pg_indexes_size(c.oid),
            CASE WHEN c.reltoastrelid = 0 THEN 0 ELSE pg_total_relation_size(c.reltoastrelid) END,
            pg_total_relation_size(c.oid), greatest(s.last_vacuum, s.last_autovacuum),
-           greatest(s.last_analyze, s.last_autoanalyze), coalesce(s.n_dead_tup, 0), obj_description(c.oid, 'pg_class')
+           greatest(s.last_analyze, s.last_autoanalyze), coalesce(s.n_dead_tup, 0), obj_description(c.oid, 'pg_class'),
+           coalesce(s.n_tup_ins - s.n_tup_del, 0)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_stat_user_tables s ON s.relid = c.oid
-    WHERE {_OURS} AND (%(name)s = '' OR {_NAME} = %(name)s)
+    WHERE {OURS} AND (%(name)s = '' OR {NAME} = %(name)s)
     ORDER BY 8 DESC, 2 LIMIT {MAX_TABLES}
 """  # noqa: S608 - constants
 _INDEXES = """
@@ -43,8 +46,8 @@ _INDEXES = """
 """
 _RESET = "SELECT stats_reset FROM pg_stat_database WHERE datname = current_database()"
 _SHAPES = f"""
-    SELECT c.oid, {_NAME} FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE {_OURS} AND NOT c.relispartition ORDER BY 2 LIMIT {MAX_TABLES}
+    SELECT c.oid, {NAME} FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE {OURS} AND NOT c.relispartition ORDER BY 2 LIMIT {MAX_TABLES}
 """  # noqa: S608
 # A default is printed under a lock on its table, which a migration may hold: the diagram goes without.
 _COLUMNS = """
@@ -57,8 +60,8 @@ _COLUMNS = """
     WHERE a.attrelid = ANY(%(oids)s::oid[]) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum
 """
 _FOREIGN_KEYS = f"""
-    WITH named AS (SELECT c.oid, {_NAME} AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                   WHERE {_OURS})
+    WITH named AS (SELECT c.oid, {NAME} AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                   WHERE {OURS})
     SELECT con.conname, child.name, parent.name,
            ARRAY(SELECT a.attname::text FROM unnest(con.conkey) WITH ORDINALITY k (number, position)
                  JOIN pg_attribute a ON a.attrelid = con.conrelid AND a.attnum = k.number ORDER BY k.position),
@@ -120,6 +123,8 @@ class Table:
     analyzed_at: datetime | None
     dead_rows: int
     comment: str | None
+    grown_by: int
+    """Rows, since statistics are kept."""
     indexes: tuple[Index, ...] = ()
 
     @property
@@ -270,6 +275,11 @@ def project_tables() -> dict[str, list[str]]:
         if _is_ours(Path(config.path))
     }
     return {label: tables for label, tables in found.items() if tables}
+
+
+def project_apps() -> set[str]:
+    """The labels of the project's own apps, with tables or without."""
+    return {config.label for config in apps.get_app_configs() if _is_ours(Path(config.path))}
 
 
 def _is_ours(folder: Path) -> bool:

@@ -22,7 +22,9 @@ from rupaya.migrator.ledger.ledger import Applied, Ledger
 from rupaya.migrator.ledger.snapshots import last_snapshot
 from rupaya.migrator.plan.history import Edited, refuse_edited
 from rupaya.migrator.plan.plan import history_explained, refuse_conflicts
+from rupaya.migrator.schema import catalog
 from rupaya.story import reading
+from rupaya.story.ddl import Side, sides
 from rupaya.story.exits import explain
 
 Kept = TypeVar("Kept")
@@ -126,28 +128,36 @@ class _NoLedger(Ledger):
     def last_failures(self) -> dict[tuple[str, str], str]:
         return {}
 
+    def contradicted(self) -> dict[tuple[str, str], str]:
+        return {}
+
+    def unattested(self) -> list[tuple[str, str]]:
+        return []
+
 
 _kept: dict[tuple[object, ...], tuple[float, Any]] = {}
 
 
-def headline() -> Fact:
-    """The line for the home page, which must not fail where the story cannot be read."""
+def lead() -> tuple[Fact, LastRun | None]:
+    """The line for the home page, which must not fail where the story cannot be read, and the newest run."""
     try:
         with reading.bounded() as connection:
-            return state(connection).headline
+            found = state(connection)
+            return found.headline, found.last_run
     except reading.ERRORS as error:
-        return Fact(
+        unknown = Fact(
             "unknown",
             "warning",
             f"The schema's state could not be read: {driver_text(error)}",
             "It took too long, or a table is locked, perhaps by a migration under way.",
             "Reload the page in a while; 'manage.py showmigrations --audit --check' asks the same.",
         )
+        return unknown, None
 
 
 def state(connection: BaseDatabaseWrapper) -> State:
     """How things stand; at most `STATE_FOR_S` old, and the drift in it `DRIFT_FOR_S`."""
-    return _keep(("state",), STATE_FOR_S, lambda: _state(connection))
+    return keep(("state",), STATE_FOR_S, lambda: _state(connection))
 
 
 def drift(connection: BaseDatabaseWrapper, tables: reading.Tables, *, max_age_s: float = 0) -> Drift:
@@ -168,7 +178,21 @@ def drift(connection: BaseDatabaseWrapper, tables: reading.Tables, *, max_age_s:
         same_server = snapshot.server_major == connection.connection.server_version // 10000
         return Drift(comparison, tells=same_server and not snapshot.is_superseded)
 
-    return _keep(("drift", snapshot.snapshot_id, snapshot.is_superseded), max_age_s, compare)
+    return keep(("drift", snapshot.snapshot_id, snapshot.is_superseded), max_age_s, compare)
+
+
+def drifted_ddl(connection: BaseDatabaseWrapper) -> list[Side]:
+    """The last snapshot's SQL beside the live one's, where they differ; nothing where a limit was reached."""
+    snapshot = last_snapshot(connection.connection)
+    if snapshot is None:
+        return []
+    try:
+        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+            return sides(snapshot.catalog, catalog.read(cursor, catalog.listed(snapshot.catalog)))
+    except reading.ERRORS as error:
+        if sqlstate(error) not in reading.OUT_OF_TIME_SQLSTATES:
+            raise
+        return []
 
 
 def forget() -> None:
@@ -176,7 +200,7 @@ def forget() -> None:
     _kept.clear()
 
 
-def _keep(key: tuple[object, ...], for_s: float, read: Callable[[], Kept]) -> Kept:
+def keep(key: tuple[object, ...], for_s: float, read: Callable[[], Kept]) -> Kept:
     """What was read within so many seconds of this database, or read it now."""
     where = connections[DEFAULT_DB_ALIAS].settings_dict
     whole = (where["HOST"], where["PORT"], where["NAME"], *key)
@@ -226,6 +250,7 @@ _URGENCY = (
     "failed",
     "edited",
     "breaking",
+    "contradicted",
     "empty",
     "interrupted",
     "behind",
@@ -286,8 +311,18 @@ def _of_history(
     if edited and (error := _refusal(refuse_edited, edited)):
         facts.append(_of_error("edited", error))
     breaking = [(entry.app, entry.migration) for entry in _in(entries, "breaking")]
-    if breaking and (error := _refusal(refuse_breaking, breaking, connection, in_force.values())):
+    if breaking and (error := _refusal(refuse_breaking, breaking, connection, in_force.values(), ledger.unattested())):
         facts.append(_of_error("breaking", error))
+    if unproved := _in(entries, "contradicted", "unattested"):
+        facts.append(
+            Fact(
+                "contradicted",
+                "error",
+                f"The history has as applied what the ledger does not know to have succeeded: {_names(unproved)}.",
+                "Somebody recorded it by hand or applied it without the migrator, or it is there in part only.",
+                "Look whether the database has what it does. If so, 'manage.py migrate --accept-edited' records that.",
+            )
+        )
     if pending := _in(entries, "pending", "failed"):
         facts.append(
             Fact(

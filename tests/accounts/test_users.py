@@ -19,6 +19,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.backends import BcryptBackend
+from accounts.longpasswords import ORIGINAL_COST
 from accounts.models import User
 from tests.accounts.conftest import PASSWORD
 
@@ -69,6 +70,21 @@ def test_wrong_credentials_are_merely_wrong(user: User, email: str, password: st
 def test_a_password_too_long_for_bcrypt_is_a_wrong_one_wherever_it_is_checked(user: User) -> None:
     assert user.check_password(PASSWORD)
     assert not user.check_password(TOO_LONG)
+
+
+def test_a_password_over_72_bytes_that_the_original_hashed_is_read_as_it_read_it(user: User) -> None:
+    # 73 bytes; the cut goes through a character.
+    original = "A1!" + "x" * 68 + "é"
+    hashed = bcrypt.hashpw(original.encode()[:72], bcrypt.gensalt(ORIGINAL_COST, b"2a")).decode()
+    store_hash(hashed)
+
+    assert authenticate(username="asha@example.com", password=original) == user
+    assert authenticate(username="asha@example.com", password=original + " and more") == user
+    assert authenticate(username="asha@example.com", password="B" + original) is None
+    assert stored() == hashed
+    # This service's own hashes are of whole passwords.
+    store_hash(bcrypt.hashpw(original.encode()[:72], bcrypt.gensalt(4)).decode())
+    assert authenticate(username="asha@example.com", password=original) is None
 
 
 @pytest.mark.django_db(transaction=True)

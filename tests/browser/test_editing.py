@@ -62,6 +62,9 @@ def test_an_operators_edit_is_shown_once_more_and_stays_in_the_history(visit: Ca
     email = "SELECT name, account_status FROM users WHERE email = 'diya.iyer@example.com'"
     assert visitor.site.query(email) == before
     page.get_by_role("button", name="Yes, change it").click()
+    assert visitor.site.query(email) == before  # the browser asks for a reason
+    page.get_by_label("Why?").fill("They asked for it")
+    page.get_by_role("button", name="Yes, change it").click()
 
     expect(page.get_by_text("Changed: account status.")).to_be_visible()
     expect(page.locator(".field-account_status .readonly")).to_have_text("Suspended")
@@ -69,6 +72,7 @@ def test_an_operators_edit_is_shown_once_more_and_stays_in_the_history(visit: Ca
     page.get_by_role("link", name="History").click()
     expect(page.get_by_role("main").get_by_role("row").last).to_contain_text("account status: active → suspended")
     expect(page.get_by_role("main").get_by_role("row").last).to_contain_text("UTC")
+    expect(page.get_by_role("main").get_by_role("row").last).to_contain_text("They asked for it")
     assert violations(page) == []
 
 

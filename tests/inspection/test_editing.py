@@ -39,7 +39,7 @@ def confirmed(client: Client, form: dict[str, Any], page: str = EDIT) -> Any:
     asked = client.post(page, form)
     assert asked.status_code == 200
     assert "Nothing is changed yet" in asked.content.decode()
-    return client.post(page, {**form, "_confirm": "yes"})
+    return client.post(page, {**form, "_confirm": "yes", "_why": "they asked"})
 
 
 def user() -> User:
@@ -50,7 +50,7 @@ def user() -> User:
 def test_without_the_permission_nothing_can_be_edited(staff_of: As, groups: tuple[str, ...]) -> None:
     client = staff_of(*groups)
     assert client.get(EDIT).status_code == 403
-    assert client.post(EDIT, {"name": "Changed", "_confirm": "yes"}).status_code == 403
+    assert client.post(EDIT, {"name": "Changed", "_confirm": "yes", "_why": "they asked"}).status_code == 403
     assert b"?edit=1" not in client.get(PAGE).content
     assert user().name is None
 
@@ -79,13 +79,14 @@ def test_a_change_is_asked_about_then_made_and_logged(staff_of: As) -> None:
     assert "suspended" in html
     assert "Asha K" in html
 
-    assert client.post(EDIT, {**form, "_confirm": "yes"}).status_code == 302
+    assert client.post(EDIT, {**form, "_confirm": "yes", "_why": "they asked"}).status_code == 302
     assert (user().account_status, user().name) == ("suspended", "Asha K")
     entry = LogEntry.objects.get()
     assert entry.object_id == USER
     assert entry.object_repr == "a•••@example.com"
     assert "account status: active → suspended" in entry.get_change_message()
-    assert "Asha K" not in entry.get_change_message()  # the log is read by people who may not see it
+    assert "name: - → A••• K•••" in entry.get_change_message()  # the log is read by people who may not see it
+    assert entry.get_change_message().endswith("\nWhy: they asked")
     assert "account status: active" in client.get(reverse("admin:accounts_user_history", args=(USER,))).content.decode()
 
 
@@ -104,7 +105,7 @@ def test_a_form_that_is_out_of_date_is_refused(staff_of: As) -> None:
     form = form_of(client) | {"name": "Mine"}
     User.objects.filter(pk=USER).update(account_status="deleted")
 
-    response = client.post(EDIT, {**form, "_confirm": "yes"}, follow=True)
+    response = client.post(EDIT, {**form, "_confirm": "yes", "_why": "they asked"}, follow=True)
 
     assert "somebody else has changed this row" in response.content.decode()
     assert "account_status" in response.content.decode()
@@ -115,7 +116,7 @@ def test_a_form_that_is_out_of_date_is_refused(staff_of: As) -> None:
 @pytest.mark.parametrize("seen", ["", "made up"])
 def test_a_form_that_the_site_did_not_make_is_refused(staff_of: As, seen: str) -> None:
     client = staff_of("operator")
-    form = form_of(client) | {"name": "Mine", "_seen": seen, "_confirm": "yes"}
+    form = form_of(client) | {"name": "Mine", "_seen": seen, "_confirm": "yes", "_why": "they asked"}
     assert client.post(EDIT, form).status_code == 302
     assert user().name is None
 
@@ -129,7 +130,7 @@ def test_an_unchanged_form_changes_and_logs_nothing(staff_of: As) -> None:
 
 def test_what_is_wrong_is_said_in_the_form(staff_of: As) -> None:
     client = staff_of("operator")
-    response = client.post(EDIT, form_of(client) | {"account_status": "gone", "_confirm": "yes"})
+    response = client.post(EDIT, form_of(client) | {"account_status": "gone", "_confirm": "yes", "_why": "they asked"})
     assert response.status_code == 200
     assert "gone is not one of the available choices" in response.content.decode()
     assert user().account_status == "active"
@@ -139,7 +140,7 @@ def test_only_a_superuser_makes_staff(staff_of: As) -> None:
     operator = staff_of("operator")
     form = form_of(operator)
     assert "is_staff" not in form
-    operator.post(EDIT, {**form, "is_staff": "on", "_confirm": "yes"})
+    operator.post(EDIT, {**form, "is_staff": "on", "_confirm": "yes", "_why": "they asked"})
     assert not user().is_staff
 
     chief = staff_of("operator", "auditor", is_superuser=True)
@@ -193,7 +194,7 @@ def test_no_edit_form_offers_to_change_another_row(staff_of: As) -> None:
 
 def test_a_row_that_is_gone_is_said_to_be(staff_of: As) -> None:
     client = staff_of("operator")
-    form = form_of(client) | {"name": "Mine", "_confirm": "yes"}
+    form = form_of(client) | {"name": "Mine", "_confirm": "yes", "_why": "they asked"}
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM users WHERE user_id = %s", [USER])
     response = client.post(EDIT, form, follow=True)
@@ -208,3 +209,48 @@ def test_a_key_that_is_none_is_an_error_of_the_form(staff_of: As, category: str)
     response = client.post(page, form_of(client, page) | {"category": category})
     assert response.status_code == 200
     assert "Please correct the error below" in response.content.decode()
+
+
+@pytest.mark.parametrize("why", ["", "   ", None])
+def test_nothing_is_changed_without_a_reason(staff_of: As, why: str | None) -> None:
+    client = staff_of("operator")
+    form = form_of(client) | {"account_status": "suspended", "_confirm": "yes"} | ({} if why is None else {"_why": why})
+
+    response = client.post(EDIT, form)
+
+    assert "nothing is changed without a reason" in response.content.decode()
+    assert user().account_status == "active"
+    assert not LogEntry.objects.exists()
+
+
+@pytest.mark.parametrize("term", ["asha@example.com", USER, "account status", "they asked", "operator@example.com"])
+def test_the_log_is_found_by_person_row_field_and_reason(staff_of: As, term: str) -> None:
+    operator = staff_of("operator")
+    confirmed(operator, form_of(operator) | {"account_status": "suspended"})
+    other = insert("transactions")["transaction_id"]
+    page = f"/admin/transactions/transaction/{other}/change/?edit=1"
+    operator.post(page, {**form_of(operator, page), "merchant": "Shop", "_confirm": "yes", "_why": "a typo"})
+    LogEntry.objects.filter(object_id=str(other)).update(user_id=USER)
+    auditor = staff_of("auditor")
+
+    found = auditor.get("/admin/admin/logentry/", {"q": term}).context["cl"].result_list
+
+    wanted = str(other) if term == "asha@example.com" else USER
+    assert wanted in {entry.object_id for entry in found}
+    if term != USER:
+        assert len(found) == 1
+
+
+def test_the_log_tells_old_and_new_why_and_leads_to_the_row(staff_of: As) -> None:
+    operator = staff_of("operator")
+    confirmed(operator, form_of(operator) | {"account_status": "suspended"})
+
+    html = staff_of("auditor").get("/admin/admin/logentry/").content.decode()
+
+    assert re.search(r"field-what[^>]*>(<[^>]*>)*Changed account status: active → suspended\.", html)
+    assert re.search(r"field-why[^>]*>they asked", html)
+    assert f'<a href="{PAGE}">a•••@example.com</a>' in html
+    assert ">o•••@example.com</a>" in html  # who did it
+    kinds = re.findall(r'href="\?kind=(\d+)"', html)
+    assert len(kinds) == 1
+    assert staff_of("auditor", "inspector").get("/admin/admin/logentry/", {"kind": kinds[0]}).status_code == 200

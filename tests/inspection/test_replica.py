@@ -110,7 +110,7 @@ def test_sessions_and_changes_go_to_the_primary_and_whoever_changed_sees_it(
         (seen,) = re.findall(r'name="_seen" value="([^"]+)"', form)
         fields = {
             "name": "Edited", "account_status": "active", "currency_preference": "INR", "timezone": "UTC",
-            "language_preference": "en", "_seen": seen, "_confirm": "yes",
+            "language_preference": "en", "_seen": seen, "_confirm": "yes", "_why": "they asked",
         }  # fmt: skip
         changed = browser.post(f"{row}?edit=1", **fields)
         assert changed.status == 302, changed.body.decode()

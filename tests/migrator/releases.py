@@ -57,6 +57,15 @@ class Release:
 
     def run(self, url: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a management command of this release; without arguments, `migrate`."""
+        return self._run(url, "-m", "django", *(arguments or ("migrate", "--noinput")), **variables)
+
+    def python(self, url: str, code: str) -> str:
+        """Run some Python in this release, and return what it prints."""
+        ran = self._run(url, "-c", code)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
+    def _run(self, url: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         env = {key: value for key, value in os.environ.items() if key.startswith(("COVERAGE_", "PATH", "HOME"))}
         env |= {
             "DATABASE_URL": url,
@@ -70,7 +79,7 @@ class Release:
             "MIGRATE_ON_EDITED": "error",
         }
         return subprocess.run(
-            [sys.executable, "-m", "django", *(arguments or ("migrate", "--noinput"))],
+            [sys.executable, *arguments],
             cwd=PROJECT,
             env=env | variables,
             capture_output=True,

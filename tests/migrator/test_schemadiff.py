@@ -174,6 +174,23 @@ def test_without_the_right_to_create_databases_the_snapshot_still_tells(migrated
     assert f"ALTER ROLE {role} CREATEDB" in ran.stderr
 
 
+def test_a_role_that_may_create_schemas_needs_no_database_and_leaves_nothing(migrated_url: str) -> None:
+    query(migrated_url, "DROP INDEX idx_users_status")
+    name = urlsplit(migrated_url).path.strip("/")
+    role = f"modest_{name}"
+    query(migrated_url, f"CREATE ROLE {role} LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
+    query(migrated_url, f'GRANT CREATE ON DATABASE "{name}" TO {role}')
+    try:
+        joint = "&" if "?" in migrated_url else "?"
+        ran = manage(PROJECT, "schemadiff", "--against=code", DATABASE_URL=f"{migrated_url}{joint}user={role}")
+    finally:
+        query(migrated_url, f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+    assert ran.stdout.splitlines() == ["index idx_users_status on users: in the code, not in the database"], ran.stderr
+    assert ran.returncode == 1
+    assert query(migrated_url, "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'trial%%'") == []
+
+
 def test_a_server_that_is_not_there_has_its_own_status() -> None:
     ran = manage(
         PROJECT, "schemadiff", DATABASE_URL="postgresql://nobody@/none?host=/nonexistent", MIGRATE_DB_WAIT_S="0"

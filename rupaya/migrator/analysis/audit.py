@@ -27,8 +27,8 @@ class Entry:
     state: str
     """applied, owed (applied, but for what older code would not survive), pending, unknown (newer than this code),
     breaking (newer, and this code may not survive it), gone (older than this code, or of an app that it does not
-    install), edited (since it was applied), failed (its last attempt, and it is still pending) or contradicted
-    (recorded as applied, while its last attempt failed)."""
+    install), edited (since it was applied), failed (its last attempt, and it is still pending), contradicted
+    (recorded as applied, while its last attempt failed) or unattested (recorded as applied, by no attempt)."""
     applied_at: datetime | None
     batch: int | None
     release: str
@@ -38,7 +38,7 @@ class Entry:
     tries: int | None
 
 
-BAD_STATES = ("edited", "breaking", "failed", "contradicted")
+BAD_STATES = ("edited", "breaking", "failed", "contradicted", "unattested")
 COLUMNS = tuple(field.name for field in fields(Entry))
 
 
@@ -57,7 +57,8 @@ def audit(
     pending = [loader.graph.nodes[key] for key in status.pending]
     phases = pending_phases(loader, pending)
     failed = ledger.last_failures()
-    fatal = {item.key for item in breaking(status.newer, connection, in_force)}
+    contradicted, unattested = ledger.contradicted(), set(ledger.unattested())
+    fatal = {item.key for item in breaking(status.newer, connection, in_force, unattested)}
 
     def applied_at(key: Key) -> datetime | None:
         if key in rows or key not in loader.replacements:
@@ -75,8 +76,10 @@ def audit(
             return "unknown"
         if key in status.older | status.foreign:
             return "gone"
-        if key in rows and key in failed:
+        if key in contradicted:
             return "contradicted"
+        if key in unattested:
+            return "unattested"
         if key in status.applied:
             return "owed" if key in owed else "applied"
         if key in failed:
@@ -88,7 +91,7 @@ def audit(
 
 
 def is_clean(entries: Iterable[Entry]) -> bool:
-    """Whether nothing is edited, failed, or unknown and breaking."""
+    """Whether nothing is edited, failed, contradicted, unattested, or unknown and breaking."""
     return not any(entry.state in BAD_STATES for entry in entries)
 
 

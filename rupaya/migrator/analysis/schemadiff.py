@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
 from rupaya.migrator.analysis import scratch
+from rupaya.migrator.analysis.onetransaction import names_here, schema_of_its_own
+from rupaya.migrator.conf import require_configuration
 from rupaya.migrator.debts.debt import COLUMN, TABLE, Debt
 from rupaya.migrator.debts.store import Store
 from rupaya.migrator.django import recorded_rows
-from rupaya.migrator.errors import counted
+from rupaya.migrator.errors import EnvironmentUnfit, counted
 from rupaya.migrator.ledger.acceptance import Acceptance, sort
 from rupaya.migrator.ledger.snapshots import Snapshot, last_snapshot
 from rupaya.migrator.plan.status import read_status
@@ -123,10 +126,28 @@ def _is_owed(difference: Difference, debt: Debt) -> bool:
 
 
 def built_by_code(connection: BaseDatabaseWrapper, history: set[tuple[str, str]] | None = None) -> Catalog:
-    """The catalog of a scratch database to which this code's migrations were applied; all, or those of a history."""
-    with scratch.database_like(connection):
-        scratch.build(connection, history)
-        with connection.cursor() as cursor:
-            built = catalog.read(cursor)
-    connection.ensure_connection()
+    """The catalog that this code's migrations build where nothing is; all, or those of a history.
+
+    In a scratch database, or in a schema of its own in one transaction, where the role may not create databases.
+
+    Raises:
+        EnvironmentUnfit: if neither can be had.
+    """
+    try:
+        with scratch.database_like(connection):
+            scratch.build(connection, history)
+            with connection.cursor() as cursor:
+                built = catalog.read(cursor)
+        connection.ensure_connection()
+    except scratch.NotAllowed as not_allowed:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(
+                    schema_of_its_own(connection, lock_timeout_ms=require_configuration().lock_timeout_ms)
+                )
+            except EnvironmentUnfit:
+                raise not_allowed from None
+            scratch.build(connection, history)
+            with connection.cursor() as cursor:
+                built = catalog.read(cursor, names_here(cursor))
     return built

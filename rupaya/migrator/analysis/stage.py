@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,12 +20,19 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from psycopg2.extensions import connection as PgConnection  # noqa: N812
 
+from rupaya.migrator.debts.debt import OPERATION, Debt
+from rupaya.migrator.debts.owing import Forecast, Owing, forecast
+from rupaya.migrator.debts.pay import Limits, Payer
+from rupaya.migrator.django import applied_state
 from rupaya.migrator.errors import sqlstate
-from rupaya.migrator.plan.phases import flat_operations
+from rupaya.migrator.ledger.ledger import Ledger
+from rupaya.migrator.plan.phases import flat_operations, numbered_operations
 from rupaya.migrator.schema import catalog
 from rupaya.migrator.session import database
+from rupaya.migrator.sessionsettings import read_settings, restore_settings
 from rupaya.migrator.statements import is_bookkeeping
 
 # From the weakest. ACCESS SHARE, which every query takes, is not worth a line.
@@ -143,11 +150,18 @@ class Witness:
 class Stage:
     """The scratch database with a recorder of statements, and an observer on a connection of its own."""
 
-    def __init__(self, connection: BaseDatabaseWrapper, witness: Witness | None = None) -> None:
-        """With a witness, what the tried migrations create counts as new all the time, not in its own one alone."""
+    def __init__(
+        self, connection: BaseDatabaseWrapper, witness: Witness | None = None, *, by_halves: bool = False
+    ) -> None:
+        """With a witness, what the tried migrations create counts as new all the time, not in its own one alone.
+
+        `by_halves`: as beside an older release, what that would not survive is owed, and can be paid afterwards.
+        """
         self.connection = connection
         self.executor = MigrationExecutor(connection)
         self.witness = witness
+        self.by_halves = by_halves
+        self.owing: Owing | None = None
         self.observer: PgConnection | None = None
         self.step = Step("", "", atomic=True)
         self._existing: dict[int, tuple[str, str, int, int | None]] = {}
@@ -155,7 +169,9 @@ class Stage:
         self._strongest: dict[int, str] = {}
         self._work: Work = {}
         self._state: ProjectState | None = None
-        self._part = 0
+        self.part = 0
+        """Which operation is at work, or was when it failed in `foresee`, from 1; 0: none."""
+        self._settings: dict[str, str] = {}
         self._deferred: dict[str, int] = {}
         self._repeated: Statement | None = None
 
@@ -163,6 +179,10 @@ class Stage:
         self.connection.ensure_connection()
         self.observer = psycopg2.connect(**database.connection_parameters(self.connection))
         self.observer.autocommit = True
+        if self.by_halves:
+            Ledger(self.connection.connection).ensure_schema()
+            self.owing = Owing(self.connection, run_id=0, release="")
+        self._settings = read_settings(self.connection)
         return self
 
     def __exit__(self, *_exc: object) -> None:
@@ -175,29 +195,102 @@ class Stage:
         with self.connection.cursor() as cursor:
             return catalog.read(cursor)
 
-    def carry_out(self, migration: Migration, backwards: bool, step: Step) -> None:
-        """Apply or unapply one migration, its statements recorded."""
+    def state(self) -> ProjectState:
+        """What is applied amounts to."""
+        if self._state is None:
+            self.executor.loader.build_graph()
+            self._state = applied_state(self.executor)
+        return self._state
+
+    def foresee(self, migration: Migration) -> Forecast:
+        """What carrying it out by halves would owe, and need paid before; nothing is executed.
+
+        Raises:
+            HistoryRefused: as `migrate` would, naming the operation; `part` says which it was.
+        """
+        assert self.owing is not None  # noqa: S101 - asked of a stage that works by halves alone
+        parts = {id(operation): part for part, operation in enumerate(flat_operations(migration.operations), 1)}
+
+        @contextmanager
+        def around(operation: Operation, _editor: Any) -> Iterator[None]:
+            self.part = parts[id(operation)]
+            yield
+
+        steps = [(migration, False)]
+        return forecast(self.connection, steps, self.state(), fresh=self.owing.fresh.copy(), around=around)
+
+    def carry_out(self, migration: Migration, backwards: bool, step: Step, *, whole: bool = False) -> None:
+        """Apply or unapply one migration, its statements recorded; with `whole`, never by halves."""
         state, self._state = self._state, None  # what a failure leaves of it is no use
         if state is None:
             self.executor.loader.build_graph()
+        self._begin(step)
+        attributed = self._by_halves if self.owing is not None and not whole else self._attributed
+        began = time.monotonic()
+        try:
+            with attributed(migration, backwards), self.connection.execute_wrapper(self._recorded):
+                state = self.executor.migrate([], plan=[(migration, backwards)], state=state)
+            if self.witness is not None:
+                self._state = state  # a long history is not gone through again for each of its migrations
+        finally:
+            step.duration_s += time.monotonic() - began
+            self._restore_session()
+
+    def pay(self, debt: Debt, migration: Migration, step: Step) -> None:
+        """Pay a debt of this migration, the statements recorded as its operation's."""
+        self._begin(step)
+        numbered = enumerate(numbered_operations(migration.operations), 1)
+        number, operation = next((number, one) for number, (place, one) in numbered if place == debt.operation)
+        looked_at = debt.kind == OPERATION
+        began = time.monotonic()
+        try:
+            with (
+                self._at_work(number, operation, looked_at=looked_at),
+                self.connection.execute_wrapper(self._recorded),
+            ):
+                self.payer().pay(debt)
+        finally:
+            step.duration_s += time.monotonic() - began
+            self._restore_session()
+
+    def _restore_session(self) -> None:
+        """As `migrate` does: neither a role nor a transaction that SQL left behind may govern what comes next."""
+        raw = self.connection.connection
+        if raw is None or raw.closed:
+            return
+        if raw.info.transaction_status != TRANSACTION_STATUS_IDLE:
+            raw.rollback()
+        restore_settings(self.connection, self._settings)
+
+    def payer(self) -> Payer:
+        """Who pays, and waits for nobody: there is nobody."""
+        return Payer(self.connection, Limits(0, 0), run_id=0, loader=self.executor.loader)
+
+    def _begin(self, step: Step) -> None:
         self.step = step
         found = {oid: (name, kind, file, of) for oid, name, kind, file, of in self._fetch(_RELATIONS)}
         if self.witness is None or not self._existing:
             self._existing = found
         self._files = {oid: facts[2] for oid, facts in found.items()}
         self._strongest = {}
-        self._part, self._deferred, self._repeated = 0, {}, None
-        began = time.monotonic()
-        try:
-            with self._attributed(migration), self.connection.execute_wrapper(self._recorded):
-                state = self.executor.migrate([], plan=[(migration, backwards)], state=state)
-            if self.witness is not None:
-                self._state = state  # a long history is not gone through again for each of its migrations
-        finally:
-            step.duration_s = time.monotonic() - began
+        self.part, self._deferred, self._repeated = 0, {}, None
 
     @contextmanager
-    def _attributed(self, migration: Migration) -> Iterator[None]:
+    def _by_halves(self, migration: Migration, backwards: bool) -> Iterator[None]:
+        assert self.owing is not None  # noqa: S101 - whoever calls it has looked
+        parts = {id(operation): part for part, operation in enumerate(flat_operations(migration.operations), 1)}
+
+        def around(operation: Operation, editor: Any) -> AbstractContextManager[None]:
+            return self._at_work(parts[id(operation)], operation, editor)
+
+        # Forwards, Django's executor runs what its own loader has read, and not what it is given.
+        own = self.executor.loader.graph.nodes.get((migration.app_label, migration.name), migration)
+        own = migration if backwards else own
+        with self.owing.carrying_out(own, backwards=backwards, around=around):
+            yield
+
+    @contextmanager
+    def _attributed(self, migration: Migration, _backwards: bool) -> Iterator[None]:
         """Know which operation is at work, by wrapping the one method that Django calls."""
         operations = list(flat_operations(migration.operations))
 
@@ -205,19 +298,8 @@ class Stage:
             forwards = operation.database_forwards
 
             def database_forwards(app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-                self._part = part
-                known = {str(sql) for sql in schema_editor.deferred_sql}
-                if self.witness is not None:
-                    self.witness.before(part, operation)
-                try:
+                with self._at_work(part, operation, schema_editor):
                     forwards(app_label, schema_editor, from_state, to_state)
-                    self._settle()
-                    if self.witness is not None:
-                        self.witness.after(part, operation)
-                finally:
-                    self._part = 0
-                    added = (text for sql in schema_editor.deferred_sql if (text := str(sql)) not in known)
-                    self._deferred.update(dict.fromkeys(added, part))
 
             operation.database_forwards = database_forwards  # type: ignore[method-assign]
 
@@ -229,6 +311,26 @@ class Stage:
             for operation in operations:
                 vars(operation).pop("database_forwards", None)
 
+    @contextmanager
+    def _at_work(
+        self, part: int, operation: Operation, schema_editor: Any = None, *, looked_at: bool = True
+    ) -> Iterator[None]:
+        """Attribute what is sent in the block to an operation, and what the schema editor puts off till the end."""
+        self.part = part
+        witness = self.witness if looked_at else None
+        known = {str(sql) for sql in schema_editor.deferred_sql} if schema_editor else set()
+        if witness is not None:
+            witness.before(part, operation)
+        try:
+            yield
+            self._settle()
+            if witness is not None:
+                witness.after(part, operation)
+        finally:
+            self.part = 0
+            put_off = schema_editor.deferred_sql if schema_editor else ()
+            self._deferred.update(dict.fromkeys((text for sql in put_off if (text := str(sql)) not in known), part))
+
     def _recorded(
         self, execute: Callable[..., Any], sql: str, parameters: Any, many: bool, context: dict[str, Any]
     ) -> Any:
@@ -236,7 +338,7 @@ class Stage:
         if is_bookkeeping(text):
             return execute(sql, parameters, many, context)
         shown = text_of(text)
-        part = self._part or self._deferred.get(text, 0)
+        part = self.part or self._deferred.get(text, 0)
         same = [old for old in self.step.statements if old.sql == shown and old.part == part]
         if len(same) >= LOOKED_AT_TIMES:
             same[-1].times += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
+from rupaya.migrator.attic.attic import Attic
 from rupaya.migrator.debts import refusals
 from rupaya.migrator.debts.book import Book
 from rupaya.migrator.debts.debt import OPERATION, Debt, by_operation
@@ -26,19 +27,27 @@ from rupaya.migrator.debts.stepping import Step
 from rupaya.migrator.debts.store import Store
 from rupaya.migrator.debts.treatment import HALVED, NOW, backwards, forwards, treatment, written_sql
 
+Around = Callable[[Operation, Any], AbstractContextManager[None]]
+"""Whoever wants to know which operation is at work, given it and the schema editor."""
+
+
+def _alone(_operation: Operation, _editor: Any) -> AbstractContextManager[None]:
+    return nullcontext()
+
 
 class Halved:
     """Stands for an operation while its migration is carried out: tells the editor which one it is."""
 
-    def __init__(self, operation: Operation, migration: Migration, number: str) -> None:
+    def __init__(self, operation: Operation, migration: Migration, number: str, around: Around = _alone) -> None:
         self.operation = operation
         self.migration = migration
         self.number = number
+        self.around = around
         if isinstance(operation, ops.SeparateDatabaseAndState):
             # Django works out the states of the inner operations itself.
             self.operation = copy.copy(operation)
             self.operation.database_operations = [
-                Halved(inner, migration, f"{number}.{place}")  # type: ignore[misc]
+                Halved(inner, migration, f"{number}.{place}", around)  # type: ignore[misc]
                 for place, inner in enumerate(operation.database_operations)
             ]
 
@@ -49,11 +58,15 @@ class Halved:
         self, app_label: str, editor: DebtsEditor, from_state: ProjectState, to_state: ProjectState
     ) -> None:
         """Carry it out as its treatment says."""
+        if isinstance(self.operation, ops.SeparateDatabaseAndState):
+            self.operation.database_forwards(app_label, editor, from_state, to_state)
+            return
+        with self.around(self.operation, editor):
+            self._forwards(app_label, editor, from_state, to_state)
+
+    def _forwards(self, app_label: str, editor: DebtsEditor, from_state: ProjectState, to_state: ProjectState) -> None:
         arguments = (app_label, editor, from_state, to_state)
         operation, migration = self.operation, self.migration
-        if isinstance(operation, ops.SeparateDatabaseAndState):
-            operation.database_forwards(*arguments)
-            return
         how, sentence = treatment(operation, migration)
         step = self._step(backwards=False)
         if sentence:
@@ -113,12 +126,25 @@ class Halved:
     def _owe_whole(self, app_label: str, editor: DebtsEditor, from_state: ProjectState) -> None:
         changed = from_state.clone()
         self.operation.state_forwards(app_label, changed)
-        if changed != from_state:
+        if _models_differ(from_state, changed):
             raise refusals.owed_state(editor.where)
         breaks = f'what the migration\'s phase = "contract" means by {self.operation.describe()}'
         editor.book.owe(
             editor.debt(OPERATION, "", self.number, [by_operation(*written_sql(self.operation))], breaks, [])
         )
+
+
+def _models_differ(before: ProjectState, after: ProjectState) -> bool:
+    """Whether what was cloned from a state has other models; Django's own comparison finds an ArrayField unlike itself,
+    for no field equals a copy of it."""
+    if before.models.keys() != after.models.keys():
+        return True
+    return any(
+        one.fields.keys() != (other := after.models[key]).fields.keys()
+        or any(field is not other.fields[name] for name, field in one.fields.items())
+        or (one.options, one.bases, one.managers) != (other.options, other.bases, other.managers)
+        for key, one in before.models.items()
+    )
 
 
 @contextmanager
@@ -131,10 +157,10 @@ def _together(editor: DebtsEditor, operation: Operation) -> Iterator[None]:
 
 
 @contextmanager
-def _by_halves(migration: Migration) -> Iterator[None]:
+def _by_halves(migration: Migration, around: Around = _alone) -> Iterator[None]:
     operations = migration.operations
     migration.operations = [  # type: ignore[misc]
-        Halved(operation, migration, str(number))  # type: ignore[misc]
+        Halved(operation, migration, str(number), around)  # type: ignore[misc]
         for number, operation in enumerate(operations)
     ]
     try:
@@ -152,17 +178,25 @@ class Owing:
     """Lets the migrations of one run be carried out by halves; what it made, no older code knows."""
 
     def __init__(
-        self, connection: BaseDatabaseWrapper, *, run_id: int, release: str, fresh: Fresh | None = None
+        self,
+        connection: BaseDatabaseWrapper,
+        *,
+        run_id: int,
+        release: str,
+        fresh: Fresh | None = None,
+        keeps: bool = True,
     ) -> None:
+        """`keeps`: whether a migration that is unapplied leaves what it had made in the attic."""
         self.connection = connection
         self.store = Store(connection)
         self.run_id = run_id
         self.release = release
         self.fresh = fresh or Fresh()
+        self.keeps = keeps
         self.warnings: list[str] = []
 
     @contextmanager
-    def carrying_out(self, migration: Migration, *, backwards: bool = False) -> Iterator[Book]:
+    def carrying_out(self, migration: Migration, *, backwards: bool = False, around: Around = _alone) -> Iterator[Book]:
         """Around one attempt at a migration, inside its transaction if it has one.
 
         Django's own `apply` and `unapply` work through the editor of debts in the block, whatever calls them.
@@ -174,24 +208,26 @@ class Owing:
             self.run_id,
             self.release,
             self.store.cancelled_by(str(migration)) if backwards else [],
+            attic=Attic(self.connection, run_id=self.run_id, release=self.release) if self.keeps else None,
+            forgets=bool(getattr(migration, "forget", False)),
         )
         apply, unapply = migration.apply, migration.unapply
 
         def apply_halves(*arguments: Any, **options: Any) -> ProjectState:
-            with _by_halves(migration):
+            with _by_halves(migration, around):
                 return apply(*arguments, **options)
 
         def unapply_halves(*arguments: Any, **options: Any) -> ProjectState:
             with _by_halves(migration):
-                state = unapply(*arguments, **options)
-            settle_unapplied(book, migration)
-            return state
+                return unapply(*arguments, **options)
 
         editor_class = self.connection.SchemaEditorClass
         self.connection.SchemaEditorClass = _editor_class("RunEditor", editor_class, book)
         migration.apply, migration.unapply = apply_halves, unapply_halves  # type: ignore[method-assign]
         try:
             yield book
+            if backwards:  # also where Django was told to --fake it, and has called nothing
+                settle_unapplied(book, migration)
         finally:
             del migration.apply, migration.unapply
             self.connection.SchemaEditorClass = editor_class
@@ -229,6 +265,7 @@ def forecast(
     *,
     fresh: Fresh | None = None,
     told: Callable[[Migration], None] | None = None,
+    around: Around = _alone,
 ) -> Forecast:
     """What a plan would owe, from the state of what is applied (which is left as it is); nothing is executed.
 
@@ -247,7 +284,7 @@ def forecast(
             told(migration)
         editor = editor_class(connection, collect_sql=True, atomic=False)
         editor.deferred_sql = []
-        with _by_halves(migration):
+        with _by_halves(migration, around):
             state = migration.apply(state, editor)
         if book.pay_first:
             result.pay_first[migration.app_label, migration.name] = list(book.pay_first)

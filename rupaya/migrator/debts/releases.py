@@ -26,15 +26,17 @@ class Breaking:
     release: str
     """The release that applied it."""
     loss: str
-    """What older code cannot do any more."""
+    """What older code cannot do any more; empty if nobody knows."""
 
     def __str__(self) -> str:
         return f"{'.'.join(self.key)} (release {self.release})"
 
 
-def breaking(newer: Collection[Key], connection: Any, in_force: Iterable[Applied]) -> list[Breaking]:
+def breaking(
+    newer: Collection[Key], connection: Any, in_force: Iterable[Applied], unattested: Collection[Key] = ()
+) -> list[Breaking]:
     """Of the migrations that are newer than a release, those that it does not survive: something owed of them was paid,
-    or they ran whole although they take away what older code uses.
+    they ran whole although they take away what older code uses, or nobody who could say so applied them.
 
     `connection`: Django's or the driver's own.
     """
@@ -46,6 +48,8 @@ def breaking(newer: Collection[Key], connection: Any, in_force: Iterable[Applied
         if debt.key in newer and debt.kind not in _UNNOTICED
     ]
     known = {item.key for item in found}
+    # No evidence is no evidence of harmlessness.
+    found += [Breaking(key, "unknown", "") for key in unattested if key in newer and key not in known]
     return found + [
         Breaking(applied.key, applied.release, "use what a contract migration took away")
         for applied in in_force
@@ -53,16 +57,25 @@ def breaking(newer: Collection[Key], connection: Any, in_force: Iterable[Applied
     ]
 
 
-def refuse_breaking(newer: Collection[Key], connection: Any, in_force: Iterable[Applied]) -> None:
+def refuse_breaking(
+    newer: Collection[Key], connection: Any, in_force: Iterable[Applied], unattested: Collection[Key] = ()
+) -> None:
     """Refuse to start old code where a newer release has taken away or tightened what it may use.
 
     Raises:
         HistoryRefused: naming the migrations, and what this code could not do any more.
     """
-    if not (found := breaking(newer, connection, in_force)):
+    if not (found := breaking(newer, connection, in_force, unattested)):
         return
     names = ", ".join(dict.fromkeys(map(str, found)))
-    losses = "; ".join(dict.fromkeys(item.loss for item in found))
+    if not any(item.loss for item in found):
+        raise HistoryRefused(
+            f"This release is older than migrations that somebody applied without the migrator: {names}.",
+            "What they took away, or whether anything, is in no record; nothing was changed.",
+            "Deploy a release that knows these migrations; there, 'manage.py migrate --accept-edited' records that the "
+            "database has them.",
+        )
+    losses = "; ".join(dict.fromkeys(item.loss for item in found if item.loss))
     raise HistoryRefused(
         f"This release is older than a breaking migration: {names}.",
         f"The database no longer has, or no longer accepts, what this code may use. It could not: {losses}; "

@@ -22,8 +22,11 @@ from psycopg2.extensions import encodings
 
 from rupaya.migrator.ledger.settled import HISTORY_HASH
 from rupaya.migrator.ledger.trace import Trace
+from rupaya.migrator.sqlstates import passes_by_itself
 
 _VERSIONS = Path(__file__).parent / "versions"
+NO_BATCH = 0
+"""The batch of what no rollback may take for one of its own."""
 
 
 def versions() -> list[str]:
@@ -97,9 +100,9 @@ def _storable(value: object, connection: PgConnection) -> object:
 class Ledger:
     """Reads and writes the record of runs and attempts on the lock connection."""
 
-    def __init__(self, connection: PgConnection) -> None:
+    def __init__(self, connection: PgConnection, run_id: int = 0) -> None:
         self.connection = connection
-        self.run_id = 0
+        self.run_id = run_id
         self._exists = False
 
     def _fetch(self, sql: str, parameters: Iterable[object] = ()) -> list[tuple[Any, ...]]:
@@ -188,6 +191,10 @@ class Ledger:
             [outcome, exit_code, error or None, self.run_id],
         )
 
+    def has_open_runs(self) -> bool:
+        """Whether a run is under way, or died."""
+        return bool(self._fetch_if_there("SELECT true FROM migrator_runs WHERE finished_at IS NULL LIMIT 1"))
+
     def next_batch(self) -> int:
         """The number of the batch that begins now, counted from 1."""
         return int(self._fetch("SELECT coalesce(max(batch), 0) + 1 FROM migrator_attempts")[0][0])
@@ -216,12 +223,45 @@ class Ledger:
 
     def accept(self, applied: Applied, fingerprint: str, file_hash: str) -> None:
         """Record that a migration in force is in the database as its code is now."""
-        self._fetch(
+        with self.connection.cursor() as cursor:
+            self.attest(
+                cursor,
+                applied.key,
+                batch=applied.batch,
+                phase=applied.phase,
+                fingerprint=fingerprint,
+                file_hash=file_hash,
+            )
+
+    def attest(
+        self,
+        cursor: Any,
+        key: tuple[str, str],
+        *,
+        direction: str = "apply",
+        batch: int = NO_BATCH,
+        phase: str = "expand",
+        fingerprint: str = "",
+        file_hash: str = "",
+    ) -> None:
+        """Record, on any connection, that Django's history changed by a row without anything being executed for it."""
+        cursor.execute(
             "INSERT INTO migrator_attempts (run_id, batch, app, name, direction, phase, faked, atomic, fingerprint, "
             "file_hash, finished_at, outcome) "
-            "VALUES (%s, %s, %s, %s, 'apply', %s, true, true, %s, %s, clock_timestamp(), 'succeeded')",
-            [self.run_id, applied.batch, applied.app, applied.name, applied.phase, fingerprint, file_hash],
+            "VALUES (%s, %s, %s, %s, %s, %s, true, true, %s, %s, clock_timestamp(), 'succeeded')",
+            [self.run_id, batch, *key, direction, phase, fingerprint, file_hash],
         )
+
+    @staticmethod
+    def last_success(cursor: Any, key: tuple[str, str]) -> str:
+        """The direction of the last attempt at a migration that succeeded, as a connection sees it; or empty."""
+        cursor.execute(
+            "SELECT direction FROM migrator_attempts WHERE app = %s AND name = %s AND outcome = 'succeeded' "
+            "ORDER BY attempt_id DESC LIMIT 1",
+            list(key),
+        )
+        row = cursor.fetchone()
+        return str(row[0]) if row else ""
 
     def fail_attempt(self, attempt_id: int, outcome: str, tries: int, sqlstate: str, error: str, trace: Trace) -> None:
         """Close an attempt that did not succeed: ``failed``, ``interrupted``, or ``rolled back`` with its batch."""
@@ -290,6 +330,25 @@ class Ledger:
         )
         return {(app, name): error for app, name, outcome, error in rows if outcome == "failed"}
 
+    def contradicted(self) -> dict[tuple[str, str], str]:
+        """The error of each migration that is recorded as applied although its last attempt at that failed.
+
+        One that failed in a way that passes by itself contradicts nothing: somebody else may have gone on with it.
+        """
+        rows = self._fetch_if_there(_CONTRADICTED) if self._has_history() else []
+        return {(app, name): error for app, name, error, code in rows if code and not passes_by_itself(code)}
+
+    def unattested(self) -> list[tuple[str, str]]:
+        """Migrations that were recorded as applied since the ledger keeps its record, and which no attempt of it did.
+
+        What is under way, or was when its process died, is none of them.
+        """
+        rows = self._fetch_if_there(_UNATTESTED) if self._has_history() else []
+        return [(app, name) for app, name in rows]
+
+    def _has_history(self) -> bool:
+        return bool(self._fetch("SELECT to_regclass('django_migrations') IS NOT NULL")[0][0])
+
     def last_end(self, app: str, name: str) -> tuple[str, str]:
         """Outcome and fingerprint of the last attempt at a migration, in either direction; empty if there is none."""
         rows = self._fetch(
@@ -336,6 +395,25 @@ class Ledger:
         return bool(cursor.rowcount == 1)
 
 
+_CONTRADICTED = """
+    SELECT m.app, m.name, coalesce(last.error, ''), last.sqlstate FROM django_migrations m CROSS JOIN LATERAL (
+        SELECT outcome, error, sqlstate FROM migrator_attempts a
+        WHERE a.app = m.app AND a.name = m.name AND a.direction = 'apply' ORDER BY attempt_id DESC LIMIT 1) last
+    WHERE last.outcome = 'failed'
+"""
+# The order of the rows, and not their times: those are the clients'.
+_UNATTESTED = """
+    WITH known AS (
+        SELECT m.id, m.app, m.name, succeeded.direction FROM django_migrations m LEFT JOIN LATERAL (
+            SELECT direction FROM migrator_attempts a
+            WHERE a.app = m.app AND a.name = m.name AND a.outcome = 'succeeded'
+            ORDER BY attempt_id DESC LIMIT 1) succeeded ON true)
+    SELECT app, name FROM known
+    WHERE direction IS DISTINCT FROM 'apply' AND id > (SELECT min(id) FROM known WHERE direction = 'apply')
+      AND NOT EXISTS (SELECT FROM migrator_attempts a
+                      WHERE a.app = known.app AND a.name = known.name AND a.finished_at IS NULL)
+    ORDER BY id
+"""
 _ADD_TRACE = """
     INSERT INTO migrator_traces (attempt_id, statements, omitted, blockers)
     SELECT attempt_id, %s, %s, %s FROM finished

@@ -38,6 +38,9 @@ _CREATE_POSITIONS = f"""
     )
 """
 
+# Said of a connection on which all is tried in one transaction and rolled back.
+MAY_BE_IN_A_TRANSACTION = "rupaya_may_be_in_a_transaction"
+
 logger = logging.getLogger(__name__)
 
 
@@ -141,7 +144,8 @@ class Backfill(Operation):
         connection = schema_editor.connection
         if not router.allow_migrate_model(connection.alias, model):  # an unmanaged table has rows as well
             return
-        if schema_editor.atomic_migration or connection.in_atomic_block:
+        is_tried = getattr(connection, MAY_BE_IN_A_TRANSACTION, False)
+        if schema_editor.atomic_migration or (connection.in_atomic_block and not is_tried):
             raise NotSupportedError(
                 f"Backfill of {model._meta.db_table} in one transaction would lock every row it sets until the end. "
                 "Write atomic = False in the migration, and put operations that need a transaction into another one."

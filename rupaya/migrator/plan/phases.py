@@ -156,11 +156,16 @@ def unready_removals(migration: Migration, before: ProjectState) -> list[str]:
 
 def flat_operations(operations: Iterable[Operation]) -> Iterable[Operation]:
     """What operations do to the database, those inside SeparateDatabaseAndState included."""
-    for operation in operations:
+    return (operation for _place, operation in numbered_operations(operations))
+
+
+def numbered_operations(operations: Iterable[Operation], within: str = "") -> Iterator[tuple[str, Operation]]:
+    """Likewise, each with its place: ``2``, or ``2.0`` for the first one inside a SeparateDatabaseAndState."""
+    for number, operation in enumerate(operations):
         if isinstance(operation, ops.SeparateDatabaseAndState):
-            yield from flat_operations(operation.database_operations)
+            yield from numbered_operations(operation.database_operations, f"{within}{number}.")
         else:
-            yield operation
+            yield f"{within}{number}", operation
 
 
 def parts(migration: Migration, before: ProjectState) -> Iterator[Part]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,3 +54,8 @@ class RunContext:
     """What to say, and with which fields, once the batch, being one transaction, is committed."""
     open_attempts: dict[int, Trace] = field(default_factory=dict)
     """Attempts of a batch in one transaction that is not committed yet."""
+
+    @property
+    def left_ms(self) -> int:
+        """Milliseconds to the deadline, and a second at least."""
+        return max(1000, int((self.deadline - time.monotonic()) * 1000))

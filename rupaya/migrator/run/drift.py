@@ -20,6 +20,7 @@ from rupaya.migrator.output import Output
 from rupaya.migrator.schema import catalog
 from rupaya.migrator.schema.catalog import Catalog, Names
 from rupaya.migrator.schema.diff import differences
+from rupaya.migrator.sessionsettings import session_settings
 from rupaya.migrator.sqlstates import LOCK_NOT_AVAILABLE
 
 MAX_LINES = 30
@@ -127,9 +128,8 @@ class Drift:
 
     def _read(self, names: Names) -> Catalog:
         """Read without waiting long: printing a view needs a lock on its tables, if the weakest one."""
-        with self.connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('lock_timeout', %s, false)", [str(self.lock_timeout_ms)])
-            try:
-                return catalog.read(cursor, names)
-            finally:
-                cursor.execute("RESET lock_timeout")
+        with (
+            session_settings(self.connection, lock_timeout=self.lock_timeout_ms),
+            self.connection.cursor() as cursor,
+        ):
+            return catalog.read(cursor, names)

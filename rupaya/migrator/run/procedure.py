@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from django.conf import settings
 from django.core.management.commands import migrate
@@ -23,12 +24,13 @@ from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.plan.fingerprint import migration_hashes
 from rupaya.migrator.plan.history import Edited, refuse_by_project, refuse_existing
 from rupaya.migrator.plan.phases import CONTRACT, EXPAND, flat_operations
-from rupaya.migrator.plan.plan import Plan, history_explained, key_of, read_plan
+from rupaya.migrator.plan.plan import Plan, history_explained, key_of, pending_phases, read_plan
 from rupaya.migrator.run import refusals
 from rupaya.migrator.run.batch import BatchExecutor
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.executor import Executor
 from rupaya.migrator.run.payments import pay, refuse_by_rows, refuse_while_served
+from rupaya.migrator.run.returns import prepare
 from rupaya.migrator.run.rows import RowsAhead, record_failure
 from rupaya.migrator.run.signals import Signals
 from rupaya.migrator.run.use import apart_by_use, refuse_used, remember_use
@@ -59,6 +61,8 @@ class Procedure:
         self.command = request.command
         self.edited: list[Edited] = []
         """Edited migrations that this run is to record as they are now."""
+        self.unproved: list[Key] = []
+        """Migrations that are recorded and that the ledger does not know to have succeeded, which this run accepts."""
         self.by_halves = False
         self.owed: list[Debt] = []
         """What this run would leave owed."""
@@ -86,15 +90,22 @@ class Procedure:
         """
         refuse_by_project(session.connection, plan)
         ledger = Ledger(session.raw)
-        refuse_breaking(plan.status.newer, session.connection, ledger.in_force())
+        refuse_breaking(plan.status.newer, session.connection, ledger.in_force(), ledger.unattested())
         self.by_halves = self.runs_by_halves(session, plan)
         self.owed = self.foresee(session, plan).owed
         self.edited = refusals.refuse_edited_unless_accepted(
             plan, ledger, session.conf, accept=self.request.accept_edited
         )
+        self.unproved = []
+        if self.request.accept_edited:
+            self.unproved = refusals.unproved(plan, ledger)
+        else:
+            refusals.refuse_contradicted(plan, ledger)
         if not self._has_warned:
             self._has_warned = True
             refusals.warn_of_edited(plan, ledger, session.conf, session.output)
+            if not self.unproved:
+                refusals.warn_of_unattested(plan, ledger, session.output)
 
     def runs_by_halves(self, session: Session, plan: Plan) -> bool:
         """Whether an older release may be serving, so that only what it survives is done now and the rest is owed."""
@@ -128,8 +139,11 @@ class Procedure:
         """Whether to take the lock at all; forty tasks of an unchanged release must not queue for it."""
         return (
             plan.has_work
-            or (self._pays(session.conf.phase, plan) and bool(Store(session.connection).due(plan.status.pending)))
-            or bool(self.edited)
+            or (
+                self._pays(session.conf.phase, plan)
+                and bool(Store(session.connection).due(plan.status.pending, session.conf.contract_after_h))
+            )
+            or bool(self.edited or self.unproved)
             or self._wants_syncdb(plan)
             or (self._owes_signals(plan) and not Ledger(session.raw).is_settled(plan.digest))
         )
@@ -158,9 +172,15 @@ class Procedure:
     def say_nothing_to_do(self, session: Session, plan: Plan) -> None:
         """The last lines of a run that had nothing to do."""
         _say_unknown(session.output.say, plan)
-        _say_owed(session.output.say, session.connection)
+        _say_owed(session.output.say, session.connection, session.conf.contract_after_h)
         number = f"{plan.applied} migration{'s are' if plan.applied != 1 else ' is'} applied"
-        session.output.say(f"Nothing to migrate: all {number} ({time.monotonic() - session.began:.3f} s)", success=True)
+        left = len(plan.status.pending)
+        found = (
+            f"{number}, and {left} {'are' if left != 1 else 'is'} pending that nobody asked for"
+            if left
+            else f"all {number}"
+        )
+        session.output.say(f"Nothing to migrate: {found} ({time.monotonic() - session.began:.3f} s)", success=True)
 
     # Under the lock
 
@@ -188,6 +208,14 @@ class Procedure:
         for item in self.edited:
             context.ledger.accept(item.applied, *migration_hashes(plan.disk[item.applied.key]))
             context.output.say(f"✓ {item} recorded as it is now", success=True)
+        phases = pending_phases(plan.executor.loader, [plan.disk[key] for key in self.unproved])
+        for key in self.unproved:
+            fingerprint, file_hash = migration_hashes(plan.disk[key])
+            with context.ledger.connection.cursor() as cursor:
+                context.ledger.attest(
+                    cursor, key, phase=phases.get(key, CONTRACT), fingerprint=fingerprint, file_hash=file_hash
+                )
+            context.output.say(f"✓ {plan.disk[key]} accepted as applied", success=True)
 
     def look_at_rows(self, context: RunContext, plan: Plan) -> None:
         """Ask live rows what the plan presumes of them, and refuse what will surely fail before anything is locked.
@@ -214,6 +242,7 @@ class Procedure:
                 run_id=context.ledger.run_id,
                 release=getattr(settings, "RELEASE", "unknown"),
                 fresh=fresh_of(plan.executor.loader, Store(context.connection).never_served()),
+                keeps=context.conf.phase == "expand",
             )
         if self.by_halves:
             unjudged = {key_of(migration) for migration, _backwards in plan.steps if _is_unjudged(migration)}
@@ -224,10 +253,12 @@ class Procedure:
     def apply(self, executor: Executor) -> None:
         """Let Django's own command run the plan with that executor, its signals included."""
         context, plan = executor.context, executor.plan
+        if context.owing is not None and context.owing.keeps:
+            prepare(context, plan)
         pays = self._pays(context.conf.phase, plan)
         if pays:
             self._pay(context, plan, plan.status.pending)
-        signals = Signals(context)
+        signals = Signals(context, plan)
         with context.output.speaking_for(self.django.command):
             self.django.run(executor, signals.send_pre_migrate, signals.send_post_migrate)
         remember_use(context)
@@ -235,7 +266,7 @@ class Procedure:
             self._pay(context, plan, ())
 
     def _pay(self, context: RunContext, plan: Plan, pending: Collection[Key]) -> None:
-        debts = Store(context.connection).due(pending)
+        debts = Store(context.connection).due(pending, context.conf.contract_after_h)
         used: list[Use] = []
         if self.request.contract:
             refuse_while_served(context, debts)
@@ -247,7 +278,7 @@ class Procedure:
     def say_done(self, context: RunContext, plan: Plan) -> None:
         """The last lines of a run that did something."""
         _say_unknown(context.output.say, plan)
-        _say_owed(context.output.say, context.connection)
+        _say_owed(context.output.say, context.connection, context.conf.contract_after_h)
         if plan.steps or not self.is_first_start:
             return
         release = getattr(settings, "RELEASE", "unknown")
@@ -284,12 +315,14 @@ def _say_unknown(say: Callable[..., None], plan: Plan) -> None:
             say(f"{fact} {number}: {refusals.names(list(keys))}", warning=True)
 
 
-def _say_owed(say: Callable[..., None], connection: BaseDatabaseWrapper) -> None:
+def _say_owed(say: Callable[..., None], connection: BaseDatabaseWrapper, after_h: float) -> None:
     if debts := Store(connection).owed():
         shown = "; ".join(map(str, debts[:MAX_DEBTS])) + (
             f"; and {len(debts) - MAX_DEBTS} more" if len(debts) > MAX_DEBTS else ""
         )
-        say(f"Owed until 'manage.py migrate --contract', once no older release runs: {shown}", warning=True)
+        last = max(debt.owed_at for debt in debts if debt.owed_at is not None)
+        until = f", and after {last + timedelta(hours=after_h):%Y-%m-%d %H:%M} UTC" if after_h else ""
+        say(f"Owed until 'manage.py migrate --contract', once no older release runs{until}: {shown}", warning=True)
 
 
 def without_migrations(plan: Plan, left_out: Collection[tuple[str, str]]) -> Plan:

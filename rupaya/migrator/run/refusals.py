@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rupaya.migrator.conf import Conf
+from rupaya.migrator.django import Key
 from rupaya.migrator.errors import FailedBefore, HistoryRefused
 from rupaya.migrator.ledger.ledger import Failure, Ledger
 from rupaya.migrator.output import Output
@@ -38,6 +39,47 @@ def warn_of_edited(plan: Plan, ledger: Ledger, conf: Conf, output: Output) -> No
                 "before",
                 warning=True,
             )
+
+
+def unattested(plan: Plan, ledger: Ledger) -> list[Key]:
+    """Of this code's migrations, those that are recorded although the ledger should know of them and does not."""
+    if not ledger.exists:
+        return []
+    return [key for key in ledger.unattested() if key in plan.disk]
+
+
+def refuse_contradicted(plan: Plan, ledger: Ledger) -> None:
+    """Refuse to go on from migrations that are recorded as applied although their last attempt failed.
+
+    Raises:
+        HistoryRefused: naming them.
+    """
+    found = {key: error for key, error in ledger.contradicted().items() if key in plan.disk}
+    if not found:
+        return
+    told = "; ".join(f"{app}.{name} ({error})" for (app, name), error in sorted(found.items()))
+    raise HistoryRefused(
+        f"The history has as applied what failed at its last attempt: {told}.",
+        "Somebody recorded it by hand, or it is there in part only; nothing was changed.",
+        "Look whether the database has what it does. If so, record that with 'manage.py migrate --accept-edited'. If "
+        "not, delete its row from django_migrations and start again.",
+    )
+
+
+def unproved(plan: Plan, ledger: Ledger) -> list[Key]:
+    """Of this code's migrations, those that are recorded and that the ledger does not know to have succeeded."""
+    contradicted = [key for key in ledger.contradicted() if key in plan.disk]
+    return list(dict.fromkeys([*contradicted, *unattested(plan, ledger)]))
+
+
+def warn_of_unattested(plan: Plan, ledger: Ledger, output: Output) -> None:
+    """Say which migrations somebody recorded who is not the migrator."""
+    if found := unattested(plan, ledger):
+        output.say(
+            f"Recorded as applied, and by no attempt of the migrator: {names(found)}. If the database has what they "
+            "do, 'manage.py migrate --accept-edited' records that",
+            warning=True,
+        )
 
 
 def refuse_half_done(ledger: Ledger, plan: Plan) -> None:

@@ -9,21 +9,22 @@ from typing import Any
 
 from rupaya.migrator import django
 from rupaya.migrator.errors import MigrationFailed, MigratorError, TableLocked, driver_text, is_lost, sqlstate
+from rupaya.migrator.plan.plan import Plan
 from rupaya.migrator.run import backoff
 from rupaya.migrator.run.context import RunContext
+from rupaya.migrator.run.outcome import how_far
 from rupaya.migrator.sessionsettings import session_settings
 from rupaya.migrator.sqlstates import RETRYABLE
 
 POST_MIGRATE_RETRIES = 9
-BEFORE = "Nothing was migrated."
-AFTER = "All migrations are applied."
 
 
 class Signals:
     """The two functions that Django's command sends its signals by, in the place of its own."""
 
-    def __init__(self, context: RunContext) -> None:
+    def __init__(self, context: RunContext, plan: Plan) -> None:
         self.context = context
+        self.plan = plan
 
     def send_pre_migrate(self, *arguments: Any, **options: Any) -> None:
         """Send pre_migrate once: what its handlers did need not bear being done again.
@@ -31,7 +32,7 @@ class Signals:
         Raises:
             MigratorError: if a handler fails.
         """
-        self._send("pre_migrate", BEFORE, lambda: django.send_pre_migrate(*arguments, **options), retries=0)
+        self._send("pre_migrate", lambda: django.send_pre_migrate(*arguments, **options), retries=0)
 
     def send_post_migrate(self, *arguments: Any, **options: Any) -> None:
         """Send post_migrate; again when a table is locked, for Django itself sends it after every run.
@@ -40,9 +41,9 @@ class Signals:
             MigratorError: if a handler fails.
         """
         retries = min(POST_MIGRATE_RETRIES, self.context.conf.retries)
-        self._send("post_migrate", AFTER, lambda: django.send_post_migrate(*arguments, **options), retries=retries)
+        self._send("post_migrate", lambda: django.send_post_migrate(*arguments, **options), retries=retries)
 
-    def _send(self, signal: str, state: str, send: Callable[[], None], *, retries: int) -> None:
+    def _send(self, signal: str, send: Callable[[], None], *, retries: int) -> None:
         context = self.context
         for tries in count(1):
             context.stop.check()
@@ -50,18 +51,23 @@ class Signals:
             try:
                 with (
                     context.stop.interrupting(),
-                    session_settings(context.connection, lock_timeout=context.conf.lock_timeout_ms),
+                    # A handler may take long; what it must not is wait for ever, for a replica say.
+                    session_settings(
+                        context.connection,
+                        lock_timeout=context.conf.lock_timeout_ms,
+                        statement_timeout=context.left_ms,
+                    ),
                 ):
                     send()
             except (Exception, SystemExit) as error:
                 if context.stop.requested:
-                    raise context.stop.error(f"{state} The next start does the rest.") from None
+                    raise context.stop.error(f"{how_far(context, self.plan)} The next start does the rest.") from None
                 if sqlstate(error) in RETRYABLE and tries <= retries:
                     context.stop.wait(backoff.pause_s(tries))
                     continue
                 if isinstance(error, MigratorError) or is_lost(error):
                     raise
-                raise _handler_failed(signal, error, tries, state) from error
+                raise _handler_failed(signal, error, tries, how_far(context, self.plan)) from error
             else:
                 return
 

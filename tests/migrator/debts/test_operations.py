@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.operations import AddConstraintNotValid, ValidateConstraint
 from django.db import migrations, models
 from django.db.migrations.operations.base import Operation
@@ -152,6 +153,16 @@ def test_contract_may_not_change_models_itself(shop: Shop) -> None:
 
     with pytest.raises(HistoryRefused, match="changes the models"):
         shop.forecast(step)
+
+
+def test_contract_beside_an_array_changes_no_models(shop: Shop) -> None:
+    # Django finds an ArrayField unlike itself.
+    labels = ArrayField(models.TextField(), null=True)
+    shop.apply(migration("0002_change", migrations.AddField("item", "labels", labels)))
+
+    shop.apply(migration("0003_more", DROP, phase="contract"))
+
+    assert [debt.kind for debt in shop.owed()] == ["operation"]
 
 
 def test_state_that_django_alone_knows_is_simulated_once(shop: Shop) -> None:

@@ -11,9 +11,11 @@ from tests.migrator.gate.cases import CASES, Case
 HERE = """
     add_column add_column_with_python_default add_required_column
     add_column_whose_default_asks add_uuid_of_python add_uuid_of_database add_json
-    add_positive_integer add_foreign_key_safely add_check_not_valid add_wide_index remove_index rename_index
+    add_positive_integer add_foreign_key_safely add_check_not_valid set_not_null narrower_text add_wide_index
+    remove_index rename_index drop_index_by_sql
     text_to_integer wider_text drop_default_by_sql rename_field rename_field_in_code rename_model_with_many_to_many
-    remove_bill_memo forget_required_field drop_column drop_column_too_early python_updates_all_rows
+    remove_bill_memo forget_required_field drop_column drop_column_too_early use_a_name_again set_role
+    python_updates_all_rows
     python_asks_for_each_row
     python_in_batches insert insert_one_way schema_and_a_little_python backfill long_name replace_trigger_function
     revoke own_operation own_operation_that_is_quiet take_over_a_table drop_primary_key excused

@@ -24,9 +24,13 @@ LATE = [
     "DO $$ BEGIN IF true THEN ALTER TABLE t DROP COLUMN a; END IF; END $$",
     "DO $$ BEGIN EXECUTE 'DROP TABLE t'; END $$",
     "SELECT 1; DROP VIEW v",
+    "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0) NOT VALID",
+    "ALTER TABLE t ALTER COLUMN a SET NOT NULL",
+    "CREATE UNIQUE INDEX CONCURRENTLY i ON t (a)",
 ]
 NEVER = [
     "LOCK TABLE t",
+    "SELECT a FROM t FOR NO KEY UPDATE",
     "TRUNCATE t",
     "BEGIN",
     "COMMIT",
@@ -63,3 +67,9 @@ def test_what_writes_rows_is_known() -> None:
     assert changes_data("SELECT 1; DELETE FROM t")
     assert changes_data("WITH few AS (SELECT 1) INSERT INTO t SELECT * FROM few")
     assert not changes_data("CREATE TABLE t (deleted bool); ALTER TABLE t ADD COLUMN updated int")
+
+
+def test_what_old_code_does_not_know_may_be_done_to_at_once() -> None:
+    script = 'ALTER TABLE ONLY public."t" ADD CHECK (a > 0); CREATE UNIQUE INDEX ON T (a); ALTER TABLE t DROP COLUMN b'
+    assert unlisted(script, no_old_code=False, fresh=["t"]) == []
+    assert len(unlisted(script, no_old_code=False, fresh=["other.t", '"T"'])) == 3

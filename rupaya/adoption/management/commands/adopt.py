@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser, no_translations
 
 from rupaya.adoption import report
-from rupaya.adoption.adoption import Adoption, AdoptionRun, Finish
+from rupaya.adoption.adoption import Adoption, AdoptionRun, Finish, plan_of
 from rupaya.adoption.decisions import REFUSE, Decisions, Mapping
 from rupaya.migrator.conf import require_configuration
 from rupaya.migrator.output import JsonStream, Output
@@ -36,6 +37,11 @@ class Command(BaseCommand):
         parser.add_argument("--plan", action="store_true", help="Look at everything, and change nothing.")
         parser.add_argument("--finish", action="store_true", help="Make the rules hold. There is no way back.")
         parser.add_argument("--format", choices=("text", "json"), default="text", help="How --plan reports.")
+        parser.add_argument(
+            "--retry-failed",
+            action="store_true",
+            help="Go on although an earlier run failed at the same place or was interrupted half-way.",
+        )
         rows = parser.add_argument_group("decisions", "What --finish does about rows that break a rule.")
         rows.add_argument(
             "--normalise-phones",
@@ -74,6 +80,13 @@ class Command(BaseCommand):
             help="Transactions without account, amount, type, date or counterpart: move them to adoption_quarantine.",
         )
         rows.add_argument(
+            "--left-over",
+            choices=(REFUSE, "keep", "drop"),
+            default=REFUSE,
+            help="Constraints, indexes and triggers that the contract does not have: keep them, and schemadiff tells "
+            "them for ever; or drop them, their text kept in adoption_quarantine. Columns are kept.",
+        )
+        rows.add_argument(
             "--map",
             action="append",
             default=[],
@@ -99,6 +112,7 @@ class Command(BaseCommand):
             merge_email_case=options["merge_email_case"],
             several_defaults=options["several_defaults"],
             incomplete_transactions=options["incomplete_transactions"],
+            left_over=options["left_over"],
             maps=tuple(Mapping.parse(text) for text in options["map"]),
         )
         if not (options["plan"] or options["finish"]) and decisions != Decisions():
@@ -107,12 +121,14 @@ class Command(BaseCommand):
         # A plan's own output is for a program, perhaps.
         stream = self.stderr if options["plan"] else self.stdout
         output = Output(stream, self.style, verbosity=options["verbosity"], as_json=as_json)
-        run: AdoptionRun = Finish(decisions, output) if options["finish"] else Adoption(output)
         if not options["plan"]:
+            run: AdoptionRun = Finish(decisions, output) if options["finish"] else Adoption(output)
+            run.request = replace(run.request, retry_failed=options["retry_failed"])
             order.run(run, Session(output))
             return
-        with Session(output).reading():
-            survey = run.survey(decisions)
+        session = Session(output)
+        with session.reading():
+            survey = plan_of(output, decisions, session)
         self.stdout.write(report.as_json(survey) if options["format"] == "json" else report.as_text(survey))
         if survey.needs_decision:
             sys.exit(EXIT_CODE_UNDECIDED)

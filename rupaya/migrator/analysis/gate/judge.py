@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 
-from django.contrib.postgres import operations as postgres
 from django.db.migrations import operations as ops
-from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 
 from rupaya.migrator.analysis.gate import facts, sql
@@ -17,6 +16,7 @@ from rupaya.migrator.analysis.gate.findings import Finding, finding
 from rupaya.migrator.analysis.gate.oldcode import Sent
 from rupaya.migrator.analysis.gate.trials import OF_ROWS, Trial
 from rupaya.migrator.analysis.stage import WAITING, Statement
+from rupaya.migrator.debts.treatment import HALVED, treatment
 from rupaya.migrator.plan.phases import CONTRACT, declared_phase, flat_operations, is_known, is_nothing, is_wider
 
 # Fewer rows than these say nothing; then it counts whether a table was read from end to end at all.
@@ -25,7 +25,7 @@ ALL = 0.5
 ALL_AT_ONCE = 0.9
 """The part of a table's rows that are all of them: for a transaction, and for one statement that is one by itself."""
 
-_OF_THE_INSTALLATION = (postgres.CreateExtension, postgres.CreateCollation)
+_INSTALLS = re.compile(r"CREATE (EXTENSION|COLLATION)\b", re.IGNORECASE)
 _NOT_INSTALLED = ("0A000", "58P01")  # feature_not_supported, undefined_file
 
 _REMARK = re.compile(r"WARNING|will be truncated")
@@ -41,17 +41,36 @@ def judge(empty: Trial, full: Trial | None, existing: Collection[int], kinds: di
     """
     migration = empty.migration
     parts = list(flat_operations(migration.operations))
+    if empty.refusal is not None:
+        why = empty.refusal
+        told = f"{why.happened} {why.meaning}"
+        yield finding(migration, "refused", told, parts=parts, part=empty.part, advice=why.remedy)
+        # It was carried out as `migrate` never would: of what it would do by halves, nothing is known.
+        found = _tried(empty, full, parts, existing, kinds)
+        yield from (one for one in found if one.part and treatment(parts[one.part - 1], migration)[0] != HALVED)
+        return
+    yield from _tried(empty, full, parts, existing, kinds)
+    on_rows = {trial.debt.identity: trial for trial in (full.payments if full is not None else ()) if trial.debt}
+    for payment in empty.payments:
+        assert payment.debt is not None  # noqa: S101 - or it would be none
+        for one in _tried(payment, on_rows.get(payment.debt.identity), parts, existing, kinds):
+            yield replace(one, told=f"When it is paid, after the rollout: {one.told[0].lower()}{one.told[1:]}")
+
+
+def _tried(
+    empty: Trial, full: Trial | None, parts: list[Operation], existing: Collection[int], kinds: dict[str, str]
+) -> Iterator[Finding]:
     yield from _failures(empty, full, parts)
     yield from _remarks(empty, parts)
     yield from _identities(empty, parts, existing)
-    yield from _own_sql(migration, empty, parts)
+    yield from _own_sql(empty, parts, existing)
     if full is not None and full.looping:
         told = f"It sends this once for each row: {full.looping.times - 1:,} times, and was stopped."
         yield _of(full, "loop", told, parts, full.looping)
     measured = full if full is not None and not full.error else empty
     yield from _work(measured, parts, kinds)
     yield from _indexes(empty, parts)
-    if declared_phase(migration) != CONTRACT:
+    if declared_phase(empty.migration) != CONTRACT:
         for trial in (empty, measured):
             yield from _old_code(trial, parts)
 
@@ -60,15 +79,18 @@ def lacking(trial: Trial) -> str:
     """What the server on which it was tried does not have, though another may; empty if it lacks nothing."""
     last = trial.step.statements[-1] if trial.step.statements else None
     parts = list(flat_operations(trial.migration.operations))
-    of_server = last is not None and last.part == len(parts) and isinstance(parts[-1], _OF_THE_INSTALLATION)
-    return trial.error if of_server and trial.code in _NOT_INSTALLED else ""
+    if last is None or trial.code not in _NOT_INSTALLED or not _INSTALLS.match(last.sql):
+        return ""
+    return trial.error if last.part == len(parts) else ""
 
 
 def presumptions(full: Trial | None) -> str:
     """What a migration presumes of the rows, by what made-up ones were refused for; empty if it took them."""
-    if full is None or full.looping or not (why := full.refused or (full.error if _is_of_rows(full) else "")):
-        return ""
-    return f"{full.migration} presumes something of the rows; made-up ones were refused: {why}"
+    for trial in (full, *full.payments) if full is not None else ():
+        why = trial.refused or (trial.error if _is_of_rows(trial) else "")
+        if why and not trial.looping:
+            return f"{trial.migration} presumes something of the rows; made-up ones were refused: {why}"
+    return ""
 
 
 def _is_of_rows(trial: Trial) -> bool:
@@ -139,18 +161,20 @@ def _short(type_name: str) -> str:
     return type_name
 
 
-def _own_sql(migration: Migration, trial: Trial, parts: list[Operation]) -> Iterator[Finding]:
+def _own_sql(trial: Trial, parts: list[Operation], existing: Collection[int]) -> Iterator[Finding]:
     """Statements that no known operation sent and that are not listed as harmless."""
+    migration = trial.migration
     late = declared_phase(migration) == CONTRACT
     for part, operation in enumerate(parts, 1):
-        if is_known(operation) or is_nothing(operation):
+        if is_known(operation) or is_nothing(operation) or part not in trial.facts:
             continue
         if isinstance(operation, ops.RunSQL):
             texts = [script_of(operation)]
         else:
             texts = [statement.sql for statement in trial.step.statements if statement.part == part]
+        made = [written for oid, (written, _n, _k) in trial.facts[part][1].relations.items() if oid not in existing]
         for text in dict.fromkeys(texts):
-            for statement in sql.unlisted(text, no_old_code=late):
+            for statement in sql.unlisted(text, no_old_code=late, fresh=made):
                 told = "It is not on the list of what is known to be harmless"
                 told += " while old code runs." if not late and sql.needs_contract(statement) else "."
                 yield finding(migration, "unlisted-sql", told, parts=parts, part=part, statement=statement)

@@ -7,19 +7,20 @@ and to the transaction around it is known.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import sqlparse
 
 _NAME = r'(?:"(?:[^"]|"")+"|[\w$]+)(?:\s*\.\s*(?:"(?:[^"]|"")+"|[\w$]+))?'
 _IF_EXISTS = r"(?:IF (?:NOT )?EXISTS )?"
+_RULE = r"(?:CONSTRAINT|CHECK|UNIQUE|PRIMARY KEY|FOREIGN KEY|EXCLUDE)\b"
 
 # Forms that old code survives; what they do to a table is measured.
 _EXPAND = [
     r"CREATE (?:UNLOGGED )?TABLE ",
     r"CREATE (?:OR REPLACE )?(?:RECURSIVE )?VIEW ",
     r"CREATE MATERIALIZED VIEW ",
-    r"CREATE (?:UNIQUE )?INDEX ",
+    r"CREATE INDEX ",
     r"CREATE (?:OR REPLACE )?(?:CONSTRAINT )?TRIGGER ",
     r"CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE|AGGREGATE) ",
     r"CREATE (?:TYPE|DOMAIN|SCHEMA|SEQUENCE|EXTENSION|COLLATION|STATISTICS|TEXT SEARCH|OPERATOR|CAST) ",
@@ -30,7 +31,7 @@ _EXPAND = [
     r"COMMENT ON ",
     r"ANALYZE\b",
     r"GRANT ",
-    r"(?:INSERT|UPDATE|DELETE|MERGE|SELECT|WITH|VALUES)\b",
+    r"(?:INSERT|UPDATE|DELETE|MERGE|SELECT|WITH|VALUES)\b(?!.*\bFOR (?:NO KEY )?(?:UPDATE|SHARE)\b)",
     r"REINDEX (?:\([^)]*\) )?(?:TABLE|INDEX|SCHEMA|DATABASE) CONCURRENTLY ",
     r"REINDEX \(\s*CONCURRENTLY",
     r"REFRESH MATERIALIZED VIEW CONCURRENTLY ",
@@ -42,18 +43,17 @@ _EXPAND = [
     r"SHOW ",
 ]
 _EXPAND_ACTIONS = [
-    r"ADD CONSTRAINT ",
-    r"ADD (?:CHECK|UNIQUE|PRIMARY KEY|FOREIGN KEY|EXCLUDE)\b",
-    r"ADD ",
+    rf"ADD (?!{_RULE})",
     r"VALIDATE CONSTRAINT ",
     r"DROP CONSTRAINT ",
     r"RENAME CONSTRAINT ",
-    rf"ALTER (?:COLUMN )?{_NAME} (?:SET DEFAULT|DROP DEFAULT|DROP NOT NULL|SET NOT NULL|SET STATISTICS|SET STORAGE)\b",
+    rf"ALTER (?:COLUMN )?{_NAME} (?:SET DEFAULT|DROP DEFAULT|DROP NOT NULL|SET STATISTICS|SET STORAGE)\b",
     rf"ALTER (?:COLUMN )?{_NAME} (?:SET COMPRESSION|SET \(|RESET \(|ADD GENERATED|SET DATA TYPE|TYPE)",
     r"SET \(",
     r"RESET \(",
     r"RENAME (?:COLUMN )?",  # found by what it does: whatever is renamed had a name that code may use
     r"SET SCHEMA ",
+    r"ATTACH PARTITION ",
 ]
 # Forms that old code may not survive, for when there is none left. What is given up for ever is not among them.
 _CONTRACT = [
@@ -62,16 +62,24 @@ _CONTRACT = [
     r"CREATE POLICY ",
     r"REVOKE ",
     r"ALTER VIEW ",
+    r"CREATE UNIQUE INDEX ",
+    r"ALTER DOMAIN ",
 ]
 _CONTRACT_ACTIONS = [
     r"DROP (?!CONSTRAINT)",
     r"(?:ENABLE|DISABLE|NO FORCE|FORCE) (?:TRIGGER|ROW LEVEL SECURITY)\b",
     r"OWNER TO ",
     r"DETACH PARTITION ",
+    rf"ADD {_RULE}",
+    rf"ALTER (?:COLUMN )?{_NAME} SET NOT NULL\b",
 ]
 
 _ANY_CASE = re.IGNORECASE | re.DOTALL
-_ALTER_TABLE = re.compile(rf"ALTER (?:TABLE|MATERIALIZED VIEW) {_IF_EXISTS}(?:ONLY )?{_NAME}\s*\*? (.*)$", _ANY_CASE)
+_PARTS = re.compile(r"""(")?((?(1)(?:[^"]|"")+|[\w$]+))""")
+_ALTER_TABLE = re.compile(rf"ALTER (?:TABLE|MATERIALIZED VIEW) {_IF_EXISTS}(?:ONLY )?({_NAME})\s*\*? (.*)$", _ANY_CASE)
+_UNIQUE_INDEX = re.compile(
+    rf"CREATE UNIQUE INDEX (?:CONCURRENTLY )?(?:{_IF_EXISTS}{_NAME} )?ON (?:ONLY )?({_NAME})", _ANY_CASE
+)
 _CHANGES_DATA = re.compile(
     r"(INSERT|UPDATE|DELETE|MERGE|TRUNCATE|COPY)\b|WITH\b.*\b(INSERT INTO|UPDATE|DELETE FROM)\b", _ANY_CASE
 )
@@ -110,9 +118,13 @@ def statements_of(script: str) -> list[str]:
     return [text for text in found if text]
 
 
-def unlisted(script: str, *, no_old_code: bool) -> list[str]:
-    """The statements of a script that are not known to be harmless; with `no_old_code` more are."""
-    return [text for text in statements_of(script) if not _is_listed(text, no_old_code)]
+def unlisted(script: str, *, no_old_code: bool, fresh: Collection[str] = ()) -> list[str]:
+    """The statements of a script that are not known to be harmless; with `no_old_code` more are.
+
+    `fresh`: tables that no old code knows, as PostgreSQL writes their names.
+    """
+    new = set(map(_bare, fresh))
+    return [text for text in statements_of(script) if not _is_listed(text, no_old_code, new)]
 
 
 def needs_contract(statement: str) -> bool:
@@ -125,13 +137,21 @@ def changes_data(script: str) -> bool:
     return any(_CHANGES_DATA.match(text) for text in statements_of(script))
 
 
-def _is_listed(statement: str, no_old_code: bool) -> bool:
+def _is_listed(statement: str, no_old_code: bool, fresh: Collection[str] = ()) -> bool:
     if changed := _ALTER_TABLE.match(statement):
-        action = _LATE_ACTION if no_old_code else _SAFE_ACTION
-        return all(action.match(part) for part in _apart(changed[1], ","))
+        action = _LATE_ACTION if no_old_code or _bare(changed[1]) in fresh else _SAFE_ACTION
+        return all(action.match(part) for part in _apart(changed[2], ","))
     if re.match(r"DO\b", statement, re.IGNORECASE):
-        return all(_is_listed(inner, no_old_code) for inner in _inside(statement))
+        return all(_is_listed(inner, no_old_code, fresh) for inner in _inside(statement))
+    if (index := _UNIQUE_INDEX.match(statement)) and _bare(index[1]) in fresh:
+        return True
     return bool((_LATE if no_old_code else _SAFE).match(statement + " "))
+
+
+def _bare(name: str) -> str:
+    """A table's name however it is written: without quotes that it does not need, and without the usual schema."""
+    parts = [part.replace('""', '"') if quoted else part.lower() for quoted, part in _PARTS.findall(name) if part]
+    return ".".join(parts[1:] if parts[:1] == ["public"] else parts)
 
 
 def _inside(statement: str) -> Iterator[str]:

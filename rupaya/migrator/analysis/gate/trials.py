@@ -1,9 +1,13 @@
-"""Migrations tried in a scratch database: once on empty tables, which shows what fails, and once on made-up rows."""
+"""Migrations tried in a scratch database: once on empty tables, which shows what fails, and once on made-up rows.
+
+They are carried out as beside a release that is running: by halves; then what they owe is paid.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import operations as ops
@@ -16,7 +20,10 @@ from rupaya.migrator.analysis.gate.facts import Facts
 from rupaya.migrator.analysis.gate.oldcode import Sent
 from rupaya.migrator.analysis.gate.rows import Filled
 from rupaya.migrator.analysis.stage import Looping, Stage, Statement, Step, Witness
-from rupaya.migrator.errors import MigratorError, driver_text, sqlstate
+from rupaya.migrator.debts import refusals
+from rupaya.migrator.debts.debt import Debt
+from rupaya.migrator.debts.store import Store
+from rupaya.migrator.errors import HistoryRefused, MigratorError, driver_text, sqlstate
 from rupaya.migrator.plan.phases import is_known, is_nothing
 
 # Data exceptions and integrity violations: what made-up rows may well be to blame for.
@@ -51,6 +58,14 @@ class Trial:
     error: str = ""
     code: str = ""
     """The server's code of the failure; empty if it was no failure of the server."""
+    part: int = 0
+    """Which of its operations is refused, from 1; 0: none of them alone."""
+    refusal: HistoryRefused | None = None
+    """Why `migrate` would refuse it beside a release that is running; it was carried out whole then."""
+    payments: list[Trial] = field(default_factory=list)
+    """Paying each debt of it, looked at likewise."""
+    debt: Debt | None = None
+    """Of a payment: what was paid."""
 
 
 class _Observer(Witness):
@@ -95,10 +110,10 @@ def _is_anybodys_guess(operation: Operation) -> bool:
 def try_on_empty_tables(
     connection: BaseDatabaseWrapper, migrations: Sequence[Migration], setting: Setting
 ) -> dict[Key, Trial]:
-    """Carry them out one after the other, but for those that depend on one that fails."""
+    """Carry them out one after the other, but for those that depend on one that fails; and pay what they owe."""
     trials: dict[Key, Trial] = {}
     observer = _Observer(connection, setting.statements({}), setting.as_application)
-    with Stage(connection, observer) as stage:
+    with Stage(connection, observer, by_halves=True) as stage:
         for migration in _ready(migrations, trials):
             trials[key_of(migration)] = _try(stage, observer, migration, {})
         asked = [trial for trial in trials.values() if trial.forgotten or trial.expected]
@@ -106,6 +121,8 @@ def try_on_empty_tables(
             at_the_end = facts.read(cursor) if asked else Facts()
         for trial in asked:
             trial.at_the_end = at_the_end
+        for debt in _due(connection, trials):
+            trials[debt.key].payments.append(_pay(stage, observer, trials[debt.key].migration, debt, {}))
     return trials
 
 
@@ -116,18 +133,27 @@ def try_on_rows(
     trials: dict[Key, Trial] = {}
     observer = _Observer(connection, setting.statements(filled.tables), setting.as_application)
     counts = {name: count for name, count in filled.counts.items() if count}
-    with Stage(connection, observer) as stage:
+
+    def attempt(work: Callable[[dict[str, int]], Trial]) -> Trial:
+        nonlocal counts
+        trial = work(counts)
+        if not (trial.looping or trial.code.startswith(OF_ROWS)):
+            return trial
+        _empty(connection, counts)
+        again = work({})
+        if not again.error:
+            again.refused, again.looping = trial.error, trial.looping
+            trial = again
+        with connection.connection.cursor() as cursor:
+            counts = {name: count for name, count in rows.fill(cursor, list(counts)).counts.items() if count}
+        return trial
+
+    with Stage(connection, observer, by_halves=True) as stage:
         for migration in _ready(migrations, trials):
-            trial = trials[key_of(migration)] = _try(stage, observer, migration, counts)
-            if not (trial.looping or trial.code.startswith(OF_ROWS)):
-                continue
-            _empty(connection, counts)
-            again = _try(stage, observer, migration, {})
-            if not again.error:
-                again.refused, again.looping = trial.error, trial.looping
-                trials[key_of(migration)] = again
-            with connection.connection.cursor() as cursor:
-                counts = {name: count for name, count in rows.fill(cursor, list(counts)).counts.items() if count}
+            trials[key_of(migration)] = attempt(partial(_try, stage, observer, migration))
+        for debt in _due(connection, trials):
+            owing = trials[debt.key]
+            owing.payments.append(attempt(partial(_pay, stage, observer, owing.migration, debt)))
     return trials
 
 
@@ -160,8 +186,9 @@ class Setting:
 
 
 def touched(trials: Iterable[Trial]) -> set[str]:
-    """The tables that were there before and that a migration locked."""
-    return {name for trial in trials for statement in trial.step.statements for name in statement.held}
+    """The tables that were there before and that a migration, or paying what it owes, locked."""
+    steps = [step for trial in trials for step in (trial.step, *(payment.step for payment in trial.payments))]
+    return {name for step in steps for statement in step.statements for name in (*statement.held, *statement.locks)}
 
 
 def may_be_the_application(connection: BaseDatabaseWrapper) -> bool:
@@ -172,12 +199,45 @@ def may_be_the_application(connection: BaseDatabaseWrapper) -> bool:
 
 
 def _try(stage: Stage, observer: _Observer, migration: Migration, counts: dict[str, int]) -> Trial:
-    step = Step(str(migration), "apply", bool(migration.atomic))
-    trial = observer.trial = Trial(migration, step, dict(counts))
-    try:
+    trial = observer.trial = Trial(migration, Step(str(migration), "apply", bool(migration.atomic)), dict(counts))
+
+    def work() -> None:
+        _foresee(stage, trial)
         trial.forgotten = _forgotten(stage.executor.loader, migration)
-        stage.carry_out(migration, False, step)
+        stage.carry_out(migration, False, trial.step, whole=trial.refusal is not None)
         trial.expected = _expected(stage.executor.loader, migration)
+
+    _watch(trial, work)
+    return trial
+
+
+def _foresee(stage: Stage, trial: Trial) -> None:
+    """Ask what `migrate` asks before it begins; what it would want paid before is paid, so that the others follow."""
+    try:
+        foreseen = stage.foresee(trial.migration)
+        for debts in foreseen.pay_first.values():
+            trial.refusal = refusals.name_owed(str(trial.migration), debts[0], same_plan=True)
+            for debt in debts:
+                stage.payer().pay(debt)
+    except HistoryRefused as refused:
+        trial.refusal, trial.part = refused, stage.part
+
+
+def _due(connection: BaseDatabaseWrapper, trials: dict[Key, Trial]) -> list[Debt]:
+    return [debt for debt in Store(connection).owed() if not trials[debt.key].error]
+
+
+def _pay(stage: Stage, observer: _Observer, migration: Migration, debt: Debt, counts: dict[str, int]) -> Trial:
+    step = Step(str(migration), "pay", atomic=False)
+    trial = observer.trial = Trial(migration, step, dict(counts), debt=debt)
+    _watch(trial, lambda: stage.pay(debt, migration, step))
+    return trial
+
+
+def _watch(trial: Trial, work: Callable[[], None]) -> None:
+    """Do it, and note how it ended."""
+    try:
+        work()
     except MigratorError:
         raise
     except Looping as stopped:
@@ -185,7 +245,6 @@ def _try(stage: Stage, observer: _Observer, migration: Migration, counts: dict[s
     except Exception as error:  # whatever a migration raises is what the gate is here to tell
         trial.code = sqlstate(error)
         trial.error = driver_text(error) if trial.code else f"{type(error).__name__}: {driver_text(error)}"
-    return trial
 
 
 def _forgotten(loader: MigrationLoader, migration: Migration) -> list[tuple[str, str]]:

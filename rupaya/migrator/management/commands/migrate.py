@@ -16,6 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 
 from rupaya.migrator.conf import require_configuration
+from rupaya.migrator.debts.store import Store
 from rupaya.migrator.django import DjangoMigrate
 from rupaya.migrator.errors import exit_codes
 from rupaya.migrator.output import JsonStream, Output
@@ -79,7 +80,8 @@ class Command(migrate.Command):
         ours.add_argument(
             "--accept-edited",
             action="store_true",
-            help="Record that applied migrations which were edited since are in the database as they are now.",
+            help="Record that applied migrations which were edited since, or which the ledger does not know to have "
+            "succeeded, are in the database as they are now.",
         )
 
     def execute(self, *args: Any, **options: Any) -> str | None:
@@ -151,7 +153,7 @@ class Command(migrate.Command):
 
         plan = read_plan(procedure.django.plan())
         executor = BatchExecutor(plan, context)
-        signals = Signals(context)
+        signals = Signals(context, plan)
         with context.output.speaking_for(self):
             procedure.django.run(executor, signals.send_pre_migrate, signals.send_post_migrate)
 
@@ -174,7 +176,14 @@ class Command(migrate.Command):
 
         with session.reading():
             plan = procedure.read_plan(session)
-            rehearsal = rehearse(session.connection, plan, set(plan.history))
+            rehearsal = rehearse(
+                session.connection,
+                plan,
+                set(plan.history),
+                owed=Store(session.connection).due(plan.status.pending),
+                by_halves=procedure.runs_by_halves(session, plan),
+                pays_first=procedure.request.contract,
+            )
         write = {"text": report.as_text, "json": report.as_json, "markdown": report.as_markdown}[style]
         self.stdout.write(write(rehearsal))
         if rehearsal.failure:
