@@ -160,6 +160,7 @@ class Environment:
             # The old release still serves while the new one migrates; and what was applied there is history.
             "MIGRATE_PHASE": "expand" if self.is_production else "all",
             "MIGRATE_ON_EDITED": "error" if self.is_production else "warn",
+            "MIGRATE_ON_USE": "refuse" if self.is_production else "warn",
             "MIGRATE_HEARTBEAT_FILE": self.heartbeat_file,
             # An empty variable is one that is not set, as everywhere.
             **{key: self._text(key) for key in environ if key.startswith("MIGRATE_") and self._text(key)},

@@ -38,6 +38,10 @@ class Conf:
     """What to do about an applied migration whose code has changed since: ``error`` or ``warn``."""
     on_drift: str
     """What to do where somebody changed the schema by hand since the last run: ``error`` or ``warn``."""
+    on_use: str
+    """What `--contract` does about what is still used, or may be: ``refuse`` or ``warn``."""
+    use_watch_h: float
+    """For how many hours nobody may have used what is to go; less than a day sees no nightly job."""
     heartbeat_file: str
     """A file to touch while `migrate` works or waits, for the container's health check; empty: none."""
 

@@ -61,6 +61,8 @@ OPTIONS = {
     "phase": Option("all", choices=("expand", "all")),
     "on_edited": Option("warn", choices=("error", "warn")),
     "on_drift": Option("warn", choices=("error", "warn")),
+    "on_use": Option("warn", choices=("refuse", "warn")),
+    "use_watch_h": Option(25, bounds=(0, 8784)),
     "heartbeat_file": Option(""),
 }
 NAMES = tuple(PREFIX + name.upper() for name in OPTIONS)

@@ -18,6 +18,7 @@ from rupaya.migrator.debts.releases import refuse_breaking
 from rupaya.migrator.debts.store import Store
 from rupaya.migrator.debts.treatment import treatment
 from rupaya.migrator.django import PLAIN_OPTIONS, DjangoMigrate, Key, applied_state, unmigrated_apps
+from rupaya.migrator.foresight.use import Use
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.plan.fingerprint import migration_hashes
 from rupaya.migrator.plan.history import Edited, refuse_by_project, refuse_existing
@@ -30,6 +31,7 @@ from rupaya.migrator.run.executor import Executor
 from rupaya.migrator.run.payments import pay, refuse_by_rows, refuse_while_served
 from rupaya.migrator.run.rows import RowsAhead, record_failure
 from rupaya.migrator.run.signals import Signals
+from rupaya.migrator.run.use import apart_by_use, refuse_used, remember_use
 from rupaya.migrator.session.session import Session
 
 
@@ -40,6 +42,8 @@ class Request:
     retry_failed: bool = False
     contract: bool = False
     accept_edited: bool = False
+    in_use_anyway: str = ""
+    """Why what is still used, or may be, is paid all the same."""
     command: str = "migrate"
 
 
@@ -249,15 +253,19 @@ class Procedure:
         signals = Signals(context, plan)
         with context.output.speaking_for(self.django.command):
             self.django.run(executor, signals.send_pre_migrate, signals.send_post_migrate)
+        remember_use(context)
         if pays and plan.steps:
             self._pay(context, plan, ())
 
     def _pay(self, context: RunContext, plan: Plan, pending: Collection[Key]) -> None:
         debts = Store(context.connection).due(pending)
+        used: list[Use] = []
         if self.request.contract:
             refuse_while_served(context, debts)
+            debts, used = apart_by_use(context, debts, reason=self.request.in_use_anyway)
         refuse_by_rows(context, debts)
         pay(context, plan, debts)
+        refuse_used(used)
 
     def say_done(self, context: RunContext, plan: Plan) -> None:
         """The last lines of a run that did something."""

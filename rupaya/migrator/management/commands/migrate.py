@@ -53,6 +53,13 @@ class Command(migrate.Command):
             help="Apply the contract migrations too, which would break an older release that is still running.",
         )
         ours.add_argument(
+            "--in-use-anyway",
+            metavar="REASON",
+            default="",
+            help="With --contract: pay what is still used, or of which that cannot be said, all the same. The reason "
+            "is kept in the ledger.",
+        )
+        ours.add_argument(
             "--dry-run",
             action="store_true",
             help="Show what would be done: phases, SQL where it can be known, the tables with their size and the "
@@ -105,6 +112,7 @@ class Command(migrate.Command):
                 retry_failed=options["retry_failed"],
                 contract=options["contract"],
                 accept_edited=options["accept_edited"],
+                in_use_anyway=options["in_use_anyway"].strip(),
             ),
             DjangoMigrate(self, _of_django(options)),
         )
@@ -195,7 +203,7 @@ def _is_inside_a_transaction(connection: BaseDatabaseWrapper) -> bool:
 
 
 def _of_django(options: dict[str, Any]) -> dict[str, Any]:
-    ours = ("retry_failed", "contract", "dry_run", "rehearse", "format", "accept_edited")
+    ours = ("retry_failed", "contract", "dry_run", "rehearse", "format", "accept_edited", "in_use_anyway")
     return {name: value for name, value in options.items() if name not in ours}
 
 

@@ -65,7 +65,8 @@ def trouble(module_url: str) -> Iterator[Trouble]:
         wait_for(
             lambda: query(
                 module_url,
-                "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'migrate %' AND wait_event_type = 'Lock'",
+                "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'migrate %' AND wait_event_type = 'Lock' "
+                "AND datname = current_database()",
             ),
             "the migrator to wait",
         )

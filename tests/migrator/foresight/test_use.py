@@ -1,0 +1,352 @@
+"""Whether a column is still used: each statement resolved by the server; a nightly job; and no false "not seen"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from rupaya.localdb import LocalPostgres
+from rupaya.migrator.debts.debt import COLUMN, TABLE, Debt
+from rupaya.migrator.foresight.probe import UNKNOWN, USES, USES_NOT, Probe, Target
+from rupaya.migrator.foresight.use import CANNOT_SAY, IN_USE, NOT_SEEN, Use, keep_baseline, uses
+from rupaya.migrator.ledger.ledger import Ledger
+from tests.faults.migrator import query
+from tests.migrator.foresight.statistics_server import statistics_server
+from tests.migrator.releases import CREATE, Release, migration
+
+Connection = psycopg2.extensions.connection
+
+TABLES = """
+    CREATE TABLE people (id integer PRIMARY KEY, name text);
+    CREATE TABLE payments (id integer PRIMARY KEY, person_id integer REFERENCES people, amount numeric, merchant text,
+                           note text, at timestamptz DEFAULT now());
+    CREATE TABLE merchants (id integer PRIMARY KEY, merchant text, label text);
+    CREATE VIEW shops AS SELECT id, merchant FROM payments;
+    CREATE VIEW busy_shops AS SELECT merchant, count(*) AS n FROM shops GROUP BY merchant;
+    CREATE VIEW sums AS SELECT person_id, sum(amount) AS total FROM payments GROUP BY person_id;
+    INSERT INTO people VALUES (1, 'a'), (2, 'b');
+    INSERT INTO payments SELECT n, 1, n, 'm', 'x' FROM generate_series(1, 20) n;
+    INSERT INTO merchants VALUES (1, 'm', 'l')
+"""
+# As clients of six styles send them: Django, Hibernate, Knex, Rails, a report by hand, psql and pg_dump.
+STATEMENTS: dict[str, str] = {
+    'SELECT "payments"."id", "payments"."merchant" FROM "payments" WHERE "payments"."id" = 3 LIMIT 21': USES,
+    'SELECT "payments"."id", "payments"."amount" FROM "payments" ORDER BY "payments"."at" DESC LIMIT 5': USES_NOT,
+    'SELECT COUNT(*) AS "__count" FROM "payments"': USES_NOT,
+    'SELECT (1) AS "a" FROM "payments" WHERE "payments"."merchant" IN (\'m\', \'n\') LIMIT 1': USES,
+    'INSERT INTO "payments" ("id", "person_id", "amount") VALUES (101, 1, 5) RETURNING "payments"."id"': USES_NOT,
+    'INSERT INTO "payments" ("id", "person_id", "amount", "merchant") VALUES (102, 1, 5, \'shop\')': USES,
+    'UPDATE "payments" SET "merchant" = \'x\' WHERE "payments"."id" = 1': USES,
+    'UPDATE "payments" SET "amount" = 7 WHERE "payments"."id" = 1': USES_NOT,
+    'DELETE FROM "payments" WHERE "payments"."id" IN (101)': USES_NOT,
+    "DELETE FROM payments WHERE merchant = 'gone'": USES,
+    "select p1_0.id, p1_0.amount, p1_0.merchant from payments p1_0 where p1_0.person_id = 1": USES,
+    "select p1_0.id from payments p1_0 join people p2_0 on p2_0.id = p1_0.person_id where p2_0.name = 'a'": USES_NOT,
+    "select m1_0.merchant from merchants m1_0 join payments p1_0 on p1_0.id = m1_0.id": USES_NOT,
+    'select * from "payments" where "id" = 4 limit 1': USES,
+    'select "amount" from "payments" where "note" like \'%x%\'': USES_NOT,
+    'SELECT "payments".* FROM "payments" WHERE "payments"."amount" > 3 ORDER BY "payments"."id" ASC LIMIT 2': USES,
+    'SELECT SUM("payments"."amount") FROM "payments" GROUP BY "payments"."person_id"': USES_NOT,
+    "SELECT p FROM payments p WHERE id = 1": USES,
+    "SELECT row_to_json(p) FROM payments p LIMIT 1": USES,
+    "SELECT (p).merchant FROM payments p": USES,
+    "SELECT count(merchant) FILTER (WHERE amount > 3) FROM payments": USES,
+    "SELECT date_trunc('month', at), sum(amount) FROM payments GROUP BY date_trunc('month', at)": USES_NOT,
+    "SELECT date_trunc('day', at), merchant FROM payments GROUP BY date_trunc('day', at), merchant": USES,
+    "SELECT extract(year FROM at) FROM payments WHERE at > now() - interval '1 day'": USES_NOT,
+    "WITH recent AS (SELECT * FROM payments WHERE id > 3) SELECT sum(amount) FROM recent": USES,
+    "WITH recent AS (SELECT id, amount FROM payments WHERE id > 3) SELECT sum(amount) FROM recent": USES_NOT,
+    "SELECT * FROM busy_shops": USES,
+    "SELECT id FROM shops": USES,
+    "SELECT total FROM sums WHERE person_id = 1": USES_NOT,
+    "SELECT id FROM people WHERE EXISTS (SELECT FROM payments WHERE payments.merchant = people.name)": USES,
+    "SELECT id FROM people WHERE EXISTS (SELECT FROM payments WHERE payments.person_id = people.id)": USES_NOT,
+    "SELECT merchant FROM merchants -- of payments.merchant": USES_NOT,
+    "TABLE payments": USES,
+    "INSERT INTO payments VALUES (103, 1, 4, 'm')": USES,
+    "INSERT INTO merchants SELECT id + 1000, merchant, note FROM payments WHERE id = 2": USES,
+    "INSERT INTO payments (id, merchant) VALUES (1, 'm') ON CONFLICT (id) DO UPDATE SET note = excluded.merchant": USES,
+    "SELECT rank() OVER (PARTITION BY merchant ORDER BY amount) FROM payments": USES,
+    'SELECT id FROM payments ORDER BY merchant COLLATE "C" LIMIT 1': USES,
+    "SELECT a.id FROM payments a NATURAL JOIN merchants b": USES,
+    "SELECT id FROM payments FOR UPDATE SKIP LOCKED": USES_NOT,
+    "COPY payments TO STDOUT": USES,
+    "COPY payments (id, amount) TO STDOUT": USES_NOT,
+    "COPY (SELECT merchant FROM payments) TO STDOUT": USES,
+    "COPY (SELECT amount FROM payments) TO STDOUT": USES_NOT,
+    "EXPLAIN SELECT merchant FROM payments": USES,
+    "LOCK TABLE payments IN SHARE MODE": USES_NOT,
+    "CREATE TEMP TABLE snapshot_of_them AS SELECT id, merchant FROM payments": USES,
+    "VACUUM payments": USES_NOT,
+}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LocalPostgres]:
+    with statistics_server() as started:
+        started.psql("CREATE ROLE nightly LOGIN", database="rupaya")
+        query(started.url(), TABLES)
+        query(started.url(), "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO nightly")
+        with closing(psycopg2.connect(started.url())) as connection:
+            connection.autocommit = True
+            Ledger(connection).ensure_schema()
+        yield started
+
+
+@pytest.fixture
+def connection(server: LocalPostgres) -> Iterator[Connection]:
+    with closing(psycopg2.connect(server.url())) as made:
+        made.autocommit = True
+        with made.cursor() as cursor:
+            cursor.execute("TRUNCATE migrator_use_baselines")
+        yield made
+    server.psql("SELECT pg_stat_statements_reset()", database="rupaya")
+
+
+def send(url: str, sql: str) -> None:
+    """As a client does; what it changes is undone."""
+    with closing(psycopg2.connect(url)) as client, client.cursor() as cursor:
+        client.autocommit = sql.startswith("VACUUM")
+        if sql.startswith("COPY"):
+            with open("/dev/null", "w") as nowhere:
+                cursor.copy_expert(sql, nowhere)
+        else:
+            cursor.execute(sql, None)
+
+
+def debt(kind: str = COLUMN, table: str = "payments", name: str = "merchant", number: int = 1) -> Debt:
+    return Debt("shop", "0002_drop", "0", "Remove field", kind, table, name, [], "", {}, id=number)
+
+
+def age(connection: Connection, hours: float) -> None:
+    """Let what was kept so far have been kept earlier."""
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE migrator_use_baselines SET taken_at = taken_at - %s * interval '1 hour'", [hours])
+
+
+def use(connection: Connection, owed: Debt | None = None) -> Use:
+    (found,) = uses(connection, [owed or debt()], watch_s=25 * 3600)
+    return found
+
+
+def test_each_statement_is_resolved_as_the_server_does(server: LocalPostgres, connection: Connection) -> None:
+    wrong: dict[str, Any] = {}
+    for sql, expected in STATEMENTS.items():
+        server.psql("SELECT pg_stat_statements_reset()", database="rupaya")
+        send(server.url(), sql)
+        found = query(server.url(), "SELECT query FROM pg_stat_statements WHERE query !~ '_reset'")
+        probe = Probe(connection, Target("payments", "merchant"))
+        with probe.rights_taken_away() as why:
+            assert why == ""
+            answers = {text: probe.ask(text) for (text,) in found}
+        worst = next((a for a in (USES, UNKNOWN) if any(answer[0] == a for answer in answers.values())), USES_NOT)
+        if worst != expected:
+            wrong[sql] = answers
+
+    assert wrong == {}
+
+
+def test_a_superuser_gets_the_same_answers(server: LocalPostgres) -> None:
+    with closing(psycopg2.connect(server.url(user="postgres"))) as superuser:
+        superuser.autocommit = True
+        probe = Probe(superuser, Target("payments", "merchant"))
+        with probe.rights_taken_away() as why:
+            assert why == ""
+            answers = {sql: probe.ask(sql)[0] for sql in STATEMENTS}
+
+    assert {sql: answer for sql, answer in answers.items() if answer != STATEMENTS[sql]} == {}
+
+
+def test_nothing_is_changed_by_asking(server: LocalPostgres, connection: Connection) -> None:
+    rights = "SELECT relacl::text FROM pg_class WHERE relname = 'payments'"
+    before = query(server.url(), rights)
+
+    use(connection)
+
+    assert query(server.url(), rights) == before
+    assert query(server.url(), "SELECT count(*) FROM pg_prepared_statements") == [(0,)]
+
+
+def test_a_nightly_job_is_seen_and_let_go_after_its_next_night_without_it(
+    server: LocalPostgres, connection: Connection
+) -> None:
+    query(server.url(), "DROP VIEW busy_shops; DROP VIEW shops")
+    try:
+        job = "SELECT merchant, sum(amount) FROM payments GROUP BY merchant"
+        nightly = server.url(user="nightly")
+        keep_baseline(connection, [debt()])
+        send(nightly, job)
+        seen = use(connection)
+        assert seen.answer == IN_USE
+        assert seen.lines[0].startswith("nightly, 1 call since ")
+        assert "merchant" in seen.lines[0]
+
+        keep_baseline(connection, [debt()])
+        age(connection, 10)
+        assert use(connection).answer == IN_USE, "the first night is within the watch still"
+
+        age(connection, 16)
+        gone = use(connection)
+        assert gone.answer == NOT_SEEN, gone.lines
+        assert gone.lines[0].startswith("not seen since ")
+
+        send(nightly, job)
+        assert use(connection).answer == IN_USE
+    finally:
+        query(
+            server.url(),
+            "CREATE VIEW shops AS SELECT id, merchant FROM payments; "
+            "CREATE VIEW busy_shops AS SELECT merchant, count(*) AS n FROM shops GROUP BY merchant",
+        )
+
+
+@pytest.fixture
+def unseen(server: LocalPostgres, connection: Connection) -> Debt:
+    """A column that nobody has used for long."""
+    owed = debt(table="merchants", name="label", number=2)
+    keep_baseline(connection, [owed])
+    age(connection, 26)
+    assert use(connection, owed).answer == NOT_SEEN
+    return owed
+
+
+def test_it_cannot_be_said_after_a_reset(server: LocalPostgres, connection: Connection, unseen: Debt) -> None:
+    server.psql("SELECT pg_stat_statements_reset()", database="rupaya")
+
+    found = use(connection, unseen)
+
+    assert (found.answer, "were reset" in found.lines[0]) == (CANNOT_SAY, True)
+
+
+def test_it_cannot_be_said_before_it_was_watched_long_enough(connection: Connection) -> None:
+    owed = debt(table="merchants", name="label", number=3)
+    keep_baseline(connection, [owed])
+
+    found = use(connection, owed)
+
+    assert (found.answer, "watched for 0.0 h only" in found.lines[0]) == (CANNOT_SAY, True)
+
+
+def test_it_cannot_be_said_of_what_was_never_watched(connection: Connection) -> None:
+    assert use(connection, debt(table="merchants", name="label", number=4)).answer == CANNOT_SAY
+
+
+def test_it_cannot_be_said_of_a_text_that_nobody_can_resolve(
+    server: LocalPostgres, connection: Connection, unseen: Debt
+) -> None:
+    query(server.url(), "DO $$ BEGIN EXECUTE 'SELECT ' || 'lab' || 'el FROM merchants'; END $$")
+
+    found = use(connection, unseen)
+
+    assert found.answer == CANNOT_SAY
+    assert "may use it" in found.lines[0]
+
+
+def test_it_cannot_be_said_where_texts_are_hidden(server: LocalPostgres, connection: Connection, unseen: Debt) -> None:
+    server.psql("REVOKE pg_read_all_stats FROM rupaya")
+    try:
+        send(server.url(user="nightly"), "SELECT id FROM merchants")
+        found = use(connection, unseen)
+    finally:
+        server.psql("GRANT pg_read_all_stats TO rupaya")
+
+    assert (found.answer, "GRANT pg_read_all_stats" in found.lines[-1]) == (CANNOT_SAY, True)
+
+
+def test_it_cannot_be_said_where_the_role_keeps_its_rights(
+    server: LocalPostgres, connection: Connection, unseen: Debt
+) -> None:
+    server.psql("GRANT pg_read_all_data TO rupaya")
+    try:
+        found = use(connection, unseen)
+    finally:
+        server.psql("REVOKE pg_read_all_data FROM rupaya")
+
+    assert (found.answer, "keeps rights" in found.lines[0]) == (CANNOT_SAY, True)
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (
+            "FUNCTION f() RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT max(label) FROM merchants); END'",
+            "function f()",
+        ),
+        (
+            "FUNCTION f() RETURNS text LANGUAGE sql BEGIN ATOMIC SELECT max(label) FROM merchants; END",
+            "function f()",
+        ),
+        ("VIEW v AS SELECT upper(label) FROM merchants", "view v"),
+    ],
+)
+def test_what_the_catalog_shows_is_a_use(
+    server: LocalPostgres, connection: Connection, unseen: Debt, made: str, told: str
+) -> None:
+    query(server.url(), f"CREATE {made}")
+    try:
+        found = use(connection, unseen)
+    finally:
+        query(server.url(), f"DROP {made.split(maxsplit=1)[0]} {made.split()[1]}")
+
+    assert found.answer == IN_USE
+    assert told in found.lines
+
+
+def test_a_whole_table_is_used_by_whoever_reads_it_at_all(server: LocalPostgres, connection: Connection) -> None:
+    owed = debt(TABLE, "merchants", "merchants", 5)
+    keep_baseline(connection, [owed])
+    send(server.url(user="nightly"), "SELECT count(*) FROM merchants")
+
+    assert use(connection, owed).answer == IN_USE
+
+
+CREATE_SHOP = {"0001_initial": migration(CREATE)}
+DROP = migration('migrations.RemoveField("item", "colour")', "0001_initial")
+
+
+@pytest.mark.usefixtures("connection")
+def test_contract_refuses_what_is_in_use_and_pays_it_anyway_for_a_reason(server: LocalPostgres, tmp_path: Path) -> None:
+    url = server.url()
+    assert Release(tmp_path, "v1", CREATE_SHOP).run(url).returncode == 0
+    query(url, "GRANT SELECT ON shop_item TO nightly")
+    v2 = Release(tmp_path, "v2", CREATE_SHOP | {"0002_drop": DROP})
+    assert v2.run(url).returncode == 0
+    send(server.url(user="nightly"), "SELECT colour FROM shop_item")
+
+    refused = v2.run(url, "migrate", "--contract", MIGRATE_ON_USE="refuse")
+    assert refused.returncode == 14, refused.stderr
+    assert "in use: nightly, 1 call since " in refused.stderr
+    assert query(url, "SELECT count(*) FROM migrator_use_baselines") == [(2,)]
+    assert query(url, "SELECT state FROM migrator_debts WHERE object = 'colour'")[-1] == ("owed",)
+
+    paid = v2.run(url, "migrate", "--contract", "--in-use-anyway", "the job is off", MIGRATE_ON_USE="refuse")
+    assert paid.returncode == 0, paid.stderr
+    ((reason, answer),) = query(url, "SELECT reason, evidence ->> 0 FROM migrator_paid_in_use")
+    assert (reason, answer) == ("the job is off", IN_USE)
+
+
+def test_our_own_runs_push_nobodys_statements_out(server: LocalPostgres, tmp_path: Path) -> None:
+    server.psql("GRANT SET ON PARAMETER pg_stat_statements.track TO rupaya")
+    server.psql("SELECT pg_stat_statements_reset()", database="rupaya")
+    later = migration('migrations.AddField("item", "size", models.IntegerField(null=True))', "0001_initial")
+
+    ran = Release(tmp_path, "v3", CREATE_SHOP | {"0003_size": later}).run(server.url(), "schemasql")
+
+    assert ran.returncode == 0, ran.stderr
+    assert query(server.url(), "SELECT count(*) FROM pg_stat_statements WHERE query ~ 'CREATE TABLE'") == [(0,)]
+
+
+def test_without_the_extension_it_cannot_be_said(database_url: str) -> None:
+    query(database_url, TABLES)
+    with closing(psycopg2.connect(database_url)) as bare:
+        bare.autocommit = True
+        Ledger(bare).ensure_schema()
+        found = use(bare, debt(table="merchants", name="label"))
+
+    assert found.answer == CANNOT_SAY
+    assert "pg_stat_statements" in found.lines[0]
