@@ -74,8 +74,13 @@ DATABASES: dict[str, dict[str, Any]] = {
         **env.database.django_settings(),
     }
 }
+# What migrations presume of rows, for `migrate` to ask before it begins; `make schema` writes it.
+MIGRATOR_PRESUMPTIONS = BASE_DIR / "rupaya" / "presumptions.json"
+# Where it asks, if there is one.
+MIGRATOR_REPLICA = "replica"
+
 if env.replica_database:
-    # Read by `rupaya.inspection.replica`, and by nothing else: no router sends anybody there.
+    # Read by `rupaya.inspection.replica` and by what `migrate` asks beforehand: no router sends anybody there.
     DATABASES["replica"] = {
         "ENGINE": "django.db.backends.postgresql",
         "CONN_MAX_AGE": 60,
