@@ -20,21 +20,23 @@ locals {
       ALLOWED_HOSTS        = var.hostname
       CSRF_TRUSTED_ORIGINS = "https://${var.hostname}"
       # The load balancer's addresses change within its subnets.
-      TRUSTED_PROXIES     = data.aws_vpc.this.cidr_block
-      PORT                = tostring(local.port)
-      WEB_CONCURRENCY     = tostring(var.web_concurrency)
-      DB_HOST             = var.use_rds_proxy ? aws_db_proxy.this[0].endpoint : aws_db_instance.this.address
-      DB_PORT             = "5432"
-      DB_NAME             = "rupaya"
-      DB_USER             = "rupaya"
-      DB_SSL              = "true"
+      TRUSTED_PROXIES = data.aws_vpc.this.cidr_block
+      PORT            = tostring(local.port)
+      WEB_CONCURRENCY = tostring(var.web_concurrency)
+      DB_HOST         = var.use_rds_proxy ? aws_db_proxy.this[0].endpoint : aws_db_instance.this.address
+      DB_PORT         = "5432"
+      DB_NAME         = "rupaya"
+      DB_USER         = "rupaya"
+      DB_SSL          = "true"
+      # verify-full: RDS' own authorities, and those of its proxy, are in the image.
+      DB_SSL_ROOT_CERT    = "/app/rupaya/rds-ca.pem"
       MIGRATE_DB_WAIT_S   = tostring(var.migrate_db_wait_s)
       MIGRATE_LOCK_WAIT_S = tostring(var.migrate_lock_wait_s)
       MIGRATE_DEADLINE_S  = tostring(var.migrate_deadline_s)
     },
     # The password is not in it: libpq takes PGPASSWORD where a URL has none.
     var.use_rds_proxy ? {
-      MIGRATION_DATABASE_URL = "postgresql://rupaya@${aws_db_instance.this.address}:5432/rupaya?sslmode=require"
+      MIGRATION_DATABASE_URL = "postgresql://rupaya@${aws_db_instance.this.address}:5432/rupaya"
     } : {},
     var.extra_environment,
   )

@@ -277,6 +277,16 @@ run "people_come_in_where_it_is_said_and_a_closed_load_balancer_is_not_asked" {
   }
 }
 
+run "the_server_is_verified" {
+  assert {
+    condition = alltrue([
+      for definition in [aws_ecs_task_definition.service, aws_ecs_task_definition.migrate] :
+      contains(jsondecode(definition.container_definitions)[0].environment, { name = "DB_SSL_ROOT_CERT", value = "/app/rupaya/rds-ca.pem" })
+    ])
+    error_message = "Without it TLS knows not whom it speaks to."
+  }
+}
+
 run "another_environments_secret_is_refused" {
   command = plan
   variables {
@@ -342,7 +352,7 @@ run "migrations_pass_by_the_proxy" {
         contains(jsondecode(definition.container_definitions)[0].environment, { name = "DB_HOST", value = aws_db_proxy.this[0].endpoint }),
         contains(jsondecode(definition.container_definitions)[0].environment, {
           name  = "MIGRATION_DATABASE_URL"
-          value = "postgresql://rupaya@${aws_db_instance.this.address}:5432/rupaya?sslmode=require"
+          value = "postgresql://rupaya@${aws_db_instance.this.address}:5432/rupaya"
         }),
       ])
     ])

@@ -142,6 +142,9 @@ class AdoptionRun(Procedure):
             self.request = replace(self.request, retry_failed=True)
         super().refuse_under_the_lock(context, plan)
 
+    def look_at_rows(self, context: RunContext, plan: Plan) -> None:
+        """Not asked of adopted migrations, which are recorded and not run: the survey and the trial look at rows."""
+
     def refuse_existing(self, session: Session, plan: Plan) -> None:
         """That the tables are there already is what this is for."""
 

@@ -16,7 +16,8 @@ import pytest
 
 from rupaya.localdb import binary
 from tests.adoption.original import build, regular
-from tests.faults.migrator import migrate, query, wait_for
+from tests.faults.migrator import Migrator, query, wait_for
+from tests.patience import HANGING_S
 
 ROWS = int(os.environ.get("ADOPTION_ROWS", "20000"))
 LONGEST_WAIT_S = 1.5  # MIGRATE_LOCK_TIMEOUT_MS, and what the machine needs
@@ -63,7 +64,7 @@ def traffic(url: str, folder: Path) -> Iterator[Waits]:
     """pgbench with the original's statements; afterwards the list has when each transaction ended, and its seconds."""
     (folder / "script.sql").write_text(SCRIPT)
     process = subprocess.Popen(
-        [binary("pgbench"), "-n", "-f", "script.sql", "-c", "4", "-T", "900", "-R", "100", "-l", "--log-prefix=t", url],
+        [binary("pgbench"), "-n", "-f", "script.sql", "-c4", "-T3600", "-R", "100", "-l", "--log-prefix=t", url],
         cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
@@ -96,7 +97,8 @@ def test_traffic_never_waits_long_while_its_database_is_taken_over(
     with traffic(database_url, tmp_path) as waits:
         for arguments in (("--plan", *DECISIONS), (), ("--finish", *DECISIONS)):
             began = time.time()
-            run = migrate(database_url, "adopt", *arguments)
+            run = Migrator(database_url, "adopt", *arguments)
+            run.end(timeout_s=HANGING_S * max(1, ROWS // 100_000))
             assert run.process.returncode == 0, run.output
             periods[" ".join(("adopt", *arguments[:1]))] = began, time.time()
 

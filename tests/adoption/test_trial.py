@@ -120,19 +120,19 @@ def test_what_cannot_be_tried_out_is_not_said_to_be_proved(owner_url: str, irreg
 
 
 def test_after_a_failure_whose_cause_is_gone_it_goes_on_at_once_but_for_a_sequence_that_is_behind(
-    empty_url: str,
+    irregular_url: str,
 ) -> None:
-    query(empty_url, ONLY_FOR_GOOD)
-    failed = migrate(empty_url, "adopt")
+    query(irregular_url, ONLY_FOR_GOOD)
+    failed = migrate(irregular_url, "adopt")
     assert failed.process.returncode == 13, failed.output
     assert "start the same command again" in failed.output
     assert "manage.py migrate" not in failed.output
-    query(empty_url, "DROP EVENT TRIGGER no; SELECT setval('django_migrations_id_seq', 1, false)")
-    behind = migrate(empty_url, "adopt")
+    query(irregular_url, "DROP EVENT TRIGGER no; SELECT setval('django_migrations_id_seq', 1, false)")
+    behind = migrate(irregular_url, "adopt")
     assert behind.process.returncode == 14
     assert "django_migrations_pkey" in behind.output
-    query(empty_url, "SELECT setval('django_migrations_id_seq', (SELECT max(id) FROM django_migrations))")
+    query(irregular_url, "SELECT setval('django_migrations_id_seq', (SELECT max(id) FROM django_migrations))")
 
-    again = migrate(empty_url, "adopt")
+    again = migrate(irregular_url, "adopt")
 
     assert again.process.returncode == 0, again.output

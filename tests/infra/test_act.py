@@ -144,6 +144,9 @@ class Act:
         ).stdout.strip()
 
 
+DIGEST = f"sha256:{'d' * 64}"
+
+
 @pytest.fixture
 def act(tmp_path: Path, database_url: str) -> Act:
     program = require("act")
@@ -178,6 +181,8 @@ def act(tmp_path: Path, database_url: str) -> Act:
     # Dependencies are there already: those of these tests.
     act.stand_in("python", f'case "$*" in "-m pip "*) exit 0 ;; *) exec {sys.executable} "$@" ;; esac')
     act.stand_in("gh", 'echo "gh was told: $*"; for last; do :; done; if [ -f "$last" ]; then cat "$last"; fi')
+    # An image that is looked up is found; one that is to be built is not there yet.
+    act.stand_in("aws", f'case "$*" in *"--output text"*) echo {DIGEST} ;; *) exit 1 ;; esac')
     act.stand_in("docker", 'echo "docker was told: $*"')
     act.stand_in("make", 'echo "make was told: $*"')
     act.stand_in("sudo", 'echo "sudo was told: $*"')
@@ -368,9 +373,9 @@ def test_a_push_is_checked_built_once_pushed_and_brought_to_staging(ecs: Act) ->
     assert ran.succeeded, ran.output
     version, image = f"v1-{sha[:7]}", "registry.example/rupaya-backend"
     assert re.findall(r"docker was told: .*", ran.said) == [
-        f"docker was told: build --build-arg GIT_SHA={sha} --build-arg RELEASE={version} "
-        f"--tag {image}:{version} --tag {image}:latest .",
+        f"docker was told: build --build-arg GIT_SHA={sha} --build-arg RELEASE={version} --tag {image}:{version} .",
         f"docker was told: push {image}:{version}",
+        f"docker was told: tag {image}:{version} {image}:latest",
         f"docker was told: push {image}:latest",
     ]
     assert re.findall(r"ecs.py was told: .*", ran.said) == [
@@ -395,11 +400,11 @@ def test_a_push_that_fails_a_check_is_not_built(ecs: Act) -> None:
     [
         ("09-aws-deploy-staging.yml", {"image": "v1-abc1234"}, "deploy --environment staging --image v1-abc1234"),
         ("09-aws-deploy-staging.yml", {"action": "rollback"}, "rollback --environment staging"),
-        ("10-aws-deploy-production.yml", {}, "deploy --environment production --image staging"),
+        ("10-aws-deploy-production.yml", {}, f"deploy --environment production --image {DIGEST}"),
         (
             "10-aws-deploy-production.yml",
             {"image": "v1-abc1234", "contract": "false"},
-            "deploy --environment production --image v1-abc1234 --no-contract",
+            f"deploy --environment production --image {DIGEST} --no-contract",
         ),
         ("10-aws-deploy-production.yml", {"action": "rollback"}, "rollback --environment production"),
         (

@@ -190,7 +190,9 @@ def test_what_the_reviewers_agree_to_is_a_digest() -> None:
     jobs = load(FOLDER / "10-aws-deploy-production.yml")["jobs"]
     assert "environment" not in jobs["choose"]  # it asks nobody, so it runs before they are asked
     assert jobs["deploy"]["needs"] == "choose"
-    assert jobs["deploy"]["with"]["image"] == "${{ needs.choose.outputs.digest || inputs.image }}"
+    assert jobs["deploy"]["with"]["image"] == (
+        "${{ inputs.action == 'deploy' && needs.choose.outputs.digest || inputs.image }}"
+    )
 
 
 @pytest.mark.parametrize(
