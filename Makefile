@@ -57,6 +57,10 @@ django-test: $(VENV)/.test  ## Run Django's own tests of migrate and showmigrati
 boring: $(VENV)/.test  ## Start twenty migrators at once, again and again (ROUNDS=10), until it is boring
 	RUPAYA_FAULT_ROUNDS=$(or $(ROUNDS),10) $(BIN)/python -m pytest tests/faults/test_simultaneous.py $(ARGS)
 
+.PHONY: chaos
+chaos: $(VENV)/.test  ## Kill, freeze, cut off and meddle with migrators at random; ROUNDS=300, SEED=1, ARGS="100007" for one round
+	RUPAYA_ENV=test ROUNDS=$(ROUNDS) SEED=$(SEED) $(BIN)/python -m tests.chaos $(ARGS)
+
 .PHONY: image-test
 image-test: $(VENV)/.test  ## Build the production image and test it from outside, with docker or podman
 	$(BIN)/python -m pytest -m image tests/image $(ARGS)
@@ -77,9 +81,15 @@ migrate-test: $(VENV)/.test  ## Migrate from nothing, back to nothing and forwar
 gate-test: $(VENV)/.test  ## Try the migration gate on changes whose safety is known; ARGS="add_index" to choose and explain
 	RUPAYA_ENV=test $(BIN)/python -m tests.migrator.gate $(ARGS)
 
+.PHONY: debts-test
+debts-test: $(VENV)/.test  ## Try every change that is done by halves, alone and in bundles, while both releases' code is at work
+	$(BIN)/python -m pytest --no-cov -n 2 --dist worksteal -m debts tests/migrator tests/server $(ARGS)
+
 .PHONY: schema
-schema: $(VENV)/.test  ## Rewrite schema.sql, the picture of what the migrations build, after a change of migrations
+schema: $(VENV)/.test  ## Rewrite schema.sql, what migrations presume of rows and what packages bring, after a change of either
 	@RUPAYA_ENV=test $(BIN)/python -m rupaya.scratchdb $(BIN)/python manage.py schemasql --write schema.sql
+	@RUPAYA_ENV=test $(BIN)/python -m rupaya.scratchdb $(BIN)/python manage.py presumptions --write rupaya/presumptions.json
+	@$(BIN)/python manage.py lintmigrations --write-installed
 
 # An environment of its own: Django's next line needs Python 3.12, and this project serves with the long-term one.
 $(VENV)/newest/.done: requirements/newest.txt | $(BIN)/python

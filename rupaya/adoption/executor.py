@@ -68,8 +68,8 @@ class AdoptingExecutor(BatchExecutor):
 
         def work(state: ProjectState) -> ProjectState:
             make(self.connection, key)
+            self._faked = True
             record_applied(self, migration)
-            self._progress("apply_success", migration, fake=True)
             return migration.mutate_state(state, preserve=False)
 
         return self.run_recorded(migration, "apply", state, work)

@@ -47,6 +47,15 @@ class DatabaseUnreachable(MigratorError):
             "Start again when the server is back; it goes on with whatever is still pending.",
         )
 
+    @classmethod
+    def cancelled(cls, error: BaseException, consequence: str) -> DatabaseUnreachable:
+        """A statement of the migrator's own, outside of any migration, was cancelled or took far too long."""
+        return cls(
+            f"A statement of the migrator's own was cancelled: {driver_text(error)}",
+            f"Somebody cancelled it, or the server did not answer in time. {consequence}",
+            "Start again; it goes on with whatever is still pending.",
+        )
+
 
 class LockWaitExceeded(MigratorError):
     """Another migrator held the lock for too long."""
@@ -195,6 +204,6 @@ def driver_text(error: BaseException) -> str:
     return re.sub(r'"[^"]*("|$)', '"..."', lines[0]) if sqlstate(error).startswith(_QUOTING) else lines[0]
 
 
-def counted(number: int, noun: str) -> str:
-    """A number and what it counts: ``1 migration``, ``2 migrations``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number and what it counts: ``1 migration``, ``2 migrations``; `plural` where that is no ``s``."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 LOCK_NOT_AVAILABLE = "55P03"
+QUERY_CANCELED = "57014"
+CANCELED_BY_SOMEBODY = "57P01"
+"""For the ledger: 57014 is a time limit as well as a person, and only what a person does passes by itself."""
 # lock_not_available, deadlock_detected, serialization_failure: another try may well succeed.
 RETRYABLE = (LOCK_NOT_AVAILABLE, "40P01", "40001")
 

@@ -411,8 +411,9 @@ def _of_drift(looked: Drift) -> list[Fact]:
 
 
 DRIFT_REMEDY = (
-    "Take the change back by hand, or write a migration that makes it and record that one with "
-    "'manage.py migrate --fake'."
+    "Take the change back by hand; or write a migration that makes it and record that one with "
+    "'manage.py migrate --fake'; or, if it is intended here and no migration's business, say so with "
+    "'manage.py schemadiff --accept REASON'."
 )
 
 

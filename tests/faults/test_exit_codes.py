@@ -155,7 +155,7 @@ def test_a_table_that_stays_locked_is_12(url: str) -> None:
         "TableLocked",
         rf"points\.0003_double_every_order could not lock points_order, held by backend pid {blocker_pid}"
         r".* after 2 tries",
-        "It was rolled back whole",
+        "Its transaction was rolled back whole",
         "MIGRATE_RETRIES",
     )
     assert applied(url) == ["points.0001_initial", "points.0002_inside_ddl"]
@@ -447,7 +447,7 @@ def test_a_terminated_run_is_143_and_says_what_was_rolled_back(url: str, tmp_pat
         output,
         "Terminated",
         "SIGTERM ended the migration run",
-        r"points\.0003_double_every_order was being applied\. It was rolled back whole\. "
+        r"points\.0003_double_every_order was being applied\. Its transaction was rolled back whole\. "
         r"Still applied from this batch: points\.0001_initial, points\.0002_inside_ddl\.",
         "the next start goes on from here",
     )

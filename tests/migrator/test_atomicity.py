@@ -42,6 +42,9 @@ ENDS_ITS_TRANSACTION = {
     "the driver's rollback": python(
         CURSOR + "    cursor.execute('CREATE TABLE zz (i int)')\n    connection.connection.rollback()"
     ),
+    "the driver's close": python(
+        CURSOR + "    cursor.execute('CREATE TABLE zz (i int)')\n    connection.connection.close()"
+    ),
     "COMMIT AND CHAIN": sql("CREATE TABLE zz (i int); COMMIT AND CHAIN;"),
     "a new connection": python(
         "    connection.connection.close()\n    connection.connection = None\n    connection.connect()\n"
@@ -150,7 +153,27 @@ def test_what_may_pass_by_itself_is_tried_again(database_url: str, tmp_path: Pat
     assert release.run(database_url).returncode == 0
     release.write("0002_no_room", sql("DO $$ BEGIN RAISE 'full' USING ERRCODE = 'out_of_memory'; END $$"))
 
-    assert [release.run(database_url).returncode for _ in range(2)] == [13, 13]
+    first = release.run(database_url)
+
+    assert "This may pass by itself: start again." in first.stderr
+    assert [first.returncode, release.run(database_url).returncode] == [13, 13]
+
+
+def test_what_somebody_cancelled_is_tried_again_and_what_took_too_long_is_not(
+    database_url: str, tmp_path: Path
+) -> None:
+    release = Release(tmp_path, "v1", FIRST)
+    assert release.run(database_url).returncode == 0
+    release.write("0002_slow", sql("SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(9)"))
+    cancelled = [release.run(database_url).returncode for _ in range(2)]
+    release.write("0002_slow", sql("SELECT pg_sleep(9)"))
+    took_too_long = [
+        release.run(database_url, MIGRATE_STATEMENT_TIMEOUT_MS="400", MIGRATE_LOCK_TIMEOUT_MS="300").returncode
+        for _ in range(2)
+    ]
+
+    assert cancelled == [13, 13]
+    assert took_too_long == [13, 15]
 
 
 @pytest.mark.parametrize("text", ["bad \\x00 byte", "\\udcff"], ids=["NUL", "a surrogate"])

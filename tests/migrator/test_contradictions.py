@@ -56,6 +56,17 @@ def test_what_is_recorded_although_it_failed_goes_nowhere_until_somebody_has_loo
     assert release.run(database_url, "showmigrations", "--audit", "--check").returncode == 0
 
 
+def test_what_somebody_else_went_on_with_contradicts_nothing(release: Release, database_url: str) -> None:
+    release.write("0002_busy", sql("DO $$ BEGIN RAISE 'full' USING ERRCODE = 'out_of_memory'; END $$"))
+    assert release.run(database_url).returncode == 13
+    query(database_url, RECORD, "0002_busy")
+
+    ran = release.run(database_url)
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "by no attempt of the migrator: shop.0002_busy" in ran.stdout
+
+
 def test_what_nobody_keeps_a_record_of_is_named_and_stops_older_releases_alone(
     release: Release, database_url: str, tmp_path: Path
 ) -> None:

@@ -324,6 +324,9 @@ def test_a_run_under_way(client: Client, run_under_way: int) -> None:
     assert "release v7, task task-1, on accounts.0098_slow since" in said
     assert "under way" in text(client, f"/admin/schema/runs/{run_under_way}/")
     assert "Not looked for" not in text(client, "/admin/schema/drift/")
+    renews = '<meta http-equiv="refresh" content="5">'
+    assert renews in client.get("/admin/schema/").content.decode()
+    assert renews not in client.get("/admin/schema/drift/").content.decode()
 
 
 def test_a_run_whose_process_died(client: Client, url: str) -> None:

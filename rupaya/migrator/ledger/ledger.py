@@ -22,6 +22,7 @@ from psycopg2.extensions import encodings
 
 from rupaya.migrator.ledger.settled import HISTORY_HASH
 from rupaya.migrator.ledger.trace import Trace
+from rupaya.migrator.sqlstates import passes_by_itself
 
 _VERSIONS = Path(__file__).parent / "versions"
 NO_BATCH = 0
@@ -99,9 +100,9 @@ def _storable(value: object, connection: PgConnection) -> object:
 class Ledger:
     """Reads and writes the record of runs and attempts on the lock connection."""
 
-    def __init__(self, connection: PgConnection) -> None:
+    def __init__(self, connection: PgConnection, run_id: int = 0) -> None:
         self.connection = connection
-        self.run_id = 0
+        self.run_id = run_id
         self._exists = False
 
     def _fetch(self, sql: str, parameters: Iterable[object] = ()) -> list[tuple[Any, ...]]:
@@ -189,6 +190,10 @@ class Ledger:
             "WHERE run_id = %s AND finished_at IS NULL",
             [outcome, exit_code, error or None, self.run_id],
         )
+
+    def has_open_runs(self) -> bool:
+        """Whether a run is under way, or died."""
+        return bool(self._fetch_if_there("SELECT true FROM migrator_runs WHERE finished_at IS NULL LIMIT 1"))
 
     def next_batch(self) -> int:
         """The number of the batch that begins now, counted from 1."""
@@ -326,9 +331,12 @@ class Ledger:
         return {(app, name): error for app, name, outcome, error in rows if outcome == "failed"}
 
     def contradicted(self) -> dict[tuple[str, str], str]:
-        """The error of each migration that is recorded as applied although its last attempt at that failed."""
+        """The error of each migration that is recorded as applied although its last attempt at that failed.
+
+        One that failed in a way that passes by itself contradicts nothing: somebody else may have gone on with it.
+        """
         rows = self._fetch_if_there(_CONTRADICTED) if self._has_history() else []
-        return {(app, name): error for app, name, error in rows}
+        return {(app, name): error for app, name, error, code in rows if code and not passes_by_itself(code)}
 
     def unattested(self) -> list[tuple[str, str]]:
         """Migrations that were recorded as applied since the ledger keeps its record, and which no attempt of it did.
@@ -361,7 +369,21 @@ class Ledger:
         if not rows:
             return ""
         migration, release, task, age_s = rows[0]
-        return f"release {release}, task {task}, on {migration} since {age_s} s"
+        return f"release {release}, task {task}, on {migration} since {age_s} s" + self._progress()
+
+    def _progress(self) -> str:
+        """How far that is, as whoever does it has said lately."""
+        if not self._fetch("SELECT to_regclass('migrator_progress') IS NOT NULL")[0][0]:
+            return ""
+        rows = self._fetch(
+            "SELECT p.percent, p.phase FROM migrator_progress p JOIN migrator_runs r USING (run_id) "
+            "WHERE r.finished_at IS NULL AND p.updated_at > clock_timestamp() - interval '15 seconds' "
+            "ORDER BY p.run_id DESC LIMIT 1"
+        )
+        if not rows:
+            return ""
+        percent, phase = rows[0]
+        return f" ({phase})" if percent is None else f" ({percent:.0f} %, {phase})"
 
     def finish_attempt(self, cursor: Any, attempt_id: int, *, tries: int, faked: bool, trace: Trace) -> bool:
         """Close an attempt that succeeded, on the working connection: in the migration's own transaction if it has one.
@@ -374,8 +396,8 @@ class Ledger:
 
 
 _CONTRADICTED = """
-    SELECT m.app, m.name, coalesce(last.error, '') FROM django_migrations m CROSS JOIN LATERAL (
-        SELECT outcome, error FROM migrator_attempts a
+    SELECT m.app, m.name, coalesce(last.error, ''), last.sqlstate FROM django_migrations m CROSS JOIN LATERAL (
+        SELECT outcome, error, sqlstate FROM migrator_attempts a
         WHERE a.app = m.app AND a.name = m.name AND a.direction = 'apply' ORDER BY attempt_id DESC LIMIT 1) last
     WHERE last.outcome = 'failed'
 """

@@ -17,6 +17,8 @@ from rupaya.migrator.plan.plan import Plan
 from rupaya.migrator.run import backoff
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.executor import CommitFirst, Executor, TryBatchAgain
+from rupaya.migrator.run.others import is_done
+from rupaya.migrator.run.outcome import recorded_by
 
 Migrate = Callable[[Sequence[Step], ProjectState | None], ProjectState]
 
@@ -97,8 +99,11 @@ class BatchExecutor(Executor):
                     raise TableLocked(
                         str(error), cause, tries, "The whole batch was rolled back.", context.watch.blockers
                     ) from None
-                context.output.say("The batch was rolled back because a table is locked; trying again", warning=True)
+                context.output.say(f"The batch was rolled back because {error.why}; trying again", warning=True)
                 context.stop.wait(backoff.pause_s(tries))
+                steps, state = self._what_is_left(steps, state)
+                if not steps:
+                    return self.state_now()
             else:
                 self._transaction = None
                 context.one_transaction = False
@@ -107,6 +112,17 @@ class BatchExecutor(Executor):
                     context.output.say(line, success=True, **fields)
                 return new_state
         raise AssertionError("count() does not end")
+
+    def _what_is_left(
+        self, steps: Sequence[Step], state: ProjectState | None
+    ) -> tuple[Sequence[Step], ProjectState | None]:
+        """The steps that nobody has done meanwhile, and the state to begin from: None lets Django work it out."""
+        recorded = recorded_by(self.context.ledger.connection)
+        left = [step for step in steps if recorded is None or not is_done(*step, recorded)]
+        if len(left) == len(steps):
+            return steps, state
+        self.loader.build_graph()
+        return left, None
 
     def _begin(self, context: RunContext) -> None:
         self._transaction = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,10 +12,12 @@ from django.db.migrations.migration import Migration
 
 from rupaya.migrator.conf import Conf
 from rupaya.migrator.debts.owing import Owing
+from rupaya.migrator.foresight.progress import Progress
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.ledger.trace import Trace
 from rupaya.migrator.output import Output
 from rupaya.migrator.run.drift import Drift
+from rupaya.migrator.run.rows import RowsAhead
 from rupaya.migrator.session.lock import MigrationLock
 from rupaya.migrator.session.stop import Stop
 from rupaya.migrator.session.watch import Watch
@@ -34,10 +37,13 @@ class RunContext:
     drift: Drift
     deadline: float
     """When, by `time.monotonic`, no further attempt is made."""
+    progress: Progress
     is_live: bool
     """Whether the database had a history before this run, and so may have traffic."""
     phases: Mapping[tuple[str, str], str]
     """The phase of each migration of the plan."""
+    rows: RowsAhead | None = None
+    """What the plan presumes of live rows, for a migration that has to be looked at again; None: nothing."""
     owing: Owing | None = None
     """Lets migrations run by halves, where an older release may be serving; None: they run whole."""
     batch: int = 0
@@ -48,3 +54,8 @@ class RunContext:
     """What to say, and with which fields, once the batch, being one transaction, is committed."""
     open_attempts: dict[int, Trace] = field(default_factory=dict)
     """Attempts of a batch in one transaction that is not committed yet."""
+
+    @property
+    def left_ms(self) -> int:
+        """Milliseconds to the deadline, and a second at least."""
+        return max(1000, int((self.deadline - time.monotonic()) * 1000))

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 
 import psycopg2
 from django.conf import settings
+from django.core.management.base import CommandError
 from django.db import Error as DjangoDatabaseError
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
 
 from rupaya.migrator.debts.store import Store
-from rupaya.migrator.errors import EnvironmentUnfit, MigratorError, Terminated, driver_text, sqlstate
+from rupaya.migrator.errors import EnvironmentUnfit, HistoryRefused, MigratorError, Terminated, driver_text, sqlstate
+from rupaya.migrator.foresight.progress import Progress
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.plan.plan import Plan
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.drift import Drift
+from rupaya.migrator.run.outcome import how_far
 from rupaya.migrator.run.procedure import Procedure
 from rupaya.migrator.session import database
-from rupaya.migrator.session.lock import MigrationLock
+from rupaya.migrator.session.lock import FIRST_KEY, MigrationLock, try_lock, unlock
 from rupaya.migrator.session.session import Session
+from rupaya.migrator.session.stop import UNKNOWN
 from rupaya.migrator.session.watch import Watch
-from rupaya.migrator.sqlstates import UNFIT
+from rupaya.migrator.sessionsettings import session_settings
+from rupaya.migrator.sqlstates import RETRYABLE, UNFIT
 
 _under_way: dict[str, RunContext] = {}
 """The run of this process on each alias: a receiver or a migration that calls `migrate` is part of it."""
@@ -42,6 +47,7 @@ def run(procedure: Procedure, session: Session) -> None:
         plan = procedure.read_plan(session)
         procedure.refuse_before_the_lock(session, plan)
         if not procedure.has_work(session, plan):
+            _close_dead_runs(session)
             procedure.nothing_to_do(session, plan)
             return
         with _locked(procedure, session, plan) as context:
@@ -53,15 +59,45 @@ def run(procedure: Procedure, session: Session) -> None:
             if not procedure.has_work(session, plan):
                 procedure.nothing_to_do(session, plan)
                 return
+            plan = _without_existing(procedure, session, plan)
             context.is_live = not plan.history_is_empty
             context.phases = plan.phases
-            procedure.refuse_existing(session, plan)
+            session.stop.so_far = partial(how_far, context, plan)
             with recorded(procedure.command, session, context.ledger):
                 _say_abandoned(context)
                 procedure.refuse_under_the_lock(context, plan)
                 context.drift.look(context.output)
                 context.drift.say_or_refuse(context.output, session.conf.on_drift)
+                procedure.look_at_rows(context, plan)
                 _apply(procedure, context, plan)
+
+
+def _without_existing(procedure: Procedure, session: Session, plan: Plan) -> Plan:
+    """The plan, if nothing of what it would make is there; read again if somebody else is at it, who takes no lock.
+
+    Raises:
+        HistoryRefused: if it is there, and the history does not change.
+    """
+    while True:
+        try:
+            procedure.refuse_existing(session, plan)
+        except HistoryRefused:
+            seen, plan = plan.history, procedure.read_plan(session)
+            if plan.history == seen:
+                raise
+        else:
+            return plan
+
+
+def _close_dead_runs(session: Session) -> None:
+    """Close what dead migrators left open, where no run with anything to do will: only if nobody is at work."""
+    ledger = Ledger(session.raw)
+    with suppress(psycopg2.Error):  # a standby, or a role that only reads
+        if ledger.has_open_runs() and try_lock(session.raw, FIRST_KEY):
+            try:
+                ledger.close_abandoned()
+            finally:
+                unlock(session.raw, FIRST_KEY)
 
 
 def joined(alias: str) -> RunContext | None:
@@ -90,13 +126,15 @@ def _locked(procedure: Procedure, session: Session, plan: Plan) -> Iterator[RunC
             yield None
             return
         session.heartbeat.stop_after(session.conf.deadline_s)
-        session.stop.cancel = partial(session.cancel_statement, lock_connection)
+        watch, progress = Watch(lock_connection), Progress(session.output, lambda: ledger.run_id)
+        watch.look = progress.look
         context = RunContext(
             conf=session.conf,
             connection=session.connection,
             lock=lock,
             ledger=ledger,
-            watch=Watch(lock_connection),
+            watch=watch,
+            progress=progress,
             stop=session.stop,
             output=session.output,
             drift=Drift(session.connection, ledger, session.conf.lock_timeout_ms),
@@ -108,6 +146,7 @@ def _locked(procedure: Procedure, session: Session, plan: Plan) -> Iterator[RunC
         try:
             yield context
         finally:
+            session.stop.so_far = lambda: UNKNOWN
             del _under_way[session.connection.alias]
             with suppress(psycopg2.Error):
                 lock.release()
@@ -116,7 +155,14 @@ def _locked(procedure: Procedure, session: Session, plan: Plan) -> Iterator[RunC
 @contextmanager
 def alone(command: str, session: Session) -> Iterator[None]:
     """For what else writes Django's history: under the lock and in the ledger, like a run."""
-    with session.opened(), session.lock_connection() as lock_connection:
+    with session.opened(), under_the_lock(session) as ledger, recorded(command, session, ledger):
+        yield
+
+
+@contextmanager
+def under_the_lock(session: Session) -> Iterator[Ledger]:
+    """The ledger, whole, while nobody else migrates: for what is written there without being a run."""
+    with session.lock_connection() as lock_connection:
         lock, ledger = MigrationLock(lock_connection, session.connection), Ledger(lock_connection)
         lock.acquire(
             session.conf,
@@ -126,8 +172,8 @@ def alone(command: str, session: Session) -> Iterator[None]:
             doing=ledger.under_way,
         )
         try:
-            with recorded(command, session, ledger):
-                yield
+            _ensure_records(session, ledger)
+            yield ledger
         finally:
             with suppress(psycopg2.Error):
                 lock.release()
@@ -146,14 +192,30 @@ def recorded(command: str, session: Session, ledger: Ledger) -> Iterator[None]:
     )
     try:
         yield
-    except BaseException as error:
+    except BaseException as raised:
+        error: BaseException = raised
+        if isinstance(raised, Exception) and not isinstance(raised, CommandError):
+            error = session.named(raised)
         interrupted = isinstance(error, Terminated | KeyboardInterrupt)
         code = error.exit_code if isinstance(error, MigratorError) else 1
         happened = error.happened if isinstance(error, MigratorError) else driver_text(error)
-        with suppress(psycopg2.Error):  # the connection may be what failed; the next run closes this row
-            ledger.finish_run("interrupted" if interrupted else "failed", code, happened)
-        raise
-    ledger.finish_run("succeeded", 0)
+        with suppress(psycopg2.Error):  # the server may be what failed; a later start closes this row
+            _finish(session, ledger, "interrupted" if interrupted else "failed", code, happened)
+        if error is raised:
+            raise
+        raise error from raised
+    _finish(session, ledger, "succeeded", 0)
+
+
+def _finish(session: Session, ledger: Ledger, outcome: str, code: int, error: str = "") -> None:
+    """Close the run's row; on another connection where the ledger's own is what was lost."""
+    try:
+        ledger.finish_run(outcome, code, error)
+    except (psycopg2.OperationalError, psycopg2.InterfaceError):
+        if session.stop.requested:
+            raise
+        with closing(database.connect(session.connection)) as fresh:
+            Ledger(fresh, ledger.run_id).finish_run(outcome, code, error)
 
 
 def _ensure_records(session: Session, ledger: Ledger) -> None:
@@ -163,12 +225,13 @@ def _ensure_records(session: Session, ledger: Ledger) -> None:
         EnvironmentUnfit: if they cannot be made or written.
     """
     try:
-        MigrationRecorder(session.connection).ensure_schema()
+        with session_settings(session.connection, statement_timeout=database.OWN_STATEMENT_MS):
+            MigrationRecorder(session.connection).ensure_schema()
         ledger.ensure_schema()
     except Exception as error:
         cause = error.__cause__ or error.__context__ or error  # Django's MigrationSchemaMissing hides it
         code = sqlstate(error) or sqlstate(cause)
-        if not code or code.startswith(("08", "57P")):
+        if not code or code.startswith(("08", "57")) or code in RETRYABLE:
             raise
         fact, remedy = UNFIT.get(code, ("the server refuses it", "Look at what the server says"))
         raise EnvironmentUnfit(

@@ -32,42 +32,62 @@ class Outcome:
     """``committed``, ``aborted``, or empty if the server could not be asked."""
     is_recorded: bool | None
     """Whether the history has the migration; None if it could not be asked."""
-    is_half_done: bool
-    """Whether it left something behind and may not be run again as it is."""
+    may_run_again: bool
+    """Whether it may be run again as it is, whatever it left behind."""
     is_whole_batch: bool
-    still_applied: Sequence[str] | None
-    """What the history has of this batch's earlier migrations; None if it could not be asked."""
+    still_done: Sequence[str] | None
+    """Of this batch's earlier migrations, those that the history has; or, backwards, has no more. None if it could not
+    be asked."""
+    backwards: bool
+    """Whether the batch unapplies."""
 
     @classmethod
-    def ask(cls, context: RunContext, migration: Migration, transaction: Transaction | None) -> Outcome:
+    def ask(
+        cls, context: RunContext, migration: Migration, transaction: Transaction | None, *, backwards: bool
+    ) -> Outcome:
         """Ask on the lock connection, or on a fresh one if that is gone."""
         fate, recorded = "", None
-        for connection in _connections(context):
+        for connection in connections(context):
             fate = _fate(transaction, connection) if transaction else ""
             recorded = recorded_by(connection)
             if recorded is not None:
                 break
-        names = [str(done) for done in context.done if recorded and key_of(done) in recorded]
+        names = [str(done) for done in context.done if (key_of(done) in (recorded or ())) != backwards]
         # Where no transaction was begun, nothing was done in one.
         never_begun = migration.atomic and transaction is None
         return cls(
             is_atomic=bool(migration.atomic),
             transaction=ROLLED_BACK if never_begun else fate,
             is_recorded=None if recorded is None else key_of(migration) in recorded,
-            is_half_done=not may_run_again(migration),
+            may_run_again=may_run_again(migration),
             is_whole_batch=context.one_transaction,
-            still_applied=None if recorded is None else names,
+            still_done=None if recorded is None else names,
+            backwards=backwards,
         )
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the history has, or has no more, what was to be brought about."""
+        return self.is_recorded is not None and self.is_recorded != self.backwards
+
+    @property
+    def is_half_done(self) -> bool:
+        """Whether it may have left something behind and must not be run again as it is."""
+        return not self.may_run_again and not self.is_settled
 
     def __str__(self) -> str:
         sentences = [self._of_the_migration()]
         if self.is_half_done:
             sentences.append("The next run will stop and ask; it will not guess how far this one got.")
-        if self.still_applied:
-            sentences.append(f"Still applied from this batch: {', '.join(self.still_applied)}.")
-        elif self.still_applied is not None and self.transaction == ROLLED_BACK and not self.is_recorded:
-            sentences.append("Nothing of this batch remains applied.")
+        if self.still_done:
+            sentences.append(self._of_the_batch())
+        elif self.still_done is not None and self.transaction == ROLLED_BACK and not self.is_settled:
+            sentences.append(f"Nothing of this batch {'was unapplied' if self.backwards else 'remains applied'}.")
         return " ".join(sentences)
+
+    def _of_the_batch(self) -> str:
+        begin = "Unapplied before it, and so it stays" if self.backwards else "Still applied from this batch"
+        return f"{begin}: {', '.join(self.still_done or ())}."
 
     def of_a_transaction_that_it_ended(self) -> str:
         """What is known where the migration itself ended its transaction: nothing of what it did afterwards."""
@@ -75,48 +95,51 @@ class Outcome:
             COMMITTED: "What it did in the transaction that it ended is committed and stays.",
             ROLLED_BACK: "What it did in the transaction that it ended was rolled back.",
         }.get(self.transaction, "What became of the transaction that it ended could not be asked.")
-        still = f" Still applied from this batch: {', '.join(self.still_applied)}." if self.still_applied else ""
+        still = f" {self._of_the_batch()}" if self.still_done else ""
         return f"{began} What it did after that, outside of any, stays.{still}"
 
     def _of_the_migration(self) -> str:
+        is_done = "is unapplied" if self.backwards else "is applied and recorded"
         if not self.is_atomic:
-            return "It is not atomic: what it did so far stays."
-        if self.transaction == ROLLED_BACK and not self.is_recorded:
+            return f"All of it was done: it {is_done}." if self.is_settled else "It is not atomic: what it did stays."
+        if self.transaction == ROLLED_BACK and not self.is_settled:
             if not self.is_whole_batch:
-                return "It was rolled back whole."
-            if self.still_applied:
+                return "Its transaction was rolled back whole."
+            if self.still_done:
                 return "The batch's last transaction was rolled back."
             return "The whole batch was rolled back."
-        if self.transaction == COMMITTED and self.is_recorded:
-            return "It was committed all the same, and is applied and recorded."
+        if self.transaction == COMMITTED and self.is_settled:
+            return f"It was committed all the same, and {is_done}."
         if self.transaction == COMMITTED:
-            return "What it did in that transaction is committed and stays, and it is not recorded as applied."
-        if self.is_recorded:
-            return "It is recorded as applied, although it did not end as one whole: look at what is there."
+            return "What it did in that transaction is committed and stays, and it is not recorded."
+        if self.is_settled:
+            return f"It {is_done}, although it did not end as one whole: look at what is there."
         return "Whether it was rolled back could not be asked of the server."
 
 
 def how_far(context: RunContext, plan: Plan) -> str:
     """Whether everything of the plan's release is applied now, and if not, what this run has done."""
-    for connection in _connections(context):
+    for connection in connections(context):
         recorded = recorded_by(connection)
         if recorded is None:
             continue
         if not read_status(plan.executor.loader, recorded).pending:
             return "All migrations are applied."
-        done = [str(migration) for migration in context.done]
+        backwards = any(backwards for _migration, backwards in plan.steps)
+        done = [str(migration) for migration in context.done if (key_of(migration) in recorded) != backwards]
         return f"Done by this run: {', '.join(done)}." if done else "This run did no migration."
     return "What is applied could not be asked of the server."
 
 
-def _connections(context: RunContext) -> list[PgConnection]:
-    connections = [context.lock.lock_connection]
+def connections(context: RunContext) -> list[PgConnection]:
+    """Whom to ask: the lock connection, or a fresh one if that is gone; nobody, if there is no server."""
+    found = [context.lock.lock_connection]
     with suppress(psycopg2.Error), closing(context.lock.lock_connection.cursor()) as cursor:
         cursor.execute("SELECT 1")
-        return connections
+        return found
     with suppress(psycopg2.Error):
-        connections = [database.connect(context.connection)]
-    return connections
+        found = [database.connect(context.connection)]
+    return found
 
 
 def _fate(transaction: Transaction, connection: PgConnection) -> str:

@@ -51,7 +51,12 @@ class Signals:
             try:
                 with (
                     context.stop.interrupting(),
-                    session_settings(context.connection, lock_timeout=context.conf.lock_timeout_ms),
+                    # A handler may take long; what it must not is wait for ever, for a replica say.
+                    session_settings(
+                        context.connection,
+                        lock_timeout=context.conf.lock_timeout_ms,
+                        statement_timeout=context.left_ms,
+                    ),
                 ):
                     send()
             except (Exception, SystemExit) as error:

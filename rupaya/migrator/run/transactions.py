@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import psycopg2
+from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 from psycopg2.extensions import connection as PgConnection  # noqa: N812
@@ -29,6 +30,16 @@ class TransactionEnded(MigratorError):
             "does, so that it cannot be applied whole or not at all. It is not recorded.",
             "Remove that statement, or declare the migration `atomic = False`. Look at what it left behind first.",
         )
+
+
+class DoneByOthers(Exception):
+    """Somebody else has recorded a migration that is about to be recorded; ours must be rolled back."""
+
+
+class RowGone(MigratorError):
+    """The ledger's row of the attempt that is under way cannot be closed: somebody changed the ledger."""
+
+    exit_code = 13
 
 
 @dataclass(frozen=True)
@@ -80,7 +91,7 @@ class Transaction:
 
 class CheckedRecorder(MigrationRecorder):
     """Django's recorder, which asks before each row whether the row will commit together with what it records, and
-    tells of each row afterwards."""
+    tells of each row in the transaction that writes it."""
 
     def __init__(
         self, connection: BaseDatabaseWrapper, check: Callable[[], None], told: Callable[[str, Key], None]
@@ -90,13 +101,28 @@ class CheckedRecorder(MigrationRecorder):
         self._told = told
 
     def record_applied(self, app: str, name: str) -> None:
-        """Write a row, if its transaction is the one that began."""
+        """Write a row, if its transaction is the one that began, and if nobody else has written it.
+
+        Raises:
+            DoneByOthers: if somebody has.
+        """
         self._check()
-        super().record_applied(app, name)
-        self._told("apply", (app, name))
+        with transaction.atomic(using=self.connection.alias, savepoint=False):
+            self._refuse_second(app, name)
+            super().record_applied(app, name)
+            self._told("apply", (app, name))
+
+    def _refuse_second(self, app: str, name: str) -> None:
+        with self.connection.cursor() as cursor:
+            # Whoever has written and not committed is waited for, and nobody comes between this and COMMIT.
+            cursor.execute("LOCK TABLE django_migrations IN SHARE ROW EXCLUSIVE MODE")
+            cursor.execute("SELECT 1 FROM django_migrations WHERE app = %s AND name = %s", [app, name])
+            if cursor.fetchone():
+                raise DoneByOthers(f"{app}.{name}")
 
     def record_unapplied(self, app: str, name: str) -> None:
         """Delete a row, if its transaction is the one that began."""
         self._check()
-        super().record_unapplied(app, name)
-        self._told("unapply", (app, name))
+        with transaction.atomic(using=self.connection.alias, savepoint=False):
+            super().record_unapplied(app, name)
+            self._told("unapply", (app, name))

@@ -26,6 +26,9 @@ Connected = TypeVar("Connected")
 
 POLL_S = 0.5
 SAY_EVERY_S = 5.0
+# How long what the migrator reads and writes for itself may wait for a lock, and take; where nothing else is said.
+OWN_LOCK_WAIT_MS = 60_000
+OWN_STATEMENT_MS = 60_000
 APPLICATION_NAME_MAX_BYTES = 63
 
 # psycopg2 gives connection failures no SQLSTATE, so these few are known by their (English) text: waiting cannot mend
@@ -156,13 +159,15 @@ def when_reachable(
             stop.wait(POLL_S)
 
 
-def prepare_session(connection: PgConnection) -> None:
-    """Let the server notice a dead migrator at once, and never end an idle one.
+def prepare_session(connection: PgConnection, *, statement_timeout_ms: int | None = None) -> None:
+    """Let the server notice a dead migrator at once, and never end an idle one; and no wait be for ever.
 
     By SET and not by start-up options, which poolers reject. `client_connection_check_interval` makes a statement end
     within a second of its client's death (PostgreSQL 14; without it the backend works on to the statement's end).
     """
     wanted = _session_settings(connection.server_version)
+    if statement_timeout_ms is not None:
+        wanted["statement_timeout"] = str(statement_timeout_ms)
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT " + ", ".join("set_config(%s, %s, false)" for _ in wanted),
@@ -180,6 +185,7 @@ def _session_settings(server_version: int) -> dict[str, str]:
     wanted = {
         "application_name": application_name(),
         "idle_in_transaction_session_timeout": "0",
+        "lock_timeout": str(OWN_LOCK_WAIT_MS),
         # A row that the other connection commits meanwhile must be seen: an attempt's start is such a row.
         "default_transaction_isolation": "read committed",
         "tcp_keepalives_idle": "10",

@@ -84,7 +84,7 @@ class MigrationLock:
         has_first = False
         while True:
             stop.check()
-            has_first = has_first or self._try(self.lock_connection, FIRST_KEY)
+            has_first = has_first or try_lock(self.lock_connection, FIRST_KEY)
             if has_first and self.take_second():
                 return True
             if not has_first and somebody_else_did_it():
@@ -93,7 +93,7 @@ class MigrationLock:
             if waited_s >= conf.lock_wait_s:
                 holder = self._describe_holder(doing, dead=has_first)
                 if has_first:
-                    self._unlock(self.lock_connection, FIRST_KEY)
+                    unlock(self.lock_connection, FIRST_KEY)
                 raise LockWaitExceeded(
                     f"Another migrator held the lock for more than {conf.lock_wait_s:g} s: {holder}.",
                     "Only one migrator may work at a time; this one changed nothing.",
@@ -113,7 +113,7 @@ class MigrationLock:
         self.working.ensure_connection()
         connection = self.working.connection
         assert connection is not None  # noqa: S101 - for the type checker: ensure_connection has just made it
-        return self._try(connection, SECOND_KEY)
+        return try_lock(connection, SECOND_KEY)
 
     def verify(self) -> None:
         """Make sure that both locks are still ours, taking the second again if a migration closed its connection.
@@ -136,7 +136,7 @@ class MigrationLock:
         """Free both locks; a connection that is gone has freed its own."""
         for connection, key in ((self.working.connection, SECOND_KEY), (self.lock_connection, FIRST_KEY)):
             if connection is not None and not connection.closed:
-                self._unlock(connection, key)
+                unlock(connection, key)
 
     def _describe_holder(self, doing: Callable[[], str], *, dead: bool) -> str:
         with self.lock_connection.cursor() as cursor:
@@ -151,18 +151,20 @@ class MigrationLock:
         return f"{name}, backend pid {pid}, user {user}, for {age_s} s" + (f", {under_way}" if under_way else "")
 
     @staticmethod
-    def _try(connection: Any, key: int) -> bool:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", [key])
-            return bool(cursor.fetchone()[0])
-
-    @staticmethod
     def _holds(connection: Any, key: int) -> bool:
         with connection.cursor() as cursor:
             cursor.execute(_HELD, [key])
             return bool(cursor.fetchone()[0])
 
-    @staticmethod
-    def _unlock(connection: Any, key: int) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock(%s)", [key])
+
+def try_lock(connection: Any, key: int) -> bool:
+    """Take an advisory lock, if nobody has it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [key])
+        return bool(cursor.fetchone()[0])
+
+
+def unlock(connection: Any, key: int) -> None:
+    """Free an advisory lock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_unlock(%s)", [key])

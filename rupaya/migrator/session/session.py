@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import psycopg2
@@ -16,15 +16,27 @@ from django.db.backends.signals import connection_created
 from psycopg2.extensions import connection as PgConnection  # noqa: N812
 
 from rupaya.migrator.conf import require_configuration
-from rupaya.migrator.errors import Crashed, DatabaseUnreachable, EnvironmentUnfit, driver_text, is_lost, sqlstate
+from rupaya.migrator.errors import (
+    Crashed,
+    DatabaseUnreachable,
+    EnvironmentUnfit,
+    MigratorError,
+    TableLocked,
+    driver_text,
+    is_lost,
+    sqlstate,
+)
 from rupaya.migrator.output import Output
 from rupaya.migrator.session import database, handover
 from rupaya.migrator.session.heartbeat import Heartbeat
-from rupaya.migrator.session.stop import Stop
-from rupaya.migrator.sqlstates import UNFIT
+from rupaya.migrator.session.stop import UNKNOWN, Stop
+from rupaya.migrator.session.vigil import Vigil
+from rupaya.migrator.sqlstates import QUERY_CANCELED, RETRYABLE, UNFIT
 
-# Said where a failure is in no migration's attempt: what became of the run is not asked here, and so not claimed.
-AUDIT_SHOWS = "What is applied, 'manage.py showmigrations --audit' shows."
+_CANCEL = """
+    SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+    WHERE pid = ANY(%s) AND state = 'active' AND query_start <= clock_timestamp() - make_interval(secs => %s)
+"""
 
 
 class Session:
@@ -38,6 +50,8 @@ class Session:
         self.stop.cancel = self.cancel_statement
         self.heartbeat = Heartbeat(self.conf.heartbeat_file)
         self.began = time.monotonic()
+        self.vigil = Vigil(output, self.backend_pids, self.asking)
+        self._lock_connection: PgConnection | None = None
         self._ordinary: dict[str, Any] | None = None
 
     @contextmanager
@@ -47,7 +61,13 @@ class Session:
         Raises:
             MigratorError: each failure as its class, with its exit code.
         """
-        with self.stop.listening(), self.heartbeat.beating(), self._working_connection(), self.errors_explained():
+        with (
+            self.stop.listening(),
+            self.heartbeat.beating(),
+            self._working_connection(),
+            self.errors_explained(),
+            self.vigil.kept(),
+        ):
             yield
 
     @contextmanager
@@ -106,47 +126,75 @@ class Session:
             self.connection, self.conf, self.stop, self.output
         )
         try:
-            database.prepare_session(connection)
+            database.prepare_session(connection, statement_timeout_ms=database.OWN_STATEMENT_MS)
+            self._lock_connection = connection
             with self.heartbeat.following(connection):
                 yield connection
         finally:
+            self._lock_connection = None
             with suppress(psycopg2.Error):
                 connection.close()
 
-    def cancel_statement(self, by: PgConnection | None = None) -> None:
-        """Cancel the working connection's statement, by SQL: psycopg2's `cancel()` holds the interpreter's lock for as
-        long as it takes, and a server that hangs would keep every thread from giving up."""
-        raw: Any = self.connection.connection
-        if raw is None:
-            return
-        connection = by or database.connect(self.connection)
+    def backend_pids(self) -> list[int]:
+        """Of this command's sessions."""
+        raws: list[Any] = [self.connection.connection, self._lock_connection]
+        return [raw.info.backend_pid for raw in raws if raw is not None and not raw.closed]
+
+    @contextmanager
+    def asking(self) -> Iterator[PgConnection]:
+        """Another connection, for a thread beside the main one; the lock connection, where the server has none left."""
         try:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_cancel_backend(%s)", [raw.info.backend_pid])
-        finally:
-            if by is None:
-                connection.close()
+            connection = database.connect(self.connection)
+        except psycopg2.OperationalError:
+            if self._lock_connection is None:
+                raise
+            yield self._lock_connection
+            return
+        with closing(connection):
+            yield connection
+
+    def cancel_statement(self, for_s: float) -> None:
+        """Cancel the working connection's statement; those of both that have been under way for so many seconds.
+
+        By SQL: psycopg2's `cancel()` holds the interpreter's lock for as long as it takes, and a server that hangs
+        would keep every thread from giving up. At once only on the working connection: the ledger's are short.
+        """
+        pids = self.backend_pids()
+        if not for_s and self._lock_connection is not None:
+            with self._lock_connection.cursor() as cursor:
+                cursor.execute("SELECT pg_cancel_backend(%s)", pids[:1])
+        elif pids:
+            with self.asking() as connection, connection.cursor() as cursor:
+                cursor.execute(_CANCEL, [pids, for_s])
 
     @contextmanager
     def errors_explained(self) -> Iterator[None]:
-        """Turn the driver's failures into `MigratorError`."""
+        """Turn the driver's failures, and others that have no name, into `MigratorError`."""
         try:
             yield
         except CommandError:
             raise
-        except (DjangoDatabaseError, psycopg2.Error) as error:
-            if self.stop.requested:
-                raise self.stop.error(AUDIT_SHOWS) from None
-            if fact := UNFIT.get(sqlstate(error)):
-                raise EnvironmentUnfit(
-                    f"The migrator cannot run, because {fact[0]}: {driver_text(error)}",
-                    AUDIT_SHOWS,
-                    f"{fact[1]}; start again.",
-                ) from None
-            if not is_lost(error):
-                raise Crashed.by(error) from error
-            raise DatabaseUnreachable.lost(error, "", AUDIT_SHOWS) from error
         except Exception as error:
-            if self.stop.requested:
-                raise self.stop.error(AUDIT_SHOWS) from None
-            raise Crashed.by(error) from error
+            named = self.named(error)
+            raise named from (error if isinstance(named, Crashed | DatabaseUnreachable) else None)
+
+    def named(self, error: Exception) -> MigratorError:
+        """A failure outside of any migration as its class."""
+        if isinstance(error, MigratorError):
+            return error
+        if self.stop.requested:
+            return self.stop.error()
+        if not isinstance(error, DjangoDatabaseError | psycopg2.Error):
+            return Crashed.by(error)
+        code = sqlstate(error)
+        if fact := UNFIT.get(code):
+            return EnvironmentUnfit(
+                f"The migrator cannot run, because {fact[0]}: {driver_text(error)}",
+                UNKNOWN,
+                f"{fact[1]}; start again.",
+            )
+        if code in RETRYABLE:
+            return TableLocked("The migrator", error, 1, UNKNOWN, self.vigil.blockers)
+        if code == QUERY_CANCELED:
+            return DatabaseUnreachable.cancelled(error, UNKNOWN)
+        return DatabaseUnreachable.lost(error, "", UNKNOWN) if is_lost(error) else Crashed.by(error)

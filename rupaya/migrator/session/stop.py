@@ -21,6 +21,9 @@ from rupaya.migrator.errors import Terminated
 from rupaya.migrator.output import json_line
 
 CANCEL_EVERY_S = 0.2
+# Short statements of the migrator's own may end; one that waits is cancelled.
+LONG_S = 1.0
+UNKNOWN = "What is applied, 'manage.py showmigrations --audit' shows."
 # If the server does not even answer a cancellation, the process ends without it: its session will roll back by itself.
 GIVE_UP_AFTER_S = 9.0
 
@@ -34,8 +37,10 @@ class Stop:
         self._interruptible = False
         self._under_way = False
         self.signal_number = 0
-        self.cancel: Callable[[], None] = lambda: None
-        """Cancels the statement under way; called from another thread."""
+        self.cancel: Callable[[float], None] = lambda _for_s: None
+        """Cancels statements that have been under way for so many seconds; called from another thread."""
+        self.so_far: Callable[[], str] = lambda: "Nothing was changed."
+        """What became of the run so far; asked between its steps, when it may ask the server."""
 
     @property
     def requested(self) -> bool:
@@ -49,7 +54,7 @@ class Stop:
             Terminated: if SIGTERM or SIGINT came.
         """
         if self.requested:
-            raise self.error()
+            raise self.error(self.so_far())
 
     def wait(self, seconds: float) -> None:
         """Sleep, but not past a request to stop.
@@ -62,7 +67,7 @@ class Stop:
 
     def error(
         self,
-        consequence: str = "Nothing was changed.",
+        consequence: str = UNKNOWN,
         remedy: str = "Nothing, if this was meant: the next start goes on from here.",
     ) -> Terminated:
         """The exception that ends the run; `consequence` says what became of the work under way."""
@@ -132,12 +137,11 @@ class Stop:
 
     def _cancel_repeatedly(self) -> None:
         while not self._finished.is_set():
-            if self._under_way:
-                with suppress(Exception):  # there may be no statement, or no server, to cancel
-                    self.cancel()
+            with suppress(Exception):  # there may be no statement, or no server, to cancel
+                self.cancel(0.0 if self._under_way else LONG_S)
             self._finished.wait(CANCEL_EVERY_S)
 
 
 def _last_words() -> str:
-    text = "The server answers no cancellation; its session rolls back by itself. Ending."
+    text = "The server answers no cancellation. What became of the statement under way is not known. Ending."
     return json_line(text, "ERROR") if getattr(settings, "LOG_FORMAT", "text") == "json" else text

@@ -14,6 +14,7 @@ import psycopg2
 from psycopg2.extensions import connection as PgConnection  # noqa: N812
 
 from rupaya.migrator.ledger.trace import Trace
+from rupaya.migrator.sessionsettings import session_settings
 from rupaya.migrator.statements import mask_literals, one_line
 
 SAMPLE_EVERY_S = 0.2
@@ -63,6 +64,8 @@ class Watch:
         self._hold_at_most_s = 0.0
         self.trace = Trace(keeps_literals=False)
         """Of the attempt that is under way."""
+        self.look: Callable[[PgConnection, int], None] | None = None
+        """Called at each sample, with the lock connection and the pid that is at work: to see how far that is."""
 
     @contextmanager
     def observing(self, backend_pid: int, *, hold_at_most_ms: int = 0) -> Iterator[None]:
@@ -106,15 +109,8 @@ class Watch:
     def _execute(execute: Callable[..., Any], sql: str, parameters: Any, many: bool, context: dict[str, Any]) -> Any:
         connection = context["connection"]
         if not connection.in_atomic_block and _CONCURRENTLY.match(str(sql)):
-            with connection.connection.cursor() as cursor:
-                cursor.execute("SELECT current_setting('lock_timeout')")
-                (lock_timeout,) = cursor.fetchone()
-                cursor.execute("SET lock_timeout = 0")
-                try:
-                    return execute(sql, parameters, many, context)
-                finally:
-                    if not connection.connection.closed:
-                        cursor.execute("SELECT set_config('lock_timeout', %s, false)", [lock_timeout])
+            with session_settings(connection, lock_timeout=0):
+                return execute(sql, parameters, many, context)
         return execute(sql, parameters, many, context)
 
     def _end_if_held_too_long(self, backend_pid: int, held_since: dict[str, float]) -> None:
@@ -137,15 +133,32 @@ class Watch:
             try:
                 if self._hold_at_most_s:
                     self._end_if_held_too_long(backend_pid, held_since)
-                with self._connection.cursor() as cursor:
-                    cursor.execute(_BLOCKERS, {"pid": backend_pid})
-                    rows = cursor.fetchall()
+                rows = _blockers(self._connection, backend_pid)
             except psycopg2.Error:
                 return  # the main thread will meet the same error, and say it
+            if self.look is not None:
+                self.look(self._connection, backend_pid)
             if rows:
-                self.blockers = Blockers(rows[0][6] or "", tuple(_describe(row) for row in rows))
+                self.blockers = _described(rows)
                 for row, session in zip(rows, self.blockers.sessions, strict=True):
                     self.trace.blocked(self.blockers.table, row[0], session, SAMPLE_EVERY_S)
+
+
+def blockers_of(connection: PgConnection, backend_pid: int) -> Blockers | None:
+    """Who holds what a session waits for; None if it waits for nobody."""
+    rows = _blockers(connection, backend_pid)
+    return _described(rows) if rows else None
+
+
+def _blockers(connection: PgConnection, backend_pid: int) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(_BLOCKERS, {"pid": backend_pid})
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows
+
+
+def _described(rows: list[tuple[Any, ...]]) -> Blockers:
+    return Blockers(rows[0][6] or "", tuple(_describe(row) for row in rows))
 
 
 def _describe(row: tuple[Any, ...]) -> str:

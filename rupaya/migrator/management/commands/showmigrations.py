@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import sys
+from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -16,6 +17,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
+from rupaya.migrator import conf
 from rupaya.migrator.analysis.audit import BAD_STATES, COLUMNS, Entry, as_rows, audit, is_clean
 from rupaya.migrator.analysis.schemadiff import with_snapshot
 from rupaya.migrator.analysis.table import fitted
@@ -87,7 +89,11 @@ class Command(showmigrations.Command):
             case _:
                 self._write_table(entries)
                 for debt in debts:
-                    self.stdout.write(f"Owed since release {debt.release} ({debt.owed_at:%Y-%m-%d %H:%M} UTC): {debt}")
+                    assert debt.owed_at is not None  # noqa: S101 - it is a row of the ledger
+                    since = f"{debt.owed_at:%Y-%m-%d %H:%M} UTC"
+                    after_h = conf.read()[0].contract_after_h
+                    until = f", kept until {debt.owed_at + timedelta(hours=after_h):%Y-%m-%d %H:%M}" if after_h else ""
+                    self.stdout.write(f"Owed since release {debt.release} ({since}{until}): {debt}")
         if not options["check"]:
             return True
         sound = self._check(entries, connection)

@@ -1,0 +1,98 @@
+"""A migration's failure as its class: what happened, what it means by the server's word, and what to do."""
+
+from __future__ import annotations
+
+import traceback
+
+from django.db.migrations.migration import Migration
+
+from rupaya.migrator.errors import (
+    DatabaseUnreachable,
+    EnvironmentUnfit,
+    MigrationFailed,
+    MigratorError,
+    TableLocked,
+    driver_text,
+    is_lost,
+    sqlstate,
+)
+from rupaya.migrator.plan.fingerprint import source_path
+from rupaya.migrator.run.context import RunContext
+from rupaya.migrator.run.outcome import Outcome
+from rupaya.migrator.run.texts import shown
+from rupaya.migrator.run.transactions import RowGone, TransactionEnded
+from rupaya.migrator.sqlstates import CANCELED_BY_SOMEBODY, QUERY_CANCELED, RETRYABLE, UNFIT, passes_by_itself
+from rupaya.migrator.statements import one_line
+
+
+def explained(
+    context: RunContext, migration: Migration, error: BaseException, outcome: Outcome, *, tries: int, limit_ms: int
+) -> MigratorError:
+    """The failure as its class; `limit_ms` is how long one of its statements might take."""
+    verb = "unapplied" if outcome.backwards else "applied"
+    if context.stop.requested:
+        remedy = ["Look at what it did so far."] if outcome.is_half_done else []
+        return context.stop.error(f"{migration} was being {verb}. {outcome}", *remedy)
+    if isinstance(error, RowGone):
+        return MigrationFailed(f"{migration} failed: {error.happened}.", f"{error.meaning} {outcome}", error.remedy)
+    if isinstance(error, TransactionEnded):
+        return MigrationFailed(
+            f"{migration} failed: {error.happened}.",
+            f"{error.meaning} {outcome.of_a_transaction_that_it_ended()}",
+            error.remedy,
+        )
+    if isinstance(error, MigratorError):
+        return error
+    if is_lost(error):
+        return DatabaseUnreachable.lost(error, f"{migration} was being {verb}", str(outcome))
+    code = sqlstate(error)
+    if code in RETRYABLE:
+        return TableLocked(str(migration), error, tries, str(outcome), context.watch.blockers)
+    if code in UNFIT:
+        fact, change = UNFIT[code]
+        return EnvironmentUnfit(
+            f"{migration} cannot be {verb}, because {fact}: {driver_text(error)}",
+            str(outcome),
+            f"{change}; start again.",
+        )
+    if table := context.watch.held_too_long:
+        limit_s = limit_ms / 1000
+        return MigrationFailed(
+            f"{migration} kept traffic from {table} for more than {limit_s:g} s, and was cancelled.",
+            f"Each of its statements may be short; the lock stays until the transaction ends. {outcome} The server "
+            "was not started; the running release is not affected.",
+            "Put the change of the schema and the work on rows into migrations of their own; Backfill does the "
+            "latter in short transactions. `statement_timeout_ms` in the migration allows it more.",
+        )
+    place = _place(migration, error)
+    sql = "" if place else one_line(shown(migration, context.watch.last_sql))
+    at = f" at {place}" if place else f". The statement: {sql}" if sql else ""
+    return MigrationFailed(
+        f"{migration} failed: {type(error).__name__}: {driver_text(error)}{at}",
+        f"{outcome} The server was not started; the running release is not affected.",
+        _what_to_do(context, kind_of(context, error) or "PYTHON", outcome),
+    )
+
+
+def kind_of(context: RunContext, error: BaseException) -> str:
+    """The failure's SQLSTATE; that of an administrator's doing where somebody cancelled, and not a time limit."""
+    code = sqlstate(error)
+    by_somebody = code == QUERY_CANCELED and not context.watch.held_too_long and "user request" in str(error)
+    return CANCELED_BY_SOMEBODY if by_somebody else code
+
+
+def _what_to_do(context: RunContext, kind: str, outcome: Outcome) -> str:
+    if passes_by_itself(kind) and not outcome.is_half_done:
+        return "This may pass by itself: start again. If it does not, look at the server."
+    return (
+        "Fix the migration or the data and release again. The same failure is not tried again "
+        + ("" if outcome.is_half_done else f"for {context.conf.failed_hold_s:g} s ")
+        + "unless 'manage.py migrate --retry-failed' says so."
+    )
+
+
+def _place(migration: Migration, error: BaseException) -> str:
+    """File and line in the migration's own module, for an error that Python code raised."""
+    path = source_path(migration)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""

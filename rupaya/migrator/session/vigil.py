@@ -1,0 +1,68 @@
+"""Says what a run waits for while it waits, whatever it is at: a lock on anything, or a replica's word for a COMMIT."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+
+import psycopg2
+from psycopg2.extensions import connection as PgConnection  # noqa: N812
+
+from rupaya.migrator.output import Output
+from rupaya.migrator.session.watch import Blockers, blockers_of
+
+LOOK_EVERY_S = 5.0
+
+_WAITING = """
+    SELECT pid, wait_event_type, wait_event, round(extract(epoch FROM clock_timestamp() - query_start))
+    FROM pg_stat_activity
+    WHERE pid = ANY(%s) AND state = 'active' AND (wait_event_type = 'Lock' OR wait_event = 'SyncRep')
+      AND query_start <= clock_timestamp() - make_interval(secs => %s)
+"""
+
+
+class Vigil:
+    """Looks every few seconds, from a connection of its own, at what this command's sessions wait for."""
+
+    def __init__(
+        self,
+        output: Output,
+        backend_pids: Callable[[], list[int]],
+        asking: Callable[[], AbstractContextManager[PgConnection]],
+    ) -> None:
+        self._output = output
+        self._backend_pids = backend_pids
+        self._asking = asking
+        self.blockers: Blockers | None = None
+        """Who held what was last waited for."""
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Look for as long as the block runs."""
+        finished = threading.Event()
+        thread = threading.Thread(target=self._run, args=(finished,), name="migrate-vigil", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            finished.set()
+            thread.join(1)
+
+    def _run(self, finished: threading.Event) -> None:
+        while not finished.wait(LOOK_EVERY_S):
+            with suppress(psycopg2.Error):  # no connection to spare, or no server: whoever waits for it learns that
+                self._look()
+
+    def _look(self) -> None:
+        pids = self._backend_pids()
+        with self._asking() as connection:
+            with connection.cursor() as cursor:
+                cursor.execute(_WAITING, [pids, LOOK_EVERY_S - 1])
+                waiting = cursor.fetchall()
+            for pid, _kind, event, waited_s in waiting:
+                if event == "SyncRep":
+                    self._output.say(f"Waiting for a replica to confirm a COMMIT, for {waited_s} s", warning=True)
+                elif blockers := blockers_of(connection, pid):
+                    self.blockers = blockers
+                    self._output.say(f"Waiting for {blockers}, for {waited_s} s", warning=True)
