@@ -50,6 +50,7 @@ class LogEntryAdmin(InspectionAdmin):
     section = "Access"
     place_in_section = 10
     list_title = "Change log"
+    nothing_yet = "Nobody has changed or exported anything on this site yet."
     range_field = "action_time"
     list_display = ("action_time", "user", "what", "why", "of_what", "content_type")
     ordering = ("-id",)

@@ -35,6 +35,8 @@ class Declared(ModelAdmin):
     place_in_section: ClassVar[int] = 50
     list_title: ClassVar[str] = ""
     """What the list is called, where the model's own name says it badly."""
+    nothing_yet: ClassVar[str] = ""
+    """What an empty list says, where it is not the applications that write its rows."""
     per_day: ClassVar[PerDay | None] = None
     """What the home page tells of it."""
     secret_fields: ClassVar[tuple[str, ...]] = ()

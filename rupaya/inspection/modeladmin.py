@@ -10,7 +10,7 @@ from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
-from django.forms import CheckboxSelectMultiple
+from django.forms import CheckboxSelectMultiple, Media
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -29,6 +29,13 @@ _NOT_OF_THE_FORM = ("csrfmiddlewaretoken", editing.CONFIRM, editing.WHY)
 
 class InspectionAdmin(Listing):
     """Shows every field but the secret ones to whoever may view the model; each page costs the same at any size."""
+
+    @property
+    def media(self) -> Media:
+        """Of Django's scripts what these forms need: no slugs are made here, and no actions chosen."""
+        folder = "admin/js"
+        scripts = ("vendor/jquery/jquery.min.js", "jquery.init.js", "core.js", "admin/RelatedObjectLookups.js")
+        return Media(js=[f"{folder}/{script}" for script in scripts])
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """By groups, what is empty folded into one line; in the edit form what can be changed first."""
@@ -127,6 +134,8 @@ class InspectionAdmin(Listing):
             "may_edit": self.may_edit(request) and not is_edit,
             "is_edit": is_edit,
             "seen": editing.seen(row, self.get_editable_fields(request)) if is_edit else "",
+            # Nothing of a page that is only read needs Django's scripts.
+            **({} if is_edit else {"media": Media()}),
             "related": [] if is_edit else self.related(request, row),
             "panels": [] if is_edit else panels.of(request, row),
             "show_save_and_continue": False,

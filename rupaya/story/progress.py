@@ -1,4 +1,4 @@
-"""How far a run that is under way has come: what is done, what it does now, and what the server says of an index."""
+"""How far a run that is under way has come: what is done, what it does now, and how far that is, as the run says."""
 
 from __future__ import annotations
 
@@ -23,12 +23,11 @@ _ATTEMPTS = """
                ::float
     FROM migrator_attempts WHERE run_id = %(run_id)s
 """
-# https://www.postgresql.org/docs/current/progress-reporting.html#CREATE-INDEX-PROGRESS-REPORTING
-_BUILDING = """
-    SELECT coalesce(p.index_relid::regclass::text, ''), p.relid::regclass::text, p.phase,
-           CASE WHEN p.blocks_total > 0 THEN 100.0 * p.blocks_done / p.blocks_total
-                WHEN p.tuples_total > 0 THEN 100.0 * p.tuples_done / p.tuples_total END::float
-    FROM pg_stat_progress_create_index p WHERE p.datname = current_database()
+# What the run itself says of how far it is, where its release keeps it.
+_KEPT = "SELECT coalesce(has_table_privilege(to_regclass('migrator_progress'), 'SELECT'), false)"
+_SAID = """
+    SELECT what, phase, percent::float, basis, running_s::float, estimated_s::float
+    FROM migrator_progress WHERE run_id = %(run_id)s
 """
 _WAITS = """
     SELECT string_agg(DISTINCT 'backend pid ' || b.pid, ', ')
@@ -38,13 +37,15 @@ _WAITS = """
 
 
 @dataclass(frozen=True)
-class Building:
-    """An index that is being built, by whomever."""
+class Said:
+    """What the run last said."""
 
-    index: str
-    table: str
+    what: str
     phase: str
     percent: float | None
+    basis: str
+    running_s: float
+    estimated_s: float | None
 
     @property
     def picture(self) -> SafeString:
@@ -59,7 +60,7 @@ class Progress:
     done: int
     now: str
     for_s: float
-    building: list[Building]
+    said: Said | None
     waits_for: str
 
 
@@ -69,6 +70,6 @@ def of(connection: BaseDatabaseWrapper, run_id: int) -> Progress | None:
     if not found or not found[0][0]:
         return None
     ((done, now, for_s),) = rows(connection, _ATTEMPTS, run_id=run_id)
-    building = [Building(*each) for each in rows(connection, _BUILDING)]
+    said = rows(connection, _SAID, run_id=run_id) if rows(connection, _KEPT)[0][0] else []
     ((waits_for,),) = rows(connection, _WAITS)
-    return Progress(done, now or "", for_s, building, waits_for or "")
+    return Progress(done, now or "", for_s, Said(*said[0]) if said else None, waits_for or "")

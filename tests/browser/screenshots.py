@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from playwright.sync_api import Page
 
 from tests.browser import sample
 from tests.browser.visitor import DESK, ON_A_PHONE, Visitor
@@ -28,8 +29,21 @@ def save(picture: bytes, name: str) -> None:
     )
 
 
+def _change_something(page: Page) -> None:
+    """So that the log has something to tell."""
+    page.goto("/admin/accounts/user/?q=diya.iyer@example.com")
+    page.locator("#result_list tbody").get_by_role("link").first.click()
+    page.get_by_role("link", name="Edit").click()
+    page.get_by_label("Account status").select_option("suspended")
+    page.get_by_label("Timezone").fill("Europe/London")
+    page.get_by_role("button", name="Look at the change").click()
+    page.get_by_label("Why?").fill("Their phone was stolen; ticket 4711")
+    page.get_by_role("button", name="Yes, change it").click()
+
+
 def test_write_them(visit: Callable[..., Visitor]) -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
+    _change_something(visit("operator").page)
     visitor = visit("auditor", viewport=DESK, color_scheme="light")
     light = visitor.page
 

@@ -329,6 +329,21 @@ def test_a_run_under_way(client: Client, run_under_way: int) -> None:
     assert renews not in client.get("/admin/schema/drift/").content.decode()
 
 
+def test_a_run_under_way_shows_how_far_it_is(client: Client, url: str, run_under_way: int) -> None:
+    html = client.get(f"/admin/schema/runs/{run_under_way}/").content.decode()
+    assert "data-live" in html
+    assert "0 migrations done; now accounts.0098_slow" in words_of(html)
+    query(
+        url,
+        "INSERT INTO migrator_progress (run_id, what, phase, percent, basis, running_s, estimated_s) "
+        "VALUES (%s, 'accounts.0098_slow', 'building index', 40, 'blocks', 12, 30)",
+        run_under_way,
+    )
+    page = text(client, f"/admin/schema/runs/{run_under_way}/")
+    assert "accounts.0098_slow: building index, 40 % by blocks, for 12.0 s of about 30.0 s." in page
+    assert "data-live" not in client.get("/admin/schema/runs/1/").content.decode()
+
+
 def test_a_run_whose_process_died(client: Client, url: str) -> None:
     unapply(url, *LAST)
     add_run(url, "started", None, backend_pid=1)
@@ -471,7 +486,7 @@ def test_runs_are_searched_by_migration_and_filtered(client: Client, url: str) -
 
     def found(query_string: str, model: str = "run") -> set[str]:
         page = client.get(f"/admin/story/{model}/?{query_string}").content.decode()
-        return set(re.findall(r'<th class="field-\w+"><a href="/admin/schema/runs/(\d+)/', page))
+        return set(re.findall(r'<th [^>]*class="field-\w+"><a href="/admin/schema/runs/(\d+)/', page))
 
     both = {"1", str(run_id)}
     assert found("") >= both
