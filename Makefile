@@ -104,6 +104,16 @@ newest-test: $(VENV)/newest/.done  ## Run the suite, and Django's own tests of m
 	$(VENV)/newest/bin/python -m pytest -n 2 --dist worksteal $(ARGS)
 	RUPAYA_ENV=test $(VENV)/newest/bin/python -m tests.djangosuite
 
+# Likewise: well-known projects pin versions of their own.
+$(VENV)/projects/.done: requirements/projects.txt | $(BIN)/python
+	$(BIN)/python -m venv $(VENV)/projects
+	@$(VENV)/projects/bin/python .ci/install $<
+	@touch $@
+
+.PHONY: projects-test
+projects-test: $(VENV)/projects/.done  ## Migrate well-known projects beside stock Django; ARGS="cms" to choose
+	RUPAYA_ENV=test $(VENV)/projects/bin/python -m tests.projects $(ARGS)
+
 # An environment of its own: these tools pin versions that would hold back the others.
 $(VENV)/infra/.done: requirements/infra.txt | $(BIN)/python
 	$(BIN)/python -m venv $(VENV)/infra
@@ -150,7 +160,7 @@ format: $(VENV)/.dev  ## Format the code
 
 .PHONY: lock
 lock: $(VENV)/.dev  ## Compile requirements/*.in into hashed .txt files (UPGRADE=1 for newer releases)
-	@for name in base production test browser dev infra deploy; do \
+	@for name in base production test browser dev infra deploy projects; do \
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 			--no-strip-extras --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) -o requirements/$$name.txt requirements/$$name.in \
 			|| exit 1; \
