@@ -95,9 +95,15 @@ migrate-test: $(VENV)/.test  ## Migrate from nothing, back to nothing and forwar
 gate-test: $(VENV)/.test  ## Try the migration gate on changes whose safety is known; ARGS="add_index" to choose and explain
 	RUPAYA_ENV=test $(BIN)/python -m tests.migrator.gate $(ARGS)
 
+.PHONY: debts-test
+debts-test: $(VENV)/.test  ## Try every change that is done by halves, alone and in bundles, while both releases' code is at work
+	$(BIN)/python -m pytest --no-cov -n 2 --dist worksteal -m debts tests/migrator tests/server $(ARGS)
+
 .PHONY: schema
-schema: $(VENV)/.test  ## Rewrite schema.sql, the picture of what the migrations build, after a change of migrations
+schema: $(VENV)/.test  ## Rewrite schema.sql, what migrations presume of rows and what packages bring, after a change of either
 	@RUPAYA_ENV=test $(BIN)/python -m rupaya.scratchdb $(BIN)/python manage.py schemasql --write schema.sql
+	@RUPAYA_ENV=test $(BIN)/python -m rupaya.scratchdb $(BIN)/python manage.py presumptions --write rupaya/presumptions.json
+	@$(BIN)/python manage.py lintmigrations --write-installed
 
 # An environment of its own: Django's next line needs Python 3.12, and this project serves with the long-term one.
 $(VENV)/newest/.done: requirements/newest.txt | $(BIN)/python

@@ -105,6 +105,8 @@ class Facts:
     url: str
     minimum_tasks: int
     grace_period_s: int
+    is_public: bool = True
+    """Whether the load balancer lets in whoever asks, so that this script may ask it."""
 
 
 @dataclass(frozen=True)
@@ -331,7 +333,15 @@ class Environment:
         )
 
     def wait_until_seen(self, image: Image) -> None:
-        """Wait until several answers in a row, through the load balancer, come from this release."""
+        """Wait until several answers in a row, through the load balancer, come from this release.
+
+        Where it lets in some networks alone, and so nobody from here, what ECS and its own health checks found stands.
+        """
+        if not self.facts.is_public:
+            self.report.fact("Seen through the load balancer", "not from here: it lets in client_cidrs alone")
+            self.report.output("git_sha", image.short_sha)
+            self.report.output("release", image.version)
+            return
         told: dict[str, Any] = {}
         for _ in self.polls(self.proof_timeout_s):
             for _ in range(PROOFS_IN_A_ROW):

@@ -14,6 +14,7 @@ locals {
     "14"  = { meaning = "the database's history and this release do not go together", count = 1, period_s = 60 }
     "15"  = { meaning = "the same migration failed before in the same way", count = 1, period_s = 60 }
     "16"  = { meaning = "the environment is unfit", count = 1, period_s = 60 }
+    "17"  = { meaning = "the migrator itself failed", count = 1, period_s = 60 }
     "137" = { meaning = "migrate was killed, most likely for want of memory", count = 1, period_s = 60 }
     # One is a task that autoscaling took away at its start; five are a grace period that is too short.
     "143" = { meaning = "tasks are stopped again and again while they migrate", count = 5, period_s = 900 }

@@ -84,6 +84,16 @@ resource "aws_vpc_security_group_ingress_rule" "database_from_task" {
   to_port                      = 5432
 }
 
+resource "aws_vpc_security_group_ingress_rule" "database_from_people" {
+  for_each                     = toset(var.database_client_security_groups)
+  security_group_id            = aws_security_group.database.id
+  description                  = "PostgreSQL from where people come in"
+  referenced_security_group_id = each.value
+  ip_protocol                  = "tcp"
+  from_port                    = 5432
+  to_port                      = 5432
+}
+
 # RDS Proxy lives in the database's group: it reaches the database, and tasks reach it.
 resource "aws_vpc_security_group_ingress_rule" "database_from_proxy" {
   count                        = var.use_rds_proxy ? 1 : 0

@@ -64,8 +64,14 @@ variable "database_subnet_ids" {
   }
 }
 
+variable "database_client_security_groups" {
+  description = "Security groups of hosts in this VPC from which people may reach the database, beside the tasks: a VPN's, or one that Systems Manager forwards ports through."
+  type        = list(string)
+  default     = []
+}
+
 variable "client_cidrs" {
-  description = "Who may reach the load balancer."
+  description = "Who may reach the load balancer. Where it is not everybody, a deployment cannot ask it from GitHub, and takes ECS' and its health checks' word."
   type        = list(string)
   default     = ["0.0.0.0/0"]
 }
@@ -166,13 +172,16 @@ variable "extra_environment" {
 }
 
 variable "extra_secrets" {
-  description = "Variables whose values are in Secrets Manager, such as { METRICS_TOKEN = \"arn:aws:secretsmanager:…\" }; they are not made here, and are called rupaya/… or rupaya-staging/…"
+  description = "Variables whose values are in Secrets Manager, such as { METRICS_TOKEN = \"arn:aws:secretsmanager:…\" }; they are not made here, and are called rupaya/… in production and rupaya-ENVIRONMENT/… elsewhere"
   type        = map(string)
   default     = {}
 
   validation {
-    condition     = alltrue([for arn in values(var.extra_secrets) : can(regex("^arn:aws:secretsmanager:[^:]+:[0-9]+:secret:rupaya(-staging)?/", arn))])
-    error_message = "Give the ARN of each secret, whose name begins with rupaya/ or rupaya-staging/: others are closed to the tasks."
+    condition = alltrue([
+      for arn in values(var.extra_secrets) :
+      can(regex("^arn:aws:secretsmanager:[^:]+:[0-9]+:secret:rupaya${var.environment == "production" ? "" : "-${var.environment}"}/", arn))
+    ])
+    error_message = "Give the ARN of each secret, whose name begins with rupaya/ in production and rupaya-ENVIRONMENT/ elsewhere: others, and another environment's, are closed to the tasks."
   }
 }
 

@@ -74,8 +74,13 @@ DATABASES: dict[str, dict[str, Any]] = {
         **env.database.django_settings(),
     }
 }
+# What migrations presume of rows, for `migrate` to ask before it begins; `make schema` writes it.
+MIGRATOR_PRESUMPTIONS = BASE_DIR / "rupaya" / "presumptions.json"
+# Where it asks, if there is one.
+MIGRATOR_REPLICA = "replica"
+
 if env.replica_database:
-    # Read by `rupaya.inspection.replica`, and by nothing else: no router sends anybody there.
+    # Read by `rupaya.inspection.replica` and by what `migrate` asks beforehand: no router sends anybody there.
     DATABASES["replica"] = {
         "ENGINE": "django.db.backends.postgresql",
         "CONN_MAX_AGE": 60,
@@ -90,6 +95,8 @@ DATABASES["default"]["OPTIONS"].setdefault("application_name", f"release {env.re
 # A pooler may know the database by another name: the migrator asks both whether they are the same.
 MIGRATION_DATABASE = env.migration_database.django_settings() if env.migration_database else None
 MIGRATION_DATABASE_INSTEAD_OF = env.database.name
+# The role that an adoption lets use what the migrating one makes; empty where they are one.
+SERVING_ROLE = env.database.user if env.migration_database and env.migration_database.user != env.database.user else ""
 # What `migrate` must not do on a database that another system made.
 MIGRATOR_HISTORY_CHECKS = ["rupaya.adoption.original.refuse_unadopted"]
 # MIGRATE_LOCK_WAIT_S and its like, as the environment has them; `rupaya.migrator.conf` knows their meaning.

@@ -174,7 +174,7 @@ run "logs_are_where_the_guide_says" {
 
 run "every_exit_code_and_drift_raise_an_alarm" {
   assert {
-    condition     = length(setsubtract(["10", "11", "12", "13", "14", "15", "16", "143"], keys(aws_cloudwatch_metric_alarm.exit_code))) == 0
+    condition     = length(setsubtract(["10", "11", "12", "13", "14", "15", "16", "17", "137", "143"], keys(aws_cloudwatch_metric_alarm.exit_code))) == 0
     error_message = "An exit code has no alarm."
   }
   assert {
@@ -260,6 +260,29 @@ run "a_secret_is_refused_among_what_everybody_reads" {
     extra_environment = { METRICS_TOKEN = "x" }
   }
   expect_failures = [var.extra_environment]
+}
+
+run "people_come_in_where_it_is_said_and_a_closed_load_balancer_is_not_asked" {
+  variables {
+    database_client_security_groups = ["sg-0123456789abcdef0"]
+    client_cidrs                    = ["192.0.2.0/24"]
+  }
+  assert {
+    condition     = [for rule in aws_vpc_security_group_ingress_rule.database_from_people : rule.referenced_security_group_id] == ["sg-0123456789abcdef0"]
+    error_message = "The private database has a way in for the guide's manual migration."
+  }
+  assert {
+    condition     = jsondecode(aws_ssm_parameter.deployment.value).is_public == false
+    error_message = "The deployment would wait for an answer that it cannot get."
+  }
+}
+
+run "another_environments_secret_is_refused" {
+  command = plan
+  variables {
+    extra_secrets = { METRICS_TOKEN = "arn:aws:secretsmanager:us-east-1:590184132516:secret:rupaya-staging/metrics-AbCdEf" }
+  }
+  expect_failures = [var.extra_secrets]
 }
 
 run "the_databases_logs_end" {

@@ -18,13 +18,14 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
-from rupaya.adoption.alignment import ADOPT, FINISH, Change, Part, changes
+from rupaya.adoption.alignment import ADOPT, FINISH, Change, LeftOver, Part, changes, left_over
 from rupaya.adoption.baseline import CREATED
 from rupaya.adoption.decisions import Decisions
 from rupaya.adoption.executor import AdoptingExecutor, Carrier, Trying, create, make
-from rupaya.adoption.mending import CREATE_QUARANTINE, Mending, mendings
+from rupaya.adoption.mending import CREATE_QUARANTINE, QUARANTINE, Mending, drop_left_over, mendings
 from rupaya.adoption.obstacles import obstacles
-from rupaya.adoption.original import ADOPTED, COMMAND, TABLES, Key, Original, find
+from rupaya.adoption.original import ADOPTED, COMMAND, TABLES, Key, Original, find, refuse_without_knex
+from rupaya.adoption.privileges import grants, role_that_serves
 from rupaya.adoption.survey import ADOPTED_APPS, FINISH_COMMAND, Survey, before_later, finished_by, read_live, succeeded
 from rupaya.adoption.survey import survey as surveyed
 from rupaya.adoption.trial import Trial, Verdict, try_out
@@ -58,6 +59,7 @@ class AdoptionRun(Procedure):
         self.output = output
         self.connection = connections[DEFAULT_DB_ALIAS]
         self.conf = require_configuration()
+        self.serves = role_that_serves()
         self._verdict: Verdict | None = None
         self._before_in_trial: tuple[Catalog | None] | None = None
 
@@ -77,7 +79,7 @@ class AdoptionRun(Procedure):
             return
         if refused := self.refused(original):
             raise HistoryRefused(*refused)
-        if found := obstacles(self.connection, self.live(), self._applied()):
+        if found := obstacles(self.connection, self.live(), self._applied(), self.serves):
             raise _in_the_way(found)
         if self._verdict is None:  # once, for what another migrator does until the lock is had is no obstacle
             self._verdict = self.prove(self.rows_to_try(), lambda trial: self.carry_out(trial, plan))
@@ -151,11 +153,12 @@ class AdoptionRun(Procedure):
         """
         original = find(self.connection)
         if original is None:
+            refuse_without_knex(self.connection)
             raise HistoryRefused(
                 "This is not the original system's database: it has no table knex_migrations.",
                 "There is nothing to adopt; nothing was changed.",
-                "An empty database, and one that this service made, need only 'manage.py migrate'. If the original's "
-                "SQL files made its tables, start its last release once (its Knex completes them), and adopt.",
+                "An empty database, and one that this service made, need only 'manage.py migrate'. Tables that "
+                "somebody else made belong in another database, or schema.",
             )
         if original.doubt:
             raise original.refusal()
@@ -163,7 +166,7 @@ class AdoptionRun(Procedure):
 
     def survey(self, decisions: Decisions) -> Survey:
         """Look at everything; call it inside `reading`, or under the lock."""
-        return surveyed(self.connection, decisions, self.original(), self._applied())
+        return surveyed(self.connection, decisions, self.original(), self._applied(), self.serves)
 
     def live(self) -> Catalog:
         """The original's tables as they are now, for this to align."""
@@ -181,6 +184,17 @@ class AdoptionRun(Procedure):
                 self.output.say(f"  {change.table}: {change.says}")
                 phase = EXPAND if stage == ADOPT else CONTRACT
                 carrier.carry_out_step(f"{change.table}.{change.name}", phase, self._work(change))
+
+    def grant(self, carrier: Carrier) -> None:
+        """Let the role that serves, if it is another one, use what is there now."""
+        if not self.serves:
+            return
+        with self.connection.cursor() as cursor:
+            statements = list(grants(cursor, self.serves))
+        if statements:
+            self.output.say(f"  what {self.serves}, the role that serves, lacks is granted")
+            part = Part(tuple(statements))
+            carrier.carry_out_step("privileges.granted", EXPAND, lambda: self._run_part(part))
 
     def _work(self, change: Change) -> Callable[[], None]:
         def work() -> None:
@@ -265,6 +279,7 @@ class Adoption(AdoptionRun):
             self.output.say(f"Adopting the original system's database: {self.original().said}")
         self._begin(executor, executor.plan)
         super().apply(executor)
+        self.grant(executor)
         self.output.say(
             "Adopted. The original can go on on this database; once it is switched off: 'manage.py adopt --finish'",
             success=True,
@@ -277,6 +292,7 @@ class Adoption(AdoptionRun):
         self._begin(carrier, plan)
         with carrier.trying("one of Django's migrations"):
             Trying(self.connection).migrate([], plan=list(plan.steps))
+        self.grant(carrier)
 
     def _begin(self, carrier: Carrier, plan: Plan) -> None:
         # Once it has succeeded, later migrations may have changed the tables: there is nothing to align any more.
@@ -361,6 +377,8 @@ class Finish(AdoptionRun):
         """
         with self.connection.cursor() as cursor:
             cursor.execute(CREATE_QUARANTINE)
+        self.grant(carrier)
+        self._drop_left_over(carrier)
         for mending in mendings(self.decisions):
             self.output.say(f"  {mending.says}")
             carrier.carry_out_step(mending.name, CONTRACT, self._mend(mending))
@@ -373,6 +391,19 @@ class Finish(AdoptionRun):
                 "Start the same command again.",
             )
 
+    def _drop_left_over(self, carrier: Carrier) -> None:
+        """First of all: a rule or trigger that the contract does not have may refuse what is decided about rows."""
+        if self.decisions.left_over != "drop":
+            return
+        for item in left_over(self.live()):
+            if item.drop:
+                self.output.say(f"  {item} dropped, and kept in {QUARANTINE} as text")
+                carrier.carry_out_step(f"{item.table}.{item.name}.dropped", CONTRACT, partial(self._drop, item))
+
+    def _drop(self, item: LeftOver) -> None:
+        with transaction.atomic(using=self.connection.alias), self.connection.cursor() as cursor:
+            drop_left_over(cursor, item)
+
     def _mend(self, mending: Mending) -> Callable[[], None]:
         return lambda: mending.carry_out(self.connection)
 
@@ -381,16 +412,11 @@ class Finish(AdoptionRun):
 
     @staticmethod
     def _refuse_undecided(survey: Survey) -> None:
-        undecided = [
-            f"{finding.undecided} rows of {finding.table}: {finding.says} ({finding.ways})"
-            for finding in survey.findings
-            if finding.undecided
-        ]
-        if undecided or survey.refused_values:
+        if survey.is_undecided:
             raise HistoryRefused(
-                "Rows break the contract's rules, and what becomes of them is not decided:"
-                + "".join(f"\n    {line}" for line in [*undecided, *survey.refused_values]),
-                "The rules cannot hold while there are such rows; nothing was changed.",
+                "What becomes of rows that break the contract's rules, or of what it does not have, is not decided:"
+                + "".join(f"\n    {line}" for line in survey.undecided),
+                "The rules cannot hold while there is such; nothing was changed.",
                 "'manage.py adopt --plan' shows each with examples. Decide by the options named, or mend them by "
                 "hand, and start again.",
             )

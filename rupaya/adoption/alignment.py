@@ -35,6 +35,13 @@ END
 """
 _VARCHAR = re.compile(r"character varying(?:\((\d+)\))?\Z")
 _NOT_VALID = " NOT VALID"
+_LEFT = {
+    "columns": "column",
+    "constraints": "constraint",
+    "indexes": "index",
+    "triggers": "trigger",
+    "policies": "policy",
+}
 _KINDS = {"columns": "column", "constraints": "constraint", "indexes": "index", "triggers": "trigger"}
 
 
@@ -58,6 +65,30 @@ class Change:
     parts: tuple[Part, ...]
     fills: tuple[tuple[str, str], ...] = ()
     """Columns whose nulls are filled first, and with what."""
+
+
+@dataclass(frozen=True)
+class LeftOver:
+    """Something on a table that the contract does not have."""
+
+    kind: str
+    name: str
+    table: str
+    facts: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name} on {self.table}"
+
+    @property
+    def drop(self) -> str:
+        """SQL that drops it; empty for a column, whose values are nobody's to drop."""
+        name = '"' + self.name.replace('"', '""') + '"'
+        return {
+            "constraint": f"ALTER TABLE {self.table} DROP CONSTRAINT {name}",
+            "index": f"DROP INDEX {name}",
+            "trigger": f"DROP TRIGGER {name} ON {self.table}",
+            "policy": f"DROP POLICY {name} ON {self.table}",
+        }.get(self.kind, "")
 
 
 def changes(live: Catalog) -> list[Change]:
@@ -97,16 +128,20 @@ def _without_later(there: dict[str, Any], then: dict[str, Any], wanted: dict[str
     return kept
 
 
-def left_over(live: Catalog) -> list[str]:
-    """What is there besides: columns, constraints, indexes and triggers that the contract does not have."""
+def left_over(live: Catalog) -> list[LeftOver]:
+    """What is there besides, and the contract does not have."""
     found = []
     for table in TABLES:
         facts, wanted = live["relations"].get(table, {}), baseline()["relations"][table]
-        for part, kind in _KINDS.items():
-            replaced = {*wanted["indexes"], *wanted["constraints"]} if part in ("indexes", "constraints") else set()
-            renamed = _renamed(facts, wanted, part) if part in ("indexes", "constraints") else {}
-            besides = set(facts.get(part, {})) - set(wanted[part]) - replaced - set(renamed.values())
-            found += [f"{kind} {name} on {table}" for name in sorted(besides) if not name.endswith(TEMPORARY)]
+        for part, kind in _LEFT.items():
+            its: dict[str, Any] = facts.get(part, {})
+            is_named = part in ("indexes", "constraints")
+            replaced = {*wanted["indexes"], *wanted["constraints"]} if is_named else set()
+            renamed = _renamed(facts, wanted, part) if is_named else {}
+            besides = set(its) - set(wanted.get(part, {})) - replaced - set(renamed.values())
+            found += [
+                LeftOver(kind, name, table, its[name]) for name in sorted(besides) if not name.endswith(TEMPORARY)
+            ]
     return found
 
 
@@ -129,10 +164,11 @@ def _facts(facts: dict[str, Any] | None) -> dict[str, Any] | None:
 def _of_function(live: Catalog) -> Iterator[Change]:
     """Bridging while both systems run: a session that mends rows can ask for their `updated_at` to stay."""
     facts, wanted = live["functions"].get(UPDATED_AT_FUNCTION), baseline()["functions"][UPDATED_AT_FUNCTION]
-    if facts is None:
-        says = "function set_updated_at() added"
+    bridge = {**wanted, "body": BRIDGE_BODY.strip()}
+    if _facts(facts) not in (bridge, wanted):
+        says = "function set_updated_at() added" if facts is None else "function set_updated_at() given another text"
         yield Change(ADOPT, "users", "set_updated_at.added", says, (Part((_function(BRIDGE_BODY),)),))
-    if facts is None or facts["body"] != wanted["body"]:
+    if _facts(facts) != wanted:
         says = "function set_updated_at() given its final text"
         yield Change(FINISH, "users", "set_updated_at.final", says, (Part((_function(f"\n{wanted['body']}\n"),)),))
 

@@ -9,8 +9,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from rupaya.adoption.original import TABLES
 from rupaya.migrator.analysis.onetransaction import attempted
 from rupaya.migrator.schema.catalog import Catalog
-from rupaya.migrator.schema.dump import blocks
+from rupaya.migrator.schema.dump import blocks, quoted
 
+_NOT_VALID = " NOT VALID"
 # What rows refer to, table after table: a row goes nowhere without it.
 _REFERENCES = """
     SELECT c.conrelid::regclass::text, c.confrelid::regclass::text, a.attname, f.attname
@@ -77,6 +78,20 @@ def copy_structure(connection: BaseDatabaseWrapper, live: Catalog, before: list[
                 return refused
             waiting = again
     return []
+
+
+def without_not_valid(live: Catalog) -> tuple[Catalog, list[str]]:
+    """A catalog without constraints that older rows may break, and SQL that adds them once rows are there."""
+    relations, later = {}, []
+    for name, facts in live["relations"].items():
+        constraints = facts.get("constraints", {})
+        waiting = {c: its for c, its in constraints.items() if its["definition"].endswith(_NOT_VALID)}
+        later += [
+            f"ALTER TABLE {quoted(name)} ADD CONSTRAINT {quoted(c)} {its['definition']}" for c, its in waiting.items()
+        ]
+        kept = {c: its for c, its in constraints.items() if c not in waiting}
+        relations[name] = {**facts, "constraints": kept} if waiting else facts
+    return {**live, "relations": relations}, later
 
 
 def copy_rows(connection: BaseDatabaseWrapper, source: str, rows: dict[str, list[str]], keys: dict[str, str]) -> None:

@@ -59,6 +59,8 @@ class Decisions:
     """``oldest`` or ``newest``: which of a person's default accounts stays the default."""
     incomplete_transactions: str = REFUSE
     """``quarantine``: those without account, amount, type, date or counterpart are moved to a table of their own."""
+    left_over: str = REFUSE
+    """``keep`` or ``drop``: rules, indexes and triggers of the tables that the contract does not have."""
     maps: tuple[Mapping, ...] = ()
 
     def maps_of(self, table: str, column: str) -> tuple[Mapping, ...]:
@@ -74,6 +76,7 @@ class Decisions:
             "merge_email_case",
             "several_defaults",
             "incomplete_transactions",
+            "left_over",
         )
         values = [(name.replace("_", "-"), getattr(self, name)) for name in names]
         options += [f"--{name}={value}" for name, value in values if value != REFUSE]

@@ -5,6 +5,7 @@ Each of them looks for rows that still break the rule, so that after a kill the 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from rupaya.adoption import phones
+from rupaya.adoption.alignment import LeftOver
 from rupaya.adoption.baseline import baseline
 from rupaya.adoption.decisions import REFUSE, Decisions, Mapping
 from rupaya.adoption.rules import INCOMPLETE, MOVABLE, column_of, condition_of, key_of, literal, mergeable
@@ -99,6 +101,39 @@ def move(cursor: Any, table: str, reason: str, where: str) -> int:
         f"SELECT {literal(table)}, {key}::text, {literal(reason)}, 'moved', to_jsonb(gone) FROM gone"
     )
     return int(cursor.rowcount)
+
+
+def drop_left_over(cursor: Any, item: LeftOver) -> None:
+    """Drop what the contract does not have, and a trigger's function with it that nothing else needs; both kept."""
+    cursor.execute(
+        "SELECT t.tgfoid, t.tgfoid::regprocedure::text, pg_get_functiondef(t.tgfoid) FROM pg_trigger t "
+        "WHERE %s = 'trigger' AND t.tgrelid = %s::regclass AND t.tgname = %s",
+        [item.kind, item.table, item.name],
+    )
+    function = cursor.fetchone()
+    keep_text(cursor, item.table, str(item), item.facts)
+    cursor.execute(item.drop)
+    if function is None:
+        return
+    oid, name, text = function
+    cursor.execute(
+        "SELECT p.proname <> 'set_updated_at' AND pg_has_role(p.proowner, 'USAGE') AND NOT EXISTS ("
+        "SELECT FROM pg_depend d WHERE (d.refclassid, d.refobjid) = ('pg_proc'::regclass, p.oid) "
+        "OR (d.classid, d.objid, d.deptype) = ('pg_proc'::regclass, p.oid, 'e')) FROM pg_proc p WHERE p.oid = %s",
+        [oid],
+    )
+    if cursor.fetchone()[0]:
+        keep_text(cursor, item.table, f"function {name}", {"text": text})
+        cursor.execute(f"DROP FUNCTION {name}")
+
+
+def keep_text(cursor: Any, table: str, name: str, facts: dict[str, Any]) -> None:
+    """Keep what something was that is dropped and holds no rows."""
+    cursor.execute(
+        f"INSERT INTO {QUARANTINE} (table_name, row_key, reason, kept, original) "
+        "VALUES (%s, %s, 'the contract does not have it', 'moved', %s::jsonb)",
+        [table, name, json.dumps(facts)],
+    )
 
 
 def _merge_one(cursor: Any) -> int:

@@ -11,10 +11,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from rupaya.adoption.baseline import ALL, CREATED, UPDATED_AT_FUNCTION, baseline
 from rupaya.adoption.original import TABLES, Key
+from rupaya.adoption.privileges import is_missing
 from rupaya.migrator.schema.catalog import Catalog
 
-_COMPARED = ("kind", "definition", "columns", "constraints", "indexes")
-_AWAY = "CREATE SCHEMA kept; ALTER {kind} {name} SET SCHEMA kept (renaming it leaves its indexes' names)"
+_COMPARED = ("kind", "definition", "columns", "constraints", "indexes", "triggers", "policies", "row_security")
+# Of a function that is to be replaced: what CREATE OR REPLACE cannot change.
+_FIXED = ("kind", "arguments", "result")
+_AWAY = "CREATE SCHEMA IF NOT EXISTS kept; ALTER {kind} {name} SET SCHEMA kept (renaming it leaves its indexes' names)"
 
 _NOT_OWNED = """
     SELECT c.relname, pg_get_userbyid(c.relowner) FROM pg_class c
@@ -31,13 +34,43 @@ _TRIGGERS = """
 """
 
 
-def obstacles(connection: BaseDatabaseWrapper, live: Catalog, applied: set[Key]) -> list[str]:
-    """Each of them in one line; empty if the adoption can be carried out."""
+_SEQUENCES = """
+    SELECT c.relname, a.attname, pg_get_serial_sequence(quote_ident(c.relname), a.attname)
+    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    WHERE c.relnamespace = coalesce(current_schema(), 'public')::regnamespace AND c.relname = ANY(%s)
+      AND c.relkind = 'r' AND pg_get_serial_sequence(quote_ident(c.relname), a.attname) IS NOT NULL
+"""
+# The copy that a plan is tried on has this schema alone.
+_VIEWS_ELSEWHERE = """
+    SELECT DISTINCT v.oid::regclass::text FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid
+    JOIN pg_class v ON v.oid = r.ev_class JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+    WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass
+      AND d.refobjid = to_regclass(%s) AND a.attname = %s
+      AND v.relnamespace <> coalesce(current_schema(), 'public')::regnamespace ORDER BY 1
+"""
+_RULES = """
+    SELECT c.relname, quote_ident(r.rulename) FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
+    WHERE c.relnamespace = coalesce(current_schema(), 'public')::regnamespace AND c.relname = ANY(%s)
+      AND c.relkind <> 'v' ORDER BY 1, 2
+"""
+_CHILDREN = """
+    SELECT i.inhparent::regclass::text, i.inhrelid::regclass::text FROM pg_inherits i
+    WHERE i.inhparent = ANY(SELECT to_regclass(name) FROM unnest(%s::text[]) name) ORDER BY 1, 2
+"""
+
+
+def obstacles(connection: BaseDatabaseWrapper, live: Catalog, applied: set[Key], serves: str = "") -> list[str]:
+    """Each of them in one line; empty if it can be carried out. `serves` is the role that does, if another."""
     with connection.cursor() as cursor:
         return [
             *_of_creation(cursor, live, applied),
             *_of_django(cursor, applied),
+            *_of_kinds(cursor, live),
+            *_of_function(live),
             *_of_types(connection, live),
+            *_of_views_elsewhere(cursor, live),
+            *_of_sequences(cursor),
+            *_of_role(cursor, serves),
             *_of_ownership(cursor),
             *_of_triggers(cursor),
         ]
@@ -51,7 +84,7 @@ def _of_creation(cursor: Any, live: Catalog, applied: set[Key]) -> Iterator[str]
         for name in names:
             wanted = baseline()["relations"][name]
             if name in there:
-                if differing := [part for part in _COMPARED if there[name].get(part) != wanted.get(part)]:
+                if differing := [part for part in _COMPARED if _alike(there[name], part) != _alike(wanted, part)]:
                     kind = str(there[name]["kind"])
                     way = _AWAY.format(kind=kind.upper(), name=name)
                     yield (
@@ -66,6 +99,77 @@ def _of_creation(cursor: Any, live: Catalog, applied: set[Key]) -> Iterator[str]
             )
             for (taken,) in cursor.fetchall():
                 yield f"the name {taken}, which {name} needs, is taken: rename what has it"
+
+
+def _alike(relation: dict[str, Any], part: str) -> Any:
+    """A part without what differs from one environment to the next; nothing of it is as good as an empty one."""
+    its = relation.get(part)
+    if not isinstance(its, dict):
+        return its
+    ignored = ("position", "owner", "grants")
+    return {name: {fact: value for fact, value in facts.items() if fact not in ignored} for name, facts in its.items()}
+
+
+def _of_kinds(cursor: Any, live: Catalog) -> Iterator[str]:
+    for table in TABLES:
+        facts = live["relations"].get(table)
+        if facts is None:
+            continue
+        if facts["kind"] != "table":
+            yield f"{table} is a {facts['kind']} and must be a table: {_AWAY.format(kind='VIEW', name=table)}"
+        if security := facts.get("row_security"):
+            yield (
+                f"row security is {security} on {table}, and its policies would hide rows from this service: "
+                f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY"
+            )
+        if facts.get("unlogged"):
+            yield f"{table} is unlogged, and lost if the server crashes: ALTER TABLE {table} SET LOGGED"
+        wanted = baseline()["relations"][table]["columns"]
+        for column, its in facts.get("columns", {}).items():
+            for fact in ("identity", "generated", "collation"):
+                if column in wanted and its.get(fact) != wanted[column].get(fact):
+                    yield (
+                        f"{table}.{column} has {fact} {its.get(fact) or 'none'} and must have "
+                        f"{wanted[column].get(fact) or 'none'}: give it the original's own shape with ALTER TABLE"
+                    )
+    cursor.execute(_RULES, [list(ALL)])
+    for table, rule in cursor.fetchall():
+        yield f"rule {rule} on {table} rewrites what is written to it: DROP RULE {rule} ON {table}"
+    cursor.execute(_CHILDREN, [list(ALL)])
+    for table, child in cursor.fetchall():
+        yield (
+            f"{child} inherits from {table}, and its rows would keep to no unique rule: "
+            f"ALTER TABLE {child} NO INHERIT {table}"
+        )
+
+
+def _of_function(live: Catalog) -> Iterator[str]:
+    facts, wanted = live["functions"].get(UPDATED_AT_FUNCTION), baseline()["functions"][UPDATED_AT_FUNCTION]
+    if facts is not None and any(facts.get(fact) != wanted[fact] for fact in _FIXED):
+        yield (
+            f"{facts['kind']} {UPDATED_AT_FUNCTION} is there and is no trigger function: "
+            f"ALTER {facts['kind'].upper()} {UPDATED_AT_FUNCTION} RENAME TO another"
+        )
+
+
+def _of_sequences(cursor: Any) -> Iterator[str]:
+    cursor.execute(_SEQUENCES, [list(ALL)])
+    for table, column, sequence in cursor.fetchall():
+        cursor.execute(
+            f"SELECT max({column}) >= last_value + is_called::int FROM {table}, {sequence} "
+            "GROUP BY last_value, is_called"
+        )
+        row = cursor.fetchone()
+        if row and row[0]:
+            yield (
+                f"sequence {sequence} is behind {table}.{column}, and the next row would have a key that is taken: "
+                f"SELECT setval('{sequence}', (SELECT max({column}) FROM {table}))"
+            )
+
+
+def _of_role(cursor: Any, serves: str) -> Iterator[str]:
+    if serves and is_missing(cursor, serves):
+        yield f"the role {serves} of DATABASE_URL, which is to serve, is not there: CREATE ROLE it, or correct the URL"
 
 
 def _of_django(cursor: Any, applied: set[Key]) -> Iterator[str]:
@@ -94,6 +198,20 @@ def _of_types(connection: BaseDatabaseWrapper, live: Catalog) -> Iterator[str]:
                     f"{table}.{column} is {facts['type']} and must be {wanted[column]['type']}, which no value of it "
                     "can become: this is not as the original's last release has it; restore or rebuild that table with "
                     "the original's own Knex, and copy its rows"
+                )
+
+
+def _of_views_elsewhere(cursor: Any, live: Catalog) -> Iterator[str]:
+    for table in TABLES:
+        wanted = baseline()["relations"][table]["columns"]
+        for column, facts in live["relations"].get(table, {}).get("columns", {}).items():
+            if column not in wanted or facts["type"] == wanted[column]["type"]:
+                continue
+            cursor.execute(_VIEWS_ELSEWHERE, [table, column])
+            for (view,) in cursor.fetchall():
+                yield (
+                    f"view {view} uses {table}.{column}, whose type changes to {wanted[column]['type']}: "
+                    f"drop it, and make it again afterwards: DROP VIEW {view}"
                 )
 
 

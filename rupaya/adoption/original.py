@@ -90,6 +90,8 @@ class Original:
 
     doubt: str = ""
     """Why this is not the original's, though Knex was here; empty if it is."""
+    knex_is_gone: bool = False
+    """Whether it was taken over, and Knex's tables were dropped since."""
 
     def refusal(self) -> HistoryRefused:
         """Of a database that Knex migrates for somebody else."""
@@ -102,6 +104,8 @@ class Original:
     @property
     def said(self) -> str:
         """In one line."""
+        if self.knex_is_gone:
+            return "it was taken over, and Knex's tables are gone since"
         tables = ", ".join(map(str, self.tables)) or "none of its tables"
         last = self.knex_migrations[-1] if self.knex_migrations else "none"
         return (
@@ -112,11 +116,14 @@ class Original:
     @property
     def others_than_ours(self) -> tuple[str, ...]:
         """Knex's own tables and another service's, without what Django's migrations and the migrator made."""
-        return tuple(name for name in (*KNEX_TABLES, *self.others) if not name.startswith(_OURS))
+        knex = () if self.knex_is_gone else KNEX_TABLES
+        return tuple(name for name in (*knex, *self.others) if not name.startswith(_OURS))
 
     @property
     def missing_migrations(self) -> tuple[str, ...]:
         """Knex migrations that its last release has and this database does not."""
+        if self.knex_is_gone:
+            return ()
         return tuple(name for name in KNOWN_KNEX_MIGRATIONS if name not in self.knex_migrations)
 
     @property
@@ -130,8 +137,13 @@ def find(connection: BaseDatabaseWrapper) -> Original | None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT to_regclass('knex_migrations') IS NOT NULL, to_regclass('knex_migrations_lock') IS NULL")
         is_there, has_no_lock = cursor.fetchone()
-        if not is_there:
+        if not is_there and not _was_taken_over(connection):
             return None
+        if not is_there:
+            cursor.execute(_SIZES)
+            sizes = {name: (rows, size) for name, rows, size in cursor.fetchall()}
+            tables = tuple(_table(cursor, name, *sizes[name]) for name in TABLES if name in sizes)
+            return Original(tables, tuple(name for name in sizes if name not in TABLES), 0, (), False, "", True)
         # Of somebody else's table it is not known which columns it has.
         cursor.execute(
             "SELECT coalesce(its ->> 'name', '?'), coalesce((its ->> 'batch')::integer, 0) "
@@ -155,6 +167,36 @@ def find(connection: BaseDatabaseWrapper) -> Original | None:
         knex_migrations=tuple(name for name, _batch in done),
         is_locked=is_locked,
         doubt=doubt,
+    )
+
+
+def refuse_without_knex(connection: BaseDatabaseWrapper) -> None:
+    """Refuse what the original's SQL files made before its Knex ever ran: neither created anew nor adopted as it is.
+
+    Tables that this code made have `is_superuser`: of these nothing is said here.
+
+    Raises:
+        HistoryRefused: saying how to go on.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FILTER (WHERE t = 'users' AND c IN ('user_id', 'email')), "
+            "count(*) FILTER (WHERE t = 'users' AND c = 'is_superuser'), "
+            "string_agg(DISTINCT t, ', ') FILTER (WHERE t || '.' || c IN "
+            "('users.user_id', 'accounts.account_id', 'categories.category_id', 'transactions.transaction_id')) "
+            "FROM (SELECT k.relname::text AS t, a.attname::text AS c FROM pg_class k "
+            "JOIN pg_attribute a ON a.attrelid = k.oid AND a.attnum > 0 AND NOT a.attisdropped "
+            "WHERE k.relnamespace = coalesce(current_schema(), 'public')::regnamespace AND k.relkind = 'r') columns"
+        )
+        marks, is_ours, tables = cursor.fetchone()
+    if marks < 2 or is_ours or "," not in (tables or ""):
+        return
+    raise HistoryRefused(
+        f"This is a database that the original system's SQL files made, and its Knex never ran here: tables {tables}.",
+        "They are not whole yet, and hold its rows: they can neither be created, nor recorded as if this code had made "
+        "them, nor adopted as they are; nothing was changed.",
+        "Start the original's last release once: its Knex completes them. Then look with 'manage.py adopt --plan', "
+        "and go on in the order that docs/adopting.md gives.",
     )
 
 
@@ -202,7 +244,7 @@ def refuse_unadopted(connection: BaseDatabaseWrapper, plan: Plan) -> None:
     if not concerned:
         return
     if any(wanted[key] for key in concerned):
-        if find(connection) is None and not _was_taken_over(connection):
+        if find(connection) is None:
             return
         raise HistoryRefused(
             f"This database was taken over from the original system; {'.'.join(concerned[-1])} did not make its "
@@ -211,6 +253,7 @@ def refuse_unadopted(connection: BaseDatabaseWrapper, plan: Plan) -> None:
             "Nothing needs to be undone to go back to the original: docs/adopting.md has each step's way back.",
         )
     if (original := find(connection)) is None:
+        refuse_without_knex(connection)
         return
     if set(concerned) <= MigrationRecorder(connection).applied_migrations().keys():
         return  # adopted since the plan was read; whoever goes on reads it again under the lock

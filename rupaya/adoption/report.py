@@ -9,7 +9,7 @@ from typing import Any
 from rupaya.adoption.alignment import matching
 from rupaya.adoption.original import TABLES
 from rupaya.adoption.rules import Finding
-from rupaya.adoption.survey import Survey
+from rupaya.adoption.survey import WAYS_OF_LEFT_OVER, Survey
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
@@ -45,10 +45,11 @@ def as_json(survey: Survey) -> str:
         "tables": tables,
         "created": survey.created,
         "untouched": original.others_than_ours,
-        "left_over": survey.left_over,
+        "left_over": [str(item) for item in survey.left_over],
         "refused_values": survey.refused_values,
         "obstacles": survey.obstacles,
         "sessions": survey.sessions,
+        "serves": survey.serves or None,
         "unproved": survey.unproved or None,
         "needs_decision": survey.needs_decision,
     }
@@ -69,7 +70,8 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 def _lines(survey: Survey) -> Iterator[str]:
     original = survey.original
-    yield f"The original system's database: Knex's last batch is {original.batch} ({_last(original.knex_migrations)})"
+    knex = f"Knex's last batch is {original.batch} ({_last(original.knex_migrations)})"
+    yield f"The original system's database: {original.said if original.knex_is_gone else knex}"
     if original.is_locked:
         yield "  Knex's lock is SET: somebody is migrating, or died doing so; adopt will refuse"
     for names, what in (
@@ -101,15 +103,21 @@ def _lines(survey: Survey) -> Iterator[str]:
         yield f"Created: {', '.join(name for name in survey.created if name not in TABLES)}; and Django's own tables"
     yield f"Not touched: {', '.join(original.others_than_ours) or 'nothing else is there'}"
     if survey.left_over:
-        yield f"Left as it is, though the contract does not have it: {', '.join(survey.left_over)}"
+        way = "as decided" if survey.left_over_is_decided else f"UNDECIDED: {WAYS_OF_LEFT_OVER}"
+        yield f"There besides, though the contract does not have it: {', '.join(map(str, survey.left_over))}; {way}"
     for line in (*survey.refused_values, *survey.obstacles):
         yield f"Refused: {line}"
+    if survey.serves and not survey.finished_by:
+        yield f"Granted to {survey.serves}, the role that serves: what it lacks on this service's tables and sequences"
     if survey.sessions:
         yield f"Connected besides: {', '.join(survey.sessions)}"
     undecided = [finding for finding in survey.findings if finding.undecided]
     if undecided:
         rows = sum(finding.undecided for finding in undecided)
-        yield f"To be decided before 'adopt --finish': {len(undecided)} rules, broken by {rows:,} rows"
+        broken = f"{len(undecided)} rules, broken by {rows:,} rows (counted for each rule)"
+        yield f"To be decided before 'adopt --finish': {broken}"
+    elif survey.is_undecided:
+        yield f"To be decided before 'adopt --finish': {len(survey.undecided)} things"
     if survey.obstacles:
         looked = "" if survey.findings else "; the rows were not looked at"
         command = "adopt --finish" if survey.is_adopted else "adopt"

@@ -151,7 +151,7 @@ def _of_checks(table: str, facts: dict[str, Any]) -> Iterator[Rule]:
         where = f"NOT ({condition_of(constraint)})"
         if name == _TRANSFER_RULE:
             yield _incomplete(
-                f"{name}.transfer", "transfers without a counterpart", f"transaction_type = 'transfer' AND {where}"
+                f"{name}.transfer", "transfers without another account", f"transaction_type = 'transfer' AND {where}"
             )
             says = "transactions that have a counterpart and are no transfer"
             yield _incomplete(f"{name}.other", says, f"transaction_type <> 'transfer' AND {where}")

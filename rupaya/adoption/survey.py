@@ -9,8 +9,8 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from rupaya.adoption import baseline
-from rupaya.adoption.alignment import Change, changes, left_over, without_later
-from rupaya.adoption.decisions import Decisions
+from rupaya.adoption.alignment import Change, LeftOver, changes, left_over, without_later
+from rupaya.adoption.decisions import REFUSE, Decisions
 from rupaya.adoption.mending import refused_values
 from rupaya.adoption.obstacles import obstacles
 from rupaya.adoption.original import ADOPTED, Key, Original
@@ -20,6 +20,7 @@ from rupaya.migrator.schema import catalog
 from rupaya.migrator.schema.catalog import Catalog
 
 FINISH_COMMAND = "adopt --finish"
+WAYS_OF_LEFT_OVER = "--left-over=keep or drop"
 ADOPTED_APPS = frozenset(app for app, _name in ADOPTED)
 SESSIONS = """
     SELECT DISTINCT coalesce(usename, '?') || coalesce(' (' || nullif(application_name, '') || ')', '')
@@ -42,7 +43,8 @@ class Survey:
     changes: list[Change]
     created: tuple[str, ...]
     """Tables and views that are missing."""
-    left_over: list[str]
+    left_over: list[LeftOver]
+    left_over_is_decided: bool
     findings: list[Finding]
     refused_values: list[str]
     obstacles: list[str]
@@ -51,13 +53,26 @@ class Survey:
     """Sessions that are not this service's: perhaps the original's."""
     rows: dict[str, list[str]] = field(default_factory=dict)
     """By table, keys of rows to try the decisions on."""
+    serves: str = ""
+    """The role that serves, if it is another one: it is granted what it lacks."""
     unproved: str = ""
     """Why nothing could be tried out; empty if it was."""
 
     @property
+    def undecided(self) -> list[str]:
+        """In a line each, what is not decided, and how it can be."""
+        rows = [
+            f"{finding.undecided} rows of {finding.table}: {finding.says} ({finding.ways})"
+            for finding in self.findings
+            if finding.undecided
+        ]
+        besides = [f"{item} ({WAYS_OF_LEFT_OVER})" for item in self.left_over if not self.left_over_is_decided]
+        return [*rows, *besides, *self.refused_values]
+
+    @property
     def is_undecided(self) -> bool:
-        """Whether there are rows about which nothing is decided."""
-        return bool(self.refused_values) or any(finding.undecided for finding in self.findings)
+        """Whether there is anything about which nothing is decided."""
+        return bool(self.undecided)
 
     @property
     def needs_decision(self) -> bool:
@@ -86,7 +101,9 @@ def read_live(connection: BaseDatabaseWrapper, before: Catalog | None) -> Catalo
     return without_later(live, before) if before else live
 
 
-def survey(connection: BaseDatabaseWrapper, decisions: Decisions, original: Original, applied: set[Key]) -> Survey:
+def survey(
+    connection: BaseDatabaseWrapper, decisions: Decisions, original: Original, applied: set[Key], serves: str = ""
+) -> Survey:
     """Look at everything, in one transaction that can write nothing."""
     with transaction.atomic(using=connection.alias, durable=True), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -94,7 +111,7 @@ def survey(connection: BaseDatabaseWrapper, decisions: Decisions, original: Orig
         finished = finished_by(cursor)
         # Once it is finished, what differs is the work of later migrations.
         todo = [] if finished else changes(live)
-        in_the_way = [] if finished else obstacles(connection, live, applied)
+        in_the_way = [] if finished else obstacles(connection, live, applied, serves)
         found = [] if finished or in_the_way else findings(cursor, live, decisions)
         refused = [] if in_the_way else refused_values(cursor, decisions)
         rows = rows_that_matter(cursor, live, found) if found else {}
@@ -108,11 +125,13 @@ def survey(connection: BaseDatabaseWrapper, decisions: Decisions, original: Orig
         changes=todo,
         created=tuple(name for name in baseline.ALL if name not in live["relations"]),
         left_over=[] if finished else left_over(live),
+        left_over_is_decided=decisions.left_over != REFUSE,
         findings=found,
         refused_values=refused,
         obstacles=in_the_way,
         sessions=sessions,
         rows=rows,
+        serves=serves,
     )
 
 

@@ -15,11 +15,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2.extensions import quote_ident
 
 from rupaya.adoption.baseline import baseline
-from rupaya.adoption.copying import copy_rows, copy_structure, copy_whole, functions_of_extensions
+from rupaya.adoption.copying import copy_rows, copy_structure, copy_whole, functions_of_extensions, without_not_valid
 from rupaya.adoption.executor import keeping_updated_at
 from rupaya.adoption.original import TABLES
 from rupaya.adoption.rules import key_of
-from rupaya.migrator.analysis.onetransaction import names_here, schema_of_its_own
+from rupaya.migrator.analysis.onetransaction import attempted, names_here, schema_of_its_own
 from rupaya.migrator.errors import EnvironmentUnfit, MigratorError, driver_text, sqlstate
 from rupaya.migrator.schema import catalog
 from rupaya.migrator.statements import mask_literals, one_line
@@ -125,12 +125,17 @@ def try_out(
     trial = Trial(connection)
     try:
         with schema_of_its_own(connection, lock_timeout_ms=lock_timeout_ms), connection.execute_wrapper(trial.note):
+            here, later = without_not_valid(here)
             not_copied = copy_structure(connection, here, stand_ins)
             if lost := [text for text in not_copied if any(f"TABLE {table} " in f"{text} " for table in TABLES)]:
                 return Verdict(unproved=f"a copy of the schema cannot be made: {'; '.join(lost)}")
             with trial.trying("copying rows"):
                 copy_whole(connection, source, "django_migrations")
                 copy_rows(connection, source, rows, keys)
+            with connection.cursor() as cursor:
+                for statement in later:
+                    with attempted(connection):
+                        cursor.execute(statement)
             with trial.trying("the adoption"):
                 for work in works:
                     work(trial)

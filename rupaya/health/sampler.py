@@ -120,7 +120,9 @@ class Sampler:
                 # The driver's text names hosts and users; it goes to the log, never to whoever asks for health.
                 if self._last is None or not self._last.reason:
                     logger.warning("The database does not answer health samples: %s", str(error).strip())
-                self._last = Sample(None, "the database does not answer")
+                refused = isinstance(error, InsufficientPrivilege)
+                why = "the database refuses this role what it needs" if refused else "the database does not answer"
+                self._last = Sample(None, why)
                 if connection is not None:
                     connection.close()
                     connection = None

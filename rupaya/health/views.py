@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from typing import Any
 
 from asgiref.sync import async_to_sync
@@ -11,7 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from health_check.views import HealthCheckView, MediaType
 
 from rupaya.health import figures
-from rupaya.health.sampler import sampler
+from rupaya.health.sampler import Sample, sampler
 
 
 class StatusView(HealthCheckView):  # type: ignore[misc]  # the library is not typed
@@ -29,7 +31,16 @@ class StatusView(HealthCheckView):  # type: ignore[misc]  # the library is not t
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """What the template shows."""
         context: dict[str, Any] = super().get_context_data(**kwargs)
-        return {**context, "title": "Status", "figures": figures.status_figures(sampler.latest())}
+        sample = sampler.latest()
+        return {
+            **context,
+            "title": "Status",
+            "figures": figures.status_figures(sample),
+            "verdicts": [(in_words(type(result.check).__name__), result.error) for result in self.results],
+            "facts": [(name.replace("_", " "), count) for name, count in _counts(sample)],
+            "last_run": sample.last_run,
+            "started": figures.STARTED_AT,
+        }
 
     def render_to_response_json(self, status: int) -> HttpResponse:
         """The checks' verdicts and the figures behind them."""
@@ -44,6 +55,19 @@ class StatusView(HealthCheckView):  # type: ignore[misc]  # the library is not t
         checks = response.content.decode().removesuffix("# EOF\n")
         response.content = f"{checks}{figures.openmetrics(sampler.latest())}# EOF\n".encode()
         return response
+
+
+def in_words(name: str) -> str:
+    """A class's name as people say it: ``LastRun`` → ``Last run``."""
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", name).capitalize()
+
+
+def _counts(sample: Sample) -> list[tuple[str, int]]:
+    """How many migrations are in each state that any is in."""
+    if sample.schema is None:
+        return []
+    counts = [(field.name, getattr(sample.schema, field.name)) for field in dataclasses.fields(sample.schema)]
+    return [(name, count) for name, count in counts if isinstance(count, int) and (count or name == "applied")]
 
 
 _view = async_to_sync(StatusView.as_view())

@@ -26,6 +26,8 @@ class Page:
     view_name: str
     permission: str = ""
     """Who may see it; empty for all staff."""
+    covers: tuple[str, ...] = ()
+    """How the addresses of other pages begin that belong to it."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,12 @@ def register(page: Page) -> None:
 def sections(request: HttpRequest) -> list[Section]:
     """What this person may see; a model whose ModelAdmin names no section is under `OTHERS`."""
     found: dict[str, list[tuple[str, str]]] = {title: [] for title in (*SECTIONS, OTHERS)}
+    covered: list[tuple[str, str]] = []
     for page in _pages:
         if not page.permission or request.user.has_perm(page.permission):
-            found.setdefault(page.section, []).append((page.title, reverse(page.view_name)))
+            address = reverse(page.view_name)
+            found.setdefault(page.section, []).append((page.title, address))
+            covered += [(beginning, address) for beginning in page.covers]
     for model, owner in sorted(admin.site._registry.items(), key=place_of):
         section = getattr(owner, "section", OTHERS)
         if section is None or not owner.has_view_permission(request):
@@ -67,11 +72,9 @@ def sections(request: HttpRequest) -> list[Section]:
         opts = model._meta
         address = reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist")
         found.setdefault(section, []).append((name_of(owner), address))
-    here = max(
-        (address for places in found.values() for _, address in places if request.path.startswith(address)),
-        key=len,
-        default="",
-    )
+    covered += [(address, address) for places in found.values() for _, address in places]
+    matching = [(beginning, address) for beginning, address in covered if request.path.startswith(beginning)]
+    _, here = max(matching, key=lambda match: len(match[0]), default=("", ""))
     return [
         Section(title, tuple(Place(name, address, address == here) for name, address in places))
         for title, places in found.items()

@@ -11,7 +11,8 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from psycopg2.errors import QueryCanceled
 
-STATEMENT_TIMEOUT_MS = 400
+# Of each panel: somebody with a hundred thousand transactions has a page, too.
+STATEMENT_TIMEOUT_MS = 150
 TOO_MANY = "There are too many to add up for this page; the list has them."
 
 

@@ -26,6 +26,8 @@ class Conf:
     """How often a migration that found its table locked is tried again."""
     deadline_s: float
     """How long all the work after getting the migrator's lock may take before no further attempt is made."""
+    look_s: float
+    """How long live rows may be asked, all questions together, whether they are as a plan presumes. 0: not at all."""
     failed_hold_s: float
     """How long a migration that failed deterministically is not tried again."""
     batch: str
@@ -36,6 +38,8 @@ class Conf:
     """What to do about an applied migration whose code has changed since: ``error`` or ``warn``."""
     on_drift: str
     """What to do where somebody changed the schema by hand since the last run: ``error`` or ``warn``."""
+    contract_after_h: float
+    """How long ``migrate --contract`` leaves alone what is owed: an older image can be gone back to."""
     heartbeat_file: str
     """A file to touch while `migrate` works or waits, for the container's health check; empty: none."""
 

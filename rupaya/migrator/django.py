@@ -180,9 +180,12 @@ def nothing_is_durable(connection: BaseDatabaseWrapper) -> Iterator[None]:
     enter = transaction.Atomic.__enter__
 
     def as_savepoint(block: Any) -> None:
-        if transaction.get_connection(block.using) is connection:
-            block.durable = False
-        enter(block)
+        durable = block.durable
+        block.durable = durable and transaction.get_connection(block.using) is not connection
+        try:
+            enter(block)
+        finally:
+            block.durable = durable  # it may be a function's, and be entered again
 
     transaction.Atomic.__enter__ = as_savepoint  # type: ignore[method-assign]
     try:

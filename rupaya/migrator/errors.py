@@ -217,6 +217,6 @@ def driver_text(error: BaseException) -> str:
     return re.sub(r'"[^"]*("|$)', '"..."', lines[0]) if sqlstate(error).startswith(_QUOTING) else lines[0]
 
 
-def counted(number: int, noun: str) -> str:
-    """A number and what it counts: ``1 migration``, ``2 migrations``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number and what it counts: ``1 migration``, ``2 migrations``; `plural` where that is no ``s``."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"

@@ -55,11 +55,13 @@ OPTIONS = {
     "statement_timeout_ms": Option(5000, bounds=(0, 86_400_000), whole=True),
     "retries": Option(30, bounds=(0, 10_000), whole=True),
     "deadline_s": Option(1800, bounds=(1, 86_400)),
+    "look_s": Option(30, bounds=(0, 3600)),
     "failed_hold_s": Option(900, bounds=(0, 604_800)),
     "batch": Option("auto", choices=("auto", "each", "all")),
     "phase": Option("all", choices=("expand", "all")),
     "on_edited": Option("warn", choices=("error", "warn")),
     "on_drift": Option("warn", choices=("error", "warn")),
+    "contract_after_h": Option(0, bounds=(0, 8_760)),
     "heartbeat_file": Option(""),
 }
 NAMES = tuple(PREFIX + name.upper() for name in OPTIONS)

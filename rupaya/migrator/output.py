@@ -62,9 +62,14 @@ class Output:
         finally:
             command.stdout = before
 
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person watches: what is under way is shown, and not logged."""
+        return self.verbosity >= 1 and not self.as_json and bool(self.stream.isatty())
+
     def progress(self, message: str) -> None:
         """On a terminal, show what is under way; the next line replaces it."""
-        if self.verbosity < 1 or self.as_json or not self.stream.isatty():
+        if not self.is_terminal:
             return
         self._clear_progress()
         self.stream.write(f"… {message}", ending="") if isinstance(self.stream, OutputWrapper) else None

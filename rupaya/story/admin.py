@@ -12,11 +12,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from rupaya.migrator.errors import driver_text, sqlstate
 from rupaya.story import reading
 from rupaya.story.models import Attempt, Run
-from rupaya.story.timeline import in_words
+from rupaya.story.timeline import in_words, level_of
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -100,6 +102,11 @@ class LedgerAdmin(ModelAdmin):
             context |= {"title": "Not now", "reason": driver_text(error)}
             return TemplateResponse(request, "schema/unavailable.html", context, status=503)
 
+    @admin.display(description="outcome", ordering="outcome")
+    def ended(self, row: Run | Attempt) -> SafeString:
+        """The outcome, coloured."""
+        return format_html('<span class="pill pill-{}">{}</span>', level_of(row.outcome), row.get_outcome_display())
+
     @admin.display(description="duration")
     def took(self, row: Run | Attempt) -> str:
         return in_words(row.duration.total_seconds()) if row.duration else "under way"
@@ -108,10 +115,12 @@ class LedgerAdmin(ModelAdmin):
     def started(self, row: Run | Attempt) -> str:
         return f"{row.started_at:%Y-%m-%d %H:%M:%S}"
 
+    took.is_number = True  # type: ignore[attr-defined]  # aligned, as the site's own columns are
+
 
 @admin.register(Run)
 class RunAdmin(LedgerAdmin):
-    list_display = ("number", "outcome", "started", "took", "command", "release", "task", "exit_code", "database_user")
+    list_display = ("number", "ended", "started", "took", "command", "release", "task", "exit_code", "database_user")
     list_filter = ("outcome", "command", ReleaseFilter, "started_at")
     search_fields = ("attempts__name", "attempts__app", "task", "git_sha")
     search_help_text = "A migration's name or app, a task or a git sha"
@@ -128,7 +137,7 @@ class RunAdmin(LedgerAdmin):
 
 @admin.register(Attempt)
 class AttemptAdmin(LedgerAdmin):
-    list_display = ("__str__", "direction", "phase", "outcome", "started", "took", "tries", "release", "number")
+    list_display = ("__str__", "direction", "phase", "ended", "started", "took", "tries", "release", "number")
     list_filter = ("outcome", "direction", "phase", ReleaseOfRunFilter, "started_at")
     list_select_related = ("run",)
     search_fields = ("name", "app")

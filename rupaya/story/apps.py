@@ -15,12 +15,12 @@ class StoryConfig(AppConfig):
         from rupaya.inspection.navigation import Page, register
         from rupaya.story import finding  # noqa: F401 - registers by being imported
 
-        for title, view_name in (
+        for title, view_name, *covers in (
             ("Overview", "schema:overview"),
-            ("Runs", "admin:story_run_changelist"),
+            ("Runs", "admin:story_run_changelist", "/admin/schema/runs/", "/admin/story/attempt/"),
             ("Timeline", "schema:timeline"),
             ("Drift", "schema:drift"),
             ("Tables", "schema:tables"),
             ("Diagram", "schema:diagram"),
         ):
-            register(Page("Schema", title, view_name, "story.view_run"))
+            register(Page("Schema", title, view_name, "story.view_run", tuple(covers)))

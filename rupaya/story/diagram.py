@@ -289,7 +289,8 @@ def _draw_line(line: Line) -> SafeString:
         f"{key.table}.{', '.join(key.columns)} refers to {key.refers_to}.{', '.join(key.referred)} "
         f"(on delete: {key.on_delete})"
     )
-    return element("g", element("title", text=said), element("path", d=way + foot + one), class_="story-line")
+    ends = {"data_from": key.table, "data_to": key.refers_to}
+    return element("g", element("title", text=said), element("path", d=way + foot + one), class_="story-line", **ends)
 
 
 def _draw_box(box: Box, href: str) -> SafeString:
@@ -311,4 +312,5 @@ def _draw_box(box: Box, href: str) -> SafeString:
         href=href,
         class_="story-table",
         aria_label=f"Table {shape.name}",
+        data_table=shape.name,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.apps import apps
@@ -20,6 +20,8 @@ from rupaya.migrator.schema.diff import short_type
 from rupaya.story.reading import rows
 
 MAX_TABLES = 500
+# Some indexes are read once a month.
+UNUSED_AFTER = timedelta(days=35)
 
 HERE = "n.nspname = coalesce(current_schema(), 'public')"
 NAME = f"CASE WHEN {HERE} THEN c.relname ELSE n.nspname || '.' || c.relname END"
@@ -273,6 +275,11 @@ def project_tables() -> dict[str, list[str]]:
         if _is_ours(Path(config.path))
     }
     return {label: tables for label, tables in found.items() if tables}
+
+
+def project_apps() -> set[str]:
+    """The labels of the project's own apps, with tables or without."""
+    return {config.label for config in apps.get_app_configs() if _is_ours(Path(config.path))}
 
 
 def _is_ours(folder: Path) -> bool:

@@ -22,7 +22,9 @@ from rupaya.migrator.ledger.ledger import Applied, Ledger
 from rupaya.migrator.ledger.snapshots import last_snapshot
 from rupaya.migrator.plan.history import Edited, refuse_edited
 from rupaya.migrator.plan.plan import history_explained, refuse_conflicts
+from rupaya.migrator.schema import catalog
 from rupaya.story import reading
+from rupaya.story.ddl import Side, sides
 from rupaya.story.exits import explain
 
 Kept = TypeVar("Kept")
@@ -177,6 +179,20 @@ def drift(connection: BaseDatabaseWrapper, tables: reading.Tables, *, max_age_s:
         return Drift(comparison, tells=same_server and not snapshot.is_superseded)
 
     return keep(("drift", snapshot.snapshot_id, snapshot.is_superseded), max_age_s, compare)
+
+
+def drifted_ddl(connection: BaseDatabaseWrapper) -> list[Side]:
+    """The last snapshot's SQL beside the live one's, where they differ; nothing where a limit was reached."""
+    snapshot = last_snapshot(connection.connection)
+    if snapshot is None:
+        return []
+    try:
+        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+            return sides(snapshot.catalog, catalog.read(cursor, catalog.listed(snapshot.catalog)))
+    except reading.ERRORS as error:
+        if sqlstate(error) not in reading.OUT_OF_TIME_SQLSTATES:
+            raise
+        return []
 
 
 def forget() -> None:
@@ -395,8 +411,9 @@ def _of_drift(looked: Drift) -> list[Fact]:
 
 
 DRIFT_REMEDY = (
-    "Take the change back by hand, or write a migration that makes it and record that one with "
-    "'manage.py migrate --fake'."
+    "Take the change back by hand; or write a migration that makes it and record that one with "
+    "'manage.py migrate --fake'; or, if it is intended here and no migration's business, say so with "
+    "'manage.py schemadiff --accept REASON'."
 )
 
 

@@ -11,6 +11,7 @@ urlpatterns = [
     path("timeline/", views.timeline, name="timeline"),
     path("drift/", views.drift, name="drift"),
     path("tables/", views.tables, name="tables"),
+    path("tables/<path:name>/columns/<str:column>/", views.column, name="column"),
     path("tables/<path:name>/", views.table, name="table"),
     path("diagram/", views.diagram, name="diagram"),
 ]

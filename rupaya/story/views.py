@@ -12,13 +12,23 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
 
+from rupaya.inspection.charts import length
+from rupaya.migrator.analysis.schemadiff import LIVE_SIDE
 from rupaya.migrator.errors import driver_text, sqlstate
+from rupaya.story import columns, live, reading, runs, state
 from rupaya.story import diagram as drawing
-from rupaya.story import live, reading, runs, state
 from rupaya.story import timeline as chart
 
 PERMISSION = "story.view_run"
+# What the page of tables can be sorted by.
+ORDERS: dict[str, tuple[str, Callable[[live.Table], Any]]] = {
+    "size": ("size", lambda table: (-table.total_bytes, table.name)),
+    "rows": ("rows", lambda table: (-table.rows, table.name)),
+    "growth": ("growth", lambda table: (-table.grown_by, table.name)),
+    "name": ("name", lambda table: table.name),
+}
 Arguments = ParamSpec("Arguments")
 View = Callable[Concatenate[HttpRequest, Arguments], HttpResponse]
 Read = Callable[Concatenate[HttpRequest, BaseDatabaseWrapper, Arguments], HttpResponse]
@@ -46,7 +56,27 @@ def page(view: Read[Arguments]) -> View[Arguments]:
 def overview(request: HttpRequest, connection: BaseDatabaseWrapper) -> HttpResponse:
     """How the database stands to this code."""
     found = state.state(connection)
-    return _render(request, "overview", "The schema's story", state=found, current="overview")
+    wanted = request.GET.get("state", "")
+    attempts = runs.newest_attempts(connection) if found.tables.ledger else {}
+    ours = live.project_apps()
+    by_app: dict[str, list[tuple[Any, Any]]] = {}
+    for entry in found.entries:
+        if not wanted or entry.state == wanted:
+            by_app.setdefault(entry.app, []).append((entry, attempts.get((entry.app, entry.migration))))
+    # What is not as it should be is open, whoever's it is.
+    groups = [
+        (app, entries, app in ours or any(entry.state != "applied" for entry, _ in entries))
+        for app, entries in by_app.items()
+    ]
+    return _render(
+        request,
+        "overview",
+        "The schema's story",
+        state=found,
+        current="overview",
+        groups=groups,
+        wanted=wanted,
+    )
 
 
 @page
@@ -67,13 +97,18 @@ def timeline(request: HttpRequest, connection: BaseDatabaseWrapper) -> HttpRespo
         return _render(request, "empty", "Timeline", current="timeline")
     bars = runs.bars(connection, int(before) if before.isdecimal() and len(before) < 19 else None)
     shown = bars[: runs.RUNS_ON_A_PAGE]
+    # Older runs' axis ends with them, not with today.
+    until = shown[0].started_at if before and shown else None
     return _render(
         request,
         "timeline" if shown else "empty",
         "Timeline",
         current="timeline",
         bars=shown,
-        chart=chart.draw(shown, lambda run_id: reverse("schema:run", args=[run_id])),
+        lanes=chart.lanes(shown, lambda run_id: reverse("schema:run", args=[run_id]), until),
+        ticks=chart.ticks(shown, until) if shown else [],
+        releases=list(dict.fromkeys(bar.release for bar in reversed(shown))),
+        longest_s=max([bar.duration_s for bar in shown], default=0),
         older=shown[-1].run_id if len(bars) > len(shown) else None,
         is_newest=not before,
     )
@@ -83,23 +118,48 @@ def timeline(request: HttpRequest, connection: BaseDatabaseWrapper) -> HttpRespo
 def drift(request: HttpRequest, connection: BaseDatabaseWrapper) -> HttpResponse:
     """What somebody changed by hand since the last snapshot."""
     looked = state.drift(connection, reading.tables(connection))
-    return _render(request, "drift", "Drift", current="drift", drift=looked, remedy=state.DRIFT_REMEDY)
+    groups: dict[str, list[str]] = {}
+    for difference in looked.comparison.differences if looked.comparison else ():
+        line = difference.said(looked.comparison.side, LIVE_SIDE)  # type: ignore[union-attr]
+        groups.setdefault(difference.on or difference.name, []).append(line)
+    return _render(
+        request,
+        "drift",
+        "Drift",
+        current="drift",
+        drift=looked,
+        remedy=state.DRIFT_REMEDY,
+        groups=sorted(groups.items(), key=lambda group: (-len(group[1]), group[0])),
+        ddl=state.drifted_ddl(connection) if looked.lines else [],
+        last_run=state.state(connection).last_run,
+    )
 
 
 @page
 def tables(request: HttpRequest, connection: BaseDatabaseWrapper) -> HttpResponse:
     """Every table with its size, its upkeep, and its indexes that are of no use."""
     found = live.tables(connection)
+    by = request.GET.get("by", "")
+    by = by if by in ORDERS else "size"
+    ours = {name for names in live.project_tables().values() for name in names}
+    biggest = max([table.total_bytes for table in found], default=1)
+    since = live.statistics_since(connection)
+    # Where statistics were never reset, they are as old as the database, which is no younger than its first run.
+    counted_since = since or runs.first_started(connection, reading.tables(connection))
     return _render(
         request,
         "tables",
         "Tables",
         current="tables",
-        tables=found,
+        tables=[(table, length(table.total_bytes / biggest)) for table in sorted(found, key=ORDERS[by][1])],
+        orders=[(name, title) for name, (title, _) in ORDERS.items()],
+        by=by,
         is_cut=len(found) >= live.MAX_TABLES,
-        unused=[(table, index) for table in found for index in table.unused_indexes],
+        unused=[(table, index) for table in found if table.name in ours for index in table.unused_indexes],
+        unused_tell=counted_since is None or timezone.now() - counted_since >= live.UNUSED_AFTER,
+        unused_days=live.UNUSED_AFTER.days,
         invalid=[(table, index) for table in found for index in table.invalid_indexes],
-        since=live.statistics_since(connection),
+        since=since,
     )
 
 
@@ -121,6 +181,15 @@ def table(request: HttpRequest, connection: BaseDatabaseWrapper, name: str) -> H
         model=model._meta.verbose_name_plural if model else "",
         changelist=_changelist(request, model),
     )
+
+
+@page
+def column(request: HttpRequest, connection: BaseDatabaseWrapper, name: str, column: str) -> HttpResponse:
+    """One column of a table."""
+    told = columns.tell(connection, reading.tables(connection), name, column)
+    if told is None:
+        raise Http404(f"There is no column {column} of a table {name}.")
+    return _render(request, "column", f"Column {name}.{column}", current="tables", told=told, table=told.details.table)
 
 
 @page

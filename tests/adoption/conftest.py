@@ -59,6 +59,13 @@ def finished_url(server_url: str, _adopted: str) -> Iterator[str]:
 
 
 @pytest.fixture
+def finished_copy_url(server_url: str, finished_url: str) -> Iterator[str]:
+    """As `finished_url`, for one test alone."""
+    with new_database(server_url, template=urlsplit(finished_url).path.strip("/")) as url:
+        yield url
+
+
+@pytest.fixture
 def owner_url(server_url: str, irregular_url: str) -> Iterator[str]:
     """As `irregular_url`, as a role that owns the tables and is nothing else: no superuser, no CREATEDB."""
     role = f"original_{uuid.uuid4().hex[:8]}"

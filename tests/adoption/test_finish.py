@@ -77,19 +77,20 @@ def test_what_is_not_decided_refuses_before_anything_changes(adopted_url: str) -
     ) == [("failed", 14)]
 
 
-def test_every_row_is_there_or_kept_as_it_was_and_nothing_differs_from_the_contract(adopted_url: str) -> None:
+def test_every_row_is_there_or_kept_as_it_was_and_nothing_differs_from_the_contract(
+    adopted_url: str, finished_copy_url: str
+) -> None:
     before = rows(adopted_url)
     untouched = {table: names for table, names in columns(adopted_url).items() if table not in before}
     sums, others = checksums(adopted_url, untouched), schema_of_others(adopted_url)
+    url = finished_copy_url
 
-    finished(adopted_url, *DECISIONS)
-
-    assert_nothing_differs(adopted_url)
-    assert_nothing_is_lost(before, adopted_url)
-    assert set(query(adopted_url, "SELECT table_name, row_key FROM adoption_quarantine WHERE kept = 'moved'")) == MOVED
-    assert (checksums(adopted_url, untouched), schema_of_others(adopted_url)) == (sums, others)
-    assert sign_in(adopted_url) == ["True", "False"]
-    ((command,),) = query(adopted_url, "SELECT command FROM migrator_runs WHERE command LIKE 'adopt --finish%%'")
+    assert_nothing_differs(url)
+    assert_nothing_is_lost(before, url)
+    assert set(query(url, "SELECT table_name, row_key FROM adoption_quarantine WHERE kept = 'moved'")) == MOVED
+    assert (checksums(url, untouched), schema_of_others(url)) == (sums, others)
+    assert sign_in(url) == ["True", "False"]
+    ((command,),) = query(url, "SELECT command FROM migrator_runs WHERE command LIKE 'adopt --finish%%'")
     assert command == f"adopt --finish {' '.join(DECISIONS)}"
 
 
@@ -133,7 +134,8 @@ def test_a_database_without_rows_is_adopted_and_finished_by_its_owner_alone(empt
         assert migrate(url, "adopt").process.returncode == 0
         finished(url, *options)
     assert_nothing_differs(empty_url)
-    assert_nothing_differs(owner_url)
+    compared = migrate(owner_url, "schemadiff")
+    assert compared.process.returncode == 0, compared.output
     assert query(owner_url, "SELECT count(*) FROM pg_roles WHERE rolname = current_user AND rolcreatedb") == [(0,)]
 
 
@@ -151,6 +153,16 @@ def test_tables_and_columns_that_somebody_dropped_are_made_anew(irregular_url: s
     finished(irregular_url, *(option for option in DECISIONS if "revoked" not in option and "phone" not in option))
 
     assert_nothing_differs(irregular_url)
+
+
+def test_it_is_finished_although_knex_tables_are_gone(adopted_url: str) -> None:
+    query(adopted_url, "DROP TABLE knex_migrations, knex_migrations_lock")
+
+    planned = migrate(adopted_url, "adopt", "--plan", *DECISIONS)
+    assert planned.process.returncode == 0, planned.output
+    assert "Knex's tables are gone since" in planned.output
+    finished(adopted_url, *DECISIONS)
+    assert "Nothing to do: the adoption was finished" in finished(adopted_url)
 
 
 def test_finishing_comes_after_adopting_and_once(irregular_url: str, finished_url: str) -> None:

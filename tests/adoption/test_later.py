@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.adoption.original import DECISIONS, build, uid
+from tests.adoption.original import DECISIONS, uid
 from tests.faults.migrator import applied, query
 from tests.server.service import copy_release, manage
 
@@ -61,24 +61,24 @@ def assert_as_the_newer_release_has_it(tree: Path, url: str) -> None:
     assert query(url, "SELECT count(*) FROM auth_group WHERE name = 'later'") == [(1,)]
 
 
-def test_what_ran_between_the_two_steps_is_left_as_it_is(newer: Path, irregular_url: str) -> None:
-    done(newer, irregular_url, "adopt")
-    assert "transactions.9000_later" not in applied(irregular_url)
-    assert "✓ transactions.9000_later" in done(newer, irregular_url, "migrate", "--noinput")
-    query(irregular_url, "UPDATE accounts SET icon = repeat('i', 80) WHERE account_id = %s", uid("account", 1))
+def test_what_ran_between_the_two_steps_is_left_as_it_is(newer: Path, adopted_url: str) -> None:
+    assert "transactions.9000_later" not in applied(adopted_url)
+    assert "✓ transactions.9000_later" in done(newer, adopted_url, "migrate", "--noinput")
+    query(adopted_url, "UPDATE accounts SET icon = repeat('i', 80) WHERE account_id = %s", uid("account", 1))
 
-    plan = manage(newer, "adopt", "--plan", *DECISIONS, DATABASE_URL=irregular_url)
+    plan = manage(newer, "adopt", "--plan", *DECISIONS, DATABASE_URL=adopted_url)
     assert plan.returncode == 0, plan.stdout
     for touched in ("idx_accounts_later", "idx_accounts_type", "column icon", "default of currency"):
         assert touched not in plan.stdout
-    done(newer, irregular_url, "adopt", "--finish", *DECISIONS)
+    done(newer, adopted_url, "adopt", "--finish", *DECISIONS)
 
-    assert_as_the_newer_release_has_it(newer, irregular_url)
-    assert query(irregular_url, "SELECT length(icon) FROM accounts WHERE account_id = %s", uid("account", 1)) == [(80,)]
+    assert_as_the_newer_release_has_it(newer, adopted_url)
+    assert query(adopted_url, "SELECT length(icon) FROM accounts WHERE account_id = %s", uid("account", 1)) == [(80,)]
 
 
 def test_what_comes_after_both_steps_runs_as_everywhere(newer: Path, irregular_url: str) -> None:
     done(newer, irregular_url, "adopt")
+    assert "transactions.9000_later" not in applied(irregular_url)
     done(newer, irregular_url, "adopt", "--finish", *DECISIONS)
     assert "transactions.9000_later" not in applied(irregular_url)
     assert "✓ transactions.9000_later" in done(newer, irregular_url, "migrate", "--noinput")
@@ -86,14 +86,13 @@ def test_what_comes_after_both_steps_runs_as_everywhere(newer: Path, irregular_u
     assert_as_the_newer_release_has_it(newer, irregular_url)
 
 
-def test_a_killed_finish_goes_on_beside_what_ran_between(newer: Path, database_url: str) -> None:
-    build(database_url)
-    done(newer, database_url, "adopt")
+def test_a_failed_finish_goes_on_beside_what_ran_between(newer: Path, adopted_url: str) -> None:
+    database_url = adopted_url
     done(newer, database_url, "migrate", "--noinput")
     query(database_url, "ALTER TABLE users RENAME COLUMN email TO e_mail")
-    assert manage(newer, "adopt", "--finish", DATABASE_URL=database_url).returncode != 0
+    assert manage(newer, "adopt", "--finish", *DECISIONS, DATABASE_URL=database_url).returncode != 0
     query(database_url, "ALTER TABLE users RENAME COLUMN e_mail TO email")
 
-    done(newer, database_url, "adopt", "--finish")
+    done(newer, database_url, "adopt", "--finish", *DECISIONS)
 
     assert_as_the_newer_release_has_it(newer, database_url)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
 import pytest
 
 from rupaya.adoption.phones import read
 from tests.adoption.original import build
 from tests.adoption.test_plan import findings, surveyed
+from tests.conftest import new_database
 from tests.faults.migrator import migrate, query
 
 # E-mail, number, proved, when it was created.
@@ -35,6 +39,15 @@ SETTLED = {
     "third": (None, False),
     "nonsense": (None, False),
 }
+
+
+@pytest.fixture(scope="module")
+def adopted(server_url: str) -> Iterator[str]:
+    """The name of a database with these people, adopted, to be copied."""
+    with new_database(server_url) as url:
+        build(url, ROWS)
+        assert migrate(url, "adopt").process.returncode == 0
+        yield urlsplit(url).path.strip("/")
 
 
 @pytest.mark.parametrize(
@@ -77,26 +90,28 @@ def test_the_plan_counts_each_class_and_two_readings_need_a_decision(database_ur
     ("way", "number"), [("international", "+6591234567"), ("national", "+916591234567"), ("clear", None)]
 )
 def test_the_proved_claim_wins_and_what_had_two_readings_is_not_proved(
-    database_url: str, way: str, number: str | None
+    server_url: str, adopted: str, way: str, number: str | None
 ) -> None:
-    build(database_url, ROWS)
-    assert migrate(database_url, "adopt").process.returncode == 0
-    refused = migrate(database_url, "adopt", "--finish", *OPTIONS)
+    with new_database(server_url, template=adopted) as url:
+        run = migrate(url, "adopt", "--finish", *OPTIONS, f"--ambiguous-phones={way}")
+
+        assert run.process.returncode == 0, run.output
+        found = {
+            name: (phone_number, is_proved)
+            for name, phone_number, is_proved in query(
+                url, "SELECT split_part(email, '@', 1), phone_number, phone_verified FROM users"
+            )
+        }
+        assert found == {**SETTLED, "singapore": (number, False)}
+        kept = query(url, "SELECT DISTINCT original ->> 'email' FROM adoption_quarantine")
+        assert len(kept) == 10
+
+
+def test_two_readings_are_not_finished_without_a_decision(server_url: str, adopted: str) -> None:
+    with new_database(server_url, template=adopted) as url:
+        refused = migrate(url, "adopt", "--finish", *OPTIONS)
     assert refused.process.returncode == 14, refused.output
     assert "--ambiguous-phones" in refused.output
-
-    run = migrate(database_url, "adopt", "--finish", *OPTIONS, f"--ambiguous-phones={way}")
-
-    assert run.process.returncode == 0, run.output
-    found = {
-        name: (phone_number, is_proved)
-        for name, phone_number, is_proved in query(
-            database_url, "SELECT split_part(email, '@', 1), phone_number, phone_verified FROM users"
-        )
-    }
-    assert found == {**SETTLED, "singapore": (number, False)}
-    kept = query(database_url, "SELECT DISTINCT original ->> 'email' FROM adoption_quarantine")
-    assert len(kept) == 10
 
 
 def test_nobody_gets_a_number_that_somebody_else_may_have_proved(database_url: str) -> None:

@@ -49,6 +49,10 @@ BROKEN = {
 }
 
 
+# How the steps end by which decisions are carried out.
+DECIDED = (".merged", ".cleared", ".normalised", ".mapped", ".settled", ".quarantined")
+
+
 def surveyed(url: str, *options: str) -> tuple[int, dict[str, Any]]:
     planned = migrate(url, "adopt", "--plan", "--format=json", *options)
     assert planned.output.startswith("{"), planned.output
@@ -76,6 +80,25 @@ def test_with_every_decision_given_nothing_is_undecided(irregular_url: str) -> N
 
     assert status == 0
     assert {its["undecided"] for its in findings(document).values()} == {0}
+
+
+def test_what_happens_is_what_was_planned(irregular_url: str, finished_url: str) -> None:
+    _status, document = surveyed(irregular_url, *DECISIONS)
+
+    planned = {
+        (change["stage"], f"{table}.{change['name']}")
+        for table, its in document["tables"].items()
+        for change in its["changes"]
+    }
+    done = query(
+        finished_url,
+        "SELECT CASE WHEN r.command = 'adopt' THEN 'adopt' ELSE 'finish' END, a.name FROM migrator_attempts a "
+        "JOIN migrator_runs r USING (run_id) WHERE a.app = 'adoption'",
+    )
+    decided = {name for stage, name in done if stage == "finish" and name.endswith(DECIDED)}
+    assert len(decided) == len(DECISIONS)
+    assert {(stage, name) for stage, name in done if name not in decided} == planned
+    assert len(done) == len(set(done))
 
 
 def test_a_plan_works_where_nothing_can_be_written_and_changes_nothing(irregular_url: str) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from rupaya.adoption import baseline
 from tests.adoption.original import build, schema
+from tests.adoption.test_finish import assert_nothing_differs
 from tests.faults.migrator import migrate, query
 
 OTP = """
@@ -24,52 +26,201 @@ INTEGER_KEYS = """
 ALTER TABLE transactions DROP CONSTRAINT transactions_category_id_foreign;
 ALTER TABLE categories DROP COLUMN category_id, ADD COLUMN category_id serial PRIMARY KEY;
 """
-SHAPES = {
-    "phone_otps by hand": (OTP, "phone_otps is there in another shape", "DROP TABLE phone_otps"),
-    "an older budgets": (
-        "CREATE TABLE budgets (budget_id uuid PRIMARY KEY, user_id uuid, amount numeric)",
+# Each with what is told of it, and what leads out.
+SHAPES = (
+    (OTP, "phone_otps is there in another shape", "DROP TABLE phone_otps"),
+    (
+        "CREATE TABLE budgets (budget_id uuid CONSTRAINT old_key PRIMARY KEY, user_id uuid, amount numeric)",
         "budgets is there in another shape",
         "CREATE SCHEMA kept; ALTER TABLE budgets SET SCHEMA kept",
     ),
-    "a name that is taken": (
-        "CREATE TABLE old (id uuid CONSTRAINT budgets_pkey PRIMARY KEY)",
-        "the name budgets_pkey",
-        "ALTER TABLE old RENAME CONSTRAINT budgets_pkey TO old_pkey",
+    (
+        "CREATE TABLE old (id uuid CONSTRAINT recurring_transactions_pkey PRIMARY KEY)",
+        "the name recurring_transactions_pkey",
+        "ALTER TABLE old RENAME CONSTRAINT recurring_transactions_pkey TO old_pkey",
     ),
-    "somebody's auth_group": (
-        "CREATE TABLE auth_group (gid text)",
+    (
+        "CREATE TABLE auth_group (id integer PRIMARY KEY); INSERT INTO auth_group VALUES (1)",
         "auth_group, which Django's migrations make",
-        "CREATE SCHEMA kept; ALTER TABLE auth_group SET SCHEMA kept",
+        "ALTER TABLE auth_group SET SCHEMA kept",
     ),
-    "triggers that are left over": (
-        TRIGGER,
-        "would overwrite updated_at",
-        "DROP TRIGGER update_users_updated_at ON users",
+    (TRIGGER, "would overwrite updated_at", "DROP TRIGGER update_users_updated_at ON users"),
+    ("ALTER TABLE devices SET UNLOGGED", "devices is unlogged", "ALTER TABLE devices SET LOGGED"),
+    (
+        "ALTER TABLE accounts FORCE ROW LEVEL SECURITY, ENABLE ROW LEVEL SECURITY",
+        "row security is forced on accounts",
+        "ALTER TABLE accounts DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY",
     ),
-    "integer keys": (INTEGER_KEYS, "categories.category_id is integer and must be uuid", ""),
-}
+    (
+        "CREATE RULE nothing AS ON UPDATE TO categories DO INSTEAD NOTHING",
+        "rule nothing on categories rewrites",
+        "DROP RULE nothing ON categories",
+    ),
+    (
+        "CREATE TABLE more_tokens () INHERITS (revoked_tokens)",
+        "more_tokens inherits from revoked_tokens",
+        "ALTER TABLE more_tokens NO INHERIT revoked_tokens",
+    ),
+    (
+        'ALTER TABLE users ALTER mfa_secret TYPE varchar(255) COLLATE "C"',
+        "users.mfa_secret has collation C",
+        'ALTER TABLE users ALTER mfa_secret TYPE varchar(255) COLLATE "default"',
+    ),
+    (
+        "CREATE FUNCTION set_updated_at() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
+        "function set_updated_at() is there and is no trigger function",
+        "ALTER FUNCTION set_updated_at() RENAME TO another",
+    ),
+    (
+        baseline.create(("users_groups",))
+        + "INSERT INTO users (user_id, email) VALUES ('00000000-0000-4000-8000-000000000001', 'a@example.com');"
+        "INSERT INTO users_groups (id, user_id, group_id) VALUES (7, '00000000-0000-4000-8000-000000000001', 1)",
+        "sequence public.users_groups_id_seq is behind users_groups.id",
+        "DROP TABLE users_groups; DELETE FROM users",
+    ),
+    (
+        "ALTER TABLE devices ALTER device_type TYPE varchar(10);"
+        "CREATE SCHEMA reports; CREATE VIEW reports.types AS SELECT device_type FROM devices",
+        "view reports.types uses devices.device_type",
+        "DROP VIEW reports.types",
+    ),
+    (
+        "UPDATE knex_migrations_lock SET is_locked = 1",
+        "Knex's lock is set",
+        "UPDATE knex_migrations_lock SET is_locked = 0",
+    ),
+)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_what_cannot_be_adopted_is_refused_before_the_first_change_and_the_way_out_works(
-    database_url: str, shape: str
-) -> None:
-    sql, told, way_out = SHAPES[shape]
-    build(database_url, sql)
+def test_what_cannot_be_adopted_is_refused_before_the_first_change_and_each_way_out_works(database_url: str) -> None:
+    build(database_url, ";".join(sql for sql, _told, _way_out in SHAPES[1:]))
+    query(database_url, OTP)
     before = schema(database_url)
 
     planned, run = migrate(database_url, "adopt", "--plan"), migrate(database_url, "adopt")
 
     assert (planned.process.returncode, run.process.returncode) == (1, 14), planned.output + run.output
-    assert told in planned.output
-    assert told in run.output
     assert "Nothing needs a decision" not in planned.output
+    for _sql, told, _way_out in SHAPES:
+        assert told in planned.output
+    # A lock is the first thing that keeps a run from going on, and the others are told once it is gone.
+    assert "knex migrate:unlock" in run.output
     assert schema(database_url) == before
-    if way_out:
+    query(database_url, SHAPES[-1][2])
+    refused = migrate(database_url, "adopt")
+    assert refused.process.returncode == 14
+    for _sql, told, way_out in SHAPES[:-1]:
+        assert told in refused.output
         query(database_url, way_out)
-        assert migrate(database_url, "adopt", "--plan").process.returncode == 0
-        done = migrate(database_url, "adopt")
-        assert done.process.returncode == 0, done.output
+    assert migrate(database_url, "adopt", "--plan").process.returncode == 0
+    done = migrate(database_url, "adopt")
+    assert done.process.returncode == 0, done.output
+
+
+def test_integer_keys_are_refused(database_url: str) -> None:
+    build(database_url, INTEGER_KEYS)
+    before = schema(database_url)
+
+    for arguments, status in ((("adopt", "--plan"), 1), (("adopt",), 14)):
+        run = migrate(database_url, *arguments)
+        assert run.process.returncode == status, run.output
+        assert "categories.category_id is integer and must be uuid" in run.output
+    assert schema(database_url) == before
+
+
+# What the first SQL file leaves besides, where Knex then ran on top of it.
+FIRST_FILE_BESIDES = """
+ALTER TABLE users ADD CONSTRAINT email_valid CHECK (email ~ '@'), ADD CONSTRAINT users_email_key UNIQUE (email);
+ALTER TABLE transactions ADD CONSTRAINT amount_positive CHECK (amount > 0),
+    ADD CONSTRAINT transaction_type_check CHECK (transaction_type IN ('income', 'expense', 'transfer'));
+CREATE INDEX idx_transactions_user_id ON transactions (user_id);
+CREATE FUNCTION bell() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE TRIGGER bell AFTER INSERT ON devices FOR EACH ROW EXECUTE FUNCTION bell();
+CREATE POLICY everybody ON devices USING (true);
+"""
+
+
+def test_what_is_there_besides_needs_a_decision_and_dropped_nothing_differs(database_url: str) -> None:
+    build(database_url, FIRST_FILE_BESIDES)
+    planned = migrate(database_url, "adopt", "--plan")
+    assert planned.process.returncode == 1, planned.output
+    for told in (
+        "constraint email_valid on users",
+        "index idx_transactions_user_id",
+        "policy everybody",
+        "--left-over",
+    ):
+        assert told in planned.output
+    assert migrate(database_url, "adopt").process.returncode == 0
+    undecided = migrate(database_url, "adopt", "--finish")
+    assert undecided.process.returncode == 14
+    assert "trigger bell on devices (--left-over=keep or drop)" in undecided.output
+    assert migrate(database_url, "adopt", "--plan", "--left-over=keep").process.returncode == 0
+
+    done = migrate(database_url, "adopt", "--finish", "--left-over=drop")
+
+    assert done.process.returncode == 0, done.output
+    assert query(database_url, "SELECT count(*), count(original) FROM adoption_quarantine") == [(8, 8)]
+    assert_nothing_differs(database_url)
+
+
+# Before Knex ever ran: tables of an older shape, which its first start completes.
+FIRST_FILE = """
+CREATE TABLE users (user_id uuid PRIMARY KEY DEFAULT gen_random_uuid(), email varchar(255) NOT NULL UNIQUE,
+    phone_number varchar(20), password_hash varchar(255), name varchar(255), created_at timestamptz DEFAULT now());
+CREATE TABLE accounts (account_id uuid PRIMARY KEY DEFAULT gen_random_uuid(), user_id uuid NOT NULL REFERENCES users);
+CREATE TABLE transactions (transaction_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    user_id uuid NOT NULL REFERENCES users, amount numeric(15, 2) CHECK (amount > 0));
+CREATE TABLE budgets (budget_id uuid PRIMARY KEY, user_id uuid REFERENCES users, amount numeric(15, 2));
+CREATE TABLE recurring_transactions (recurring_id uuid PRIMARY KEY, user_id uuid REFERENCES users);
+INSERT INTO users (email) VALUES ('a@example.com');
+"""
+
+
+def test_the_first_sql_file_alone_leads_to_the_originals_last_release_and_never_in_a_circle(database_url: str) -> None:
+    query(database_url, FIRST_FILE)
+    before = schema(database_url)
+
+    for arguments in (
+        ("migrate",),
+        ("migrate", "--fake-initial"),
+        ("migrate", "--fake", "accounts", "0001"),
+        ("adopt", "--plan"),
+        ("adopt",),
+    ):
+        run = migrate(database_url, *arguments)
+        assert run.process.returncode == 14, run.output
+        assert "Start the original's last release once" in run.output
+        assert "--fake" not in run.output
+    assert schema(database_url) == before
+
+
+def test_what_was_recorded_by_mistake_is_made_all_the_same(database_url: str) -> None:
+    build(database_url)
+    assert migrate(database_url, "migrate", "auth").process.returncode == 0
+    query(database_url, "INSERT INTO django_migrations (app, name, applied) VALUES ('accounts', '0001_initial', now())")
+
+    planned, run = migrate(database_url, "adopt", "--plan"), migrate(database_url, "adopt")
+
+    assert (planned.process.returncode, run.process.returncode) == (0, 0), planned.output + run.output
+
+
+def test_a_hand_made_function_does_not_overwrite_the_times_of_mended_rows(database_url: str) -> None:
+    build(
+        database_url,
+        "INSERT INTO users (email, phone_number, updated_at) VALUES ('a@example.com', '9876543210', '2025-01-02');"
+        "CREATE FUNCTION set_updated_at() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN NEW.updated_at = now(); RETURN NEW; END $$;"
+        "CREATE TRIGGER set_updated_at BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION set_updated_at();",
+    )
+    assert "function set_updated_at() given another text" in migrate(database_url, "adopt", "--plan").output
+    assert migrate(database_url, "adopt").process.returncode == 0
+
+    done = migrate(database_url, "adopt", "--finish", "--normalise-phones", "--left-over=drop")
+
+    assert done.process.returncode == 0, done.output
+    found = query(database_url, "SELECT phone_number, updated_at = '2025-01-02' FROM users")
+    assert found == [("+919876543210", True)]
 
 
 def test_tables_of_another_role_are_refused_before_the_first_change(owner_url: str, irregular_url: str) -> None:

@@ -33,13 +33,11 @@ FINISHING = {
         "CREATE TRIGGER no BEFORE UPDATE ON accounts FOR EACH ROW EXECUTE FUNCTION no()",
         "closed",
         "disable or drop the trigger",
-        "DROP TRIGGER no ON accounts",
     ),
     "a rule that what is decided breaks": (
         "ALTER TABLE users ADD CONSTRAINT digits CHECK (phone_number !~ '^.9198765432') NOT VALID",
         'violates check constraint "digits"',
         "drop the rule that the contract does not have",
-        "ALTER TABLE users DROP CONSTRAINT digits",
     ),
 }
 # Only for good, not in a trial, which is in another schema.
@@ -70,20 +68,21 @@ def test_what_the_server_will_refuse_is_told_before_the_first_change(database_ur
 
 @pytest.mark.parametrize("case", FINISHING)
 def test_what_the_decisions_will_meet_is_told_before_the_first_change(adopted_url: str, case: str) -> None:
-    sql, happened, remedy, way_out = FINISHING[case]
+    sql, happened, remedy = FINISHING[case]
+    keep, drop = (*DECISIONS, "--left-over=keep"), (*DECISIONS, "--left-over=drop")
     query(adopted_url, sql)
     before = schema(adopted_url), checksums(adopted_url, columns(adopted_url))
 
-    planned = migrate(adopted_url, "adopt", "--plan", *DECISIONS)
-    run = migrate(adopted_url, "adopt", "--finish", *DECISIONS)
+    planned = migrate(adopted_url, "adopt", "--plan", *keep)
+    run = migrate(adopted_url, "adopt", "--finish", *keep)
 
     assert (planned.process.returncode, run.process.returncode) == (1, 14), planned.output + run.output
     for told in (planned.output, run.output):
         assert happened in told
         assert remedy in told
     assert (schema(adopted_url), checksums(adopted_url, columns(adopted_url))) == before
-    query(adopted_url, way_out)
-    assert migrate(adopted_url, "adopt", "--plan", *DECISIONS).process.returncode == 0
+    planned = migrate(adopted_url, "adopt", "--plan", *drop)
+    assert planned.process.returncode == 0, planned.output
 
 
 def test_a_trial_locks_nobody_out_and_leaves_nothing(irregular_url: str) -> None:

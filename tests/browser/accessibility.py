@@ -7,8 +7,8 @@ from typing import Any
 
 from playwright.sync_api import Page
 
-# Not those that axe calls minor or moderate: they are advice.
-GRAVE = ("serious", "critical")
+# Not those that axe calls minor: they are advice.
+GRAVE = ("moderate", "serious", "critical")
 
 
 def violations(page: Page) -> list[str]:

@@ -9,6 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser import sample
 from tests.browser.accessibility import violations
+from tests.browser.layout import faults
 from tests.browser.visitor import ON_A_PHONE, PHONE, Visitor
 
 pytestmark = pytest.mark.browser
@@ -39,7 +40,14 @@ PAGES = {
     "tables": "/admin/schema/tables/",
     "a table": "/admin/schema/tables/transactions/",
     "diagram": "/admin/schema/diagram/",
+    "all tables' diagram": "/admin/schema/diagram/?all=1",
+    "a column": "/admin/schema/tables/users/columns/phone_number/",
+    "search": "/admin/search/?q=user",
+    "sign-ins": "/admin/axes/accessattempt/",
+    "narrowed list": "/admin/transactions/transaction/?from=2026-06-01&to=2026-06-30&transaction_type__exact=expense",
 }
+WIDTHS = (390, 1100, 1440, 2560)
+MOST_BYTES = 150_000
 ANY_PAGE = pytest.mark.parametrize("name", PAGES)
 
 
@@ -56,6 +64,34 @@ def test_a_page_has_nothing_gravely_wrong_in_light_or_in_dark(visit: Callable[..
     page = open_page(visit("operator"), name)
 
     assert violations(page) == []
+
+
+@ANY_PAGE
+def test_a_page_is_as_it_should_be_at_every_width(visit: Callable[..., Visitor], name: str) -> None:
+    """Nothing lies over anything else or is cut off without a cue, and the keyboard reaches whatever can be used."""
+    visitor = visit("operator")
+    page = open_page(visitor, name)
+    found = []
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_function(f"innerWidth === {width}")
+        # The cues at the edges are put there when sizes have changed.
+        page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        found += [f"{width} px: {fault}" for fault in faults(page)]
+    assert found == []
+
+
+@ANY_PAGE
+def test_a_page_weighs_little(visit: Callable[..., Visitor], name: str) -> None:
+    page = open_page(visit("operator"), name)
+
+    bytes_sent = page.evaluate(
+        "() => [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]"
+        ".filter(entry => !/\\.(svg|png|ico)($|\\?)/.test(entry.name))"
+        ".reduce((sum, entry) => sum + entry.encodedBodySize, 0)"
+    )
+
+    assert 10_000 < bytes_sent <= MOST_BYTES
 
 
 @ANY_PAGE
@@ -109,3 +145,26 @@ def test_the_keyboard_alone_finds_a_person_and_opens_their_edit_form(visit: Call
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("Change user: " + sample.MEERAS_EMAIL)
     tab_to(page, page.get_by_role("textbox", name="Name"))
+
+
+def test_what_looks_for_faults_finds_them(visit: Callable[..., Visitor]) -> None:
+    page = open_page(visit("operator"), "users")
+    page.evaluate(
+        """() => {
+            const first = document.querySelector("h1");
+            const over = Object.assign(document.createElement("b"), { textContent: "over it" });
+            document.body.append(over);
+            const box = first.getBoundingClientRect();
+            Object.assign(over.style, { position: "absolute", left: `${box.left}px`, top: `${box.top}px` });
+            const cut = Object.assign(document.createElement("p"), { textContent: "cut off ".repeat(40) });
+            Object.assign(cut.style, { overflow: "hidden", whiteSpace: "nowrap", width: "9rem" });
+            const unreached = Object.assign(document.createElement("button"), { textContent: "x", tabIndex: -1 });
+            document.querySelector("main").append(cut, unreached);
+        }"""
+    )
+
+    found = "\n".join(faults(page, within_ms=100))
+
+    assert "over it" in found
+    assert "is cut off by" in found
+    assert "is not reached by Tab" in found

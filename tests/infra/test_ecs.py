@@ -570,6 +570,20 @@ def test_a_completed_rollout_that_nobody_sees_has_not_succeeded(deployed: Stagin
     assert "RunTask" not in deployed.aws.calls
 
 
+def test_a_load_balancer_that_is_closed_to_the_runner_is_not_asked(deployed: Staging) -> None:
+    ssm = deployed.clients("ssm")
+    name = "/rupaya/staging/deployment"
+    facts = json.loads(ssm.get_parameter(Name=name)["Parameter"]["Value"])
+    ssm.put_parameter(Name=name, Value=json.dumps(facts | {"is_public": False}), Overwrite=True)
+    deployed.aws.on_complete = lambda _image: None
+
+    result = deployed.ecs("deploy", "--image=v2-bbbbbbb")
+
+    assert result.returncode == 0, result.stderr
+    assert "it lets in client_cidrs alone" in deployed.summary
+    assert deployed.outputs["release"] == "v2-bbbbbbb"
+
+
 def test_a_completed_rollout_with_too_few_targets_has_not_succeeded(deployed: Staging) -> None:
     deployed.clients("elbv2").deregister_targets(
         TargetGroupArn=deployed.target_group, Targets=[{"Id": "10.0.0.12", "Port": 8000}]

@@ -180,7 +180,7 @@ def test_times_are_told_in_utc_and_in_the_viewers_zone(staff_of: As) -> None:
 def test_a_page_that_would_take_too_long_is_stopped_and_says_so(
     staff_of: As, many: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rupaya.inspection import modeladmin
+    from rupaya.inspection import listing
 
     with connection.cursor() as cursor:
         cursor.execute(
@@ -188,7 +188,7 @@ def test_a_page_that_would_take_too_long_is_stopped_and_says_so(
         )
         cursor.execute("ALTER TABLE transactions RENAME TO all_of_them")
         cursor.execute("CREATE VIEW transactions AS SELECT * FROM all_of_them WHERE dawdle('x') IS NOT NULL")
-    monkeypatch.setattr(modeladmin, "STATEMENT_TIMEOUT_MS", 100)
+    monkeypatch.setattr(listing, "STATEMENT_TIMEOUT_MS", 100)
     response = staff_of("inspector").get(LIST)
     assert response.status_code == 503
     assert "The database was stopped" in response.content.decode()

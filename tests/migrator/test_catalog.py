@@ -244,9 +244,9 @@ def test_owners_and_grants_are_told_but_for_what_is_portable(connection: Connect
         cursor.execute("SELECT current_user")
         ((user,),) = cursor.fetchall()
     assert [item.told() for item in differences(before, after)] == [
-        "function touch(): granted EXECUTE to PUBLIC, now granted to nobody",
-        f"table parent: granted to nobody, now granted SELECT to {role}",
-        f"column parent.code: granted to nobody, now granted UPDATE to {role}",
+        "function touch(): granted EXECUTE to PUBLIC, now granted nothing to PUBLIC",
+        f"table parent: granted nothing to {role}, now granted SELECT to {role}",
+        f"column parent.code: granted nothing to {role}, now granted UPDATE to {role}",
         f"view sums: owner {user}, now owner {role}",
     ]
     assert differences(before, after, portable=True) == []

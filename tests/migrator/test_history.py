@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import psycopg2
@@ -123,10 +124,26 @@ def test_the_audit_is_a_table_for_people_and_csv_for_machines(database_url: str,
     table = v2.run(database_url, "showmigrations", "--audit").stdout.splitlines()
     assert table[0].split() == "migration phase state applied at batch release by duration tries".split()
     assert table[2].startswith("shop.0002_add_size  expand  applied  20")
+    assert table[-1] == "2 applied migrations."
     read = list(
         csv.DictReader(io.StringIO(v2.run(database_url, "showmigrations", "--audit", "--format", "csv").stdout))
     )
     assert [row["migration"] for row in read] == ["0001_initial", "0002_add_size"]
+
+
+def test_the_audit_fits_the_terminal_and_says_that_all_is_well(database_url: str, v2: Release) -> None:
+    assert v2.run(database_url).returncode == 0
+
+    narrow = v2.run(database_url, "showmigrations", "--audit", "--check", "--force-color", COLUMNS="50")
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in narrow.stdout.splitlines()]
+    assert max(len(line) for line in lines[:-4]) <= 50
+    assert lines[0].split() == "migration state applied at".split()
+    assert "Left out here: phase, batch, release, by, duration, tries." in narrow.stdout
+    assert "All is well: 2 applied migrations, and nothing was changed by hand." in lines[-1]
+    assert "\x1b[32" in narrow.stdout
+    assert narrow.returncode == 0
+    wide = v2.run(database_url, "showmigrations", "--audit", COLUMNS="200").stdout.splitlines()
+    assert wide[0].split()[-1] == "tries"
 
 
 def test_the_audit_names_what_only_the_database_knows(database_url: str, v1: Release, v2: Release) -> None:

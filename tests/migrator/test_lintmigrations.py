@@ -239,7 +239,7 @@ def test_an_empty_comparison_is_said(small: Repository) -> None:
     small.git("tag", "deployed")
     completed = small.lint()
     assert (completed.returncode, completed.stderr) == (0, "")
-    assert completed.stdout.startswith("Migrations are fine: no migrations since deployed (")
+    assert "\nMigrations are fine: no migrations since deployed (" in completed.stdout
 
 
 def test_a_squashed_migration_of_deployed_ones_is_nothing_new(small: Repository) -> None:

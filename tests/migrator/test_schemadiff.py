@@ -103,8 +103,12 @@ def test_machines_get_json(migrated_url: str) -> None:
 
     (comparison,) = json.loads(ran.stdout)
     assert comparison["against"] == "last snapshot"
+    (difference,) = comparison["differences"]
+    assert len(difference.pop("old_hash")) == len(difference.pop("new_hash")) == 64
     assert comparison["differences"] == [
         {
+            "fact": "nullable",
+            "role": "",
             "message": "column users.name: nullable in the last snapshot, not null in the database",
             "kind": "column",
             "name": "name",

@@ -24,8 +24,8 @@ from rupaya.localdb import SUPERUSER, LocalPostgres
 from tests.mutation.mutants import Mutant, mutants
 
 PROJECT = Path(__file__).resolve().parents[2]
-ROOMS = ("run", "plan", "session", "ledger")
-TESTS = (
+ROOMS = tuple((os.environ.get("ROOMS") or "run plan session ledger").split())
+TESTS = tuple((os.environ.get("TESTS") or "").split()) or (
     "tests/migrator/test_atomicity.py", "tests/migrator/test_contradictions.py", "tests/migrator/test_others.py",
     "tests/migrator/test_drift.py", "tests/migrator/test_history.py", "tests/migrator/test_command.py",
     "tests/migrator/test_conf.py", "tests/migrator/test_errors.py", "tests/migrator/test_fingerprint.py",

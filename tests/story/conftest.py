@@ -98,14 +98,17 @@ def add_run(url: str, outcome: str = "succeeded", exit_code: int | None = 0, err
     return int(run_id)
 
 
-def add_attempt(url: str, run_id: int, app: str, name: str, outcome: str, error: str = "", sqlstate: str = "") -> int:
+def add_attempt(
+    url: str, run_id: int, app: str, name: str, outcome: str, error: str = "", sqlstate: str = "",
+    direction: str = "apply",
+) -> int:  # fmt: skip
     """An attempt as the ledger keeps it; returns its number."""
     ((attempt_id,),) = query(
         url,
         "INSERT INTO migrator_attempts (run_id, batch, app, name, direction, phase, atomic, fingerprint, file_hash, "
         "finished_at, tries, outcome, error, sqlstate) VALUES "
-        "(%s, 9, %s, %s, 'apply', 'expand', true, 'f', 'h', clock_timestamp(), 3, %s, %s, %s) RETURNING attempt_id",
-        run_id, app, name, outcome, error or None, sqlstate or None,
+        "(%s, 9, %s, %s, %s, 'expand', true, 'f', 'h', clock_timestamp(), 3, %s, %s, %s) RETURNING attempt_id",
+        run_id, app, name, direction, outcome, error or None, sqlstate or None,
     )  # fmt: skip
     return int(attempt_id)
 

@@ -94,7 +94,7 @@ def filter_choices(cl: Any, spec: Any) -> dict[str, Any]:
 def result_table(cl: Any) -> dict[str, Any]:
     """Django's table of a list, whose cells know their heading (a phone shows a card a row) and whether they align."""
     headers = list(result_headers(cl))
-    shown = [cl.model_admin if isinstance(name, str) else name for name in cl.list_display]
+    shown = [getattr(cl.model_admin, name, None) if isinstance(name, str) else name for name in cl.list_display]
     for header, column in zip(headers, shown, strict=True):
         header["is_number"] = getattr(column, "is_number", False)
     rows = [

@@ -52,13 +52,17 @@ class Preview:
     owed: tuple[str, ...]
     unknown: tuple[str, ...]
     """Migrations that the database has and this code does not."""
+    rows: tuple[str, ...] = ()
+    """What live rows say of what the plan presumes of them."""
 
     def as_dict(self) -> dict[str, object]:
         """Plain values, for JSON."""
         return asdict(self)
 
 
-def preview(connection: BaseDatabaseWrapper, plan: Plan, owed: Iterable[object] = ()) -> Preview:
+def preview(
+    connection: BaseDatabaseWrapper, plan: Plan, owed: Iterable[object] = (), rows: Iterable[str] = ()
+) -> Preview:
     """Look at a plan; nothing is changed, and no lock but on the catalog is taken."""
     loader = MigrationLoader(connection, replace_migrations=True)
     with _read_only(connection):
@@ -67,6 +71,7 @@ def preview(connection: BaseDatabaseWrapper, plan: Plan, owed: Iterable[object] 
         steps=steps,
         owed=tuple(map(str, owed)),
         unknown=tuple(f"{app}.{name}" for app, name in sorted(plan.unknown)),
+        rows=tuple(rows),
     )
 
 
@@ -167,6 +172,9 @@ def as_text(found: Preview, *, markdown: bool = False) -> str:
     if found.owed:
         lines.append("Would be owed until 'manage.py migrate --contract', once no older release runs:")
         lines += [f"  - {debt}" for debt in found.owed]
+    if found.rows:
+        lines.append("Live rows:")
+        lines += [f"  - {line}" for line in found.rows]
     if found.unknown:
         lines.append(f"In the database and not in this code: {', '.join(found.unknown)}")
     lines.append("Nothing was changed.")

@@ -6,6 +6,7 @@ there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -14,6 +15,8 @@ from django.db.migrations.migration import Migration
 
 from rupaya.migrator.analysis import scratch
 from rupaya.migrator.analysis.stage import Stage, Step
+from rupaya.migrator.debts.debt import Debt
+from rupaya.migrator.debts.store import Store
 from rupaya.migrator.errors import MigrationFailed, MigratorError, driver_text, sqlstate
 from rupaya.migrator.plan.plan import Plan
 from rupaya.migrator.schema.diff import differences
@@ -30,8 +33,11 @@ class Rehearsal:
     again: list[Step] = field(default_factory=list)
     irreversible: str = ""
     """Why going back ended."""
+    paid: list[Step] = field(default_factory=list)
+    """Paying what is owed by then, as after the rollout."""
     changes: list[str] = field(default_factory=list)
     """What the migrations did to the schema."""
+    changes_by_paying: list[str] = field(default_factory=list)
     left_behind: list[str] = field(default_factory=list)
     """In what the schema differs once they were reversed; going back ended there."""
     differs_again: list[str] = field(default_factory=list)
@@ -39,29 +45,74 @@ class Rehearsal:
     failure: MigrationFailed | None = None
 
 
-def rehearse(connection: BaseDatabaseWrapper, plan: Plan, history: set[tuple[str, str]]) -> Rehearsal:
-    """Try a plan on a scratch database with this history: there, back again as far as possible, and there once more.
+def rehearse(
+    connection: BaseDatabaseWrapper,
+    plan: Plan,
+    history: set[tuple[str, str]],
+    *,
+    owed: Sequence[Debt] = (),
+    by_halves: bool = False,
+    pays_first: bool = False,
+) -> Rehearsal:
+    """Try a plan on a scratch database with this history: there, back again as far as possible, and there once more;
+    then pay what is owed.
+
+    `owed`: what is, in the live database; `by_halves`: as the run will be; `pays_first`: it begins with paying.
 
     Raises:
         EnvironmentUnfit: if no scratch database can be had.
+        HistoryRefused: for what a run by halves refuses.
         MigrationFailed: if not even the history can be built.
     """
     version = connection.connection.info.parameter_status("server_version")
     rehearsal = Rehearsal(str(version).split(" ")[0])
-    if not plan.steps:
+    if not plan.steps and not owed:
         return rehearsal
     with scratch.database_like(connection):
         try:
-            scratch.build(connection, history)
+            scratch.build(connection, history, owed=owed)
         except Exception as error:
             raise MigrationFailed(
                 f"The scratch database could not be brought to the live history: {driver_text(error)}",
                 "A migration that is applied already does not work on an empty database; nothing live was touched.",
                 "Mend that migration so that a new environment can be built, then rehearse again.",
             ) from error
-        with Stage(connection) as stage:
-            _all_three_ways(stage, plan, rehearsal)
+        with Stage(connection, by_halves=by_halves or bool(owed)) as stage:
+            if pays_first:
+                _pay(stage, rehearsal)
+            if rehearsal.failure is None:
+                _all_three_ways(stage, plan, rehearsal)
+            if rehearsal.failure is None and stage.by_halves and not _goes_back(plan):
+                _pay(stage, rehearsal)
     return rehearsal
+
+
+def _goes_back(plan: Plan) -> bool:
+    return any(backwards for _migration, backwards in plan.steps)
+
+
+def _pay(stage: Stage, rehearsal: Rehearsal) -> None:
+    before = stage.read()
+    migrations = stage.executor.loader.disk_migrations or {}
+    for debt in Store(stage.connection).owed():
+        migration = migrations.get(debt.key)
+        if migration is None:
+            continue  # of a release that is gone from here; it says so itself when it is to be paid
+        step = Step(str(debt), "pay", atomic=True)
+        rehearsal.paid.append(step)
+        try:
+            stage.pay(debt, migration, step)
+        except MigratorError:
+            raise
+        except Exception as error:
+            step.error = f"{type(error).__name__}: {driver_text(error)}"
+            rehearsal.failure = MigrationFailed(
+                f"{debt} could not be paid in the rehearsal: {step.error}",
+                "This was in a scratch database, which is gone; nothing live was touched.",
+                "Mend the migration, then rehearse again.",
+            )
+            return
+    rehearsal.changes_by_paying += [difference.told() for difference in differences(before, stage.read())]
 
 
 def _all_three_ways(stage: Stage, plan: Plan, rehearsal: Rehearsal) -> None:

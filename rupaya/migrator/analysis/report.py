@@ -9,6 +9,7 @@ from dataclasses import asdict
 
 from rupaya.migrator.analysis.rehearsal import Rehearsal
 from rupaya.migrator.analysis.stage import MODES, WAITING, Statement, Step
+from rupaya.migrator.errors import counted
 from rupaya.migrator.statements import one_line
 
 STATEMENT_WIDTH = 70
@@ -23,9 +24,9 @@ _LEGEND = (
 def as_text(rehearsal: Rehearsal) -> str:
     """A table a migration."""
     lines = [_headline(rehearsal)]
-    if not rehearsal.steps:
+    if not rehearsal.steps and not rehearsal.paid:
         return lines[0] + "\n"
-    for step in rehearsal.steps:
+    for step in [*rehearsal.steps, *rehearsal.paid]:
         lines += ["", _title(step)]
         rows = [("", "ms", "statement", "locks", "rewrites, scans")]
         for number, statement in enumerate(step.statements, 1):
@@ -38,6 +39,8 @@ def as_text(rehearsal: Rehearsal) -> str:
     lines += [""]
     if rehearsal.changes:
         lines += ["What they did:", *(f"  {change}" for change in rehearsal.changes)]
+    if rehearsal.changes_by_paying:
+        lines += ["What paying did:", *(f"  {change}" for change in rehearsal.changes_by_paying)]
     lines += _verdicts(rehearsal)
     if any(step.statements for step in rehearsal.steps):
         lines += ["", *textwrap.wrap(_LEGEND, 100)]
@@ -47,12 +50,12 @@ def as_text(rehearsal: Rehearsal) -> str:
 def as_markdown(rehearsal: Rehearsal) -> str:
     """A summary for a pull request; the statements are folded away."""
     lines = [f"### Migration rehearsal\n\n{_headline(rehearsal)}\n"]
-    if not rehearsal.steps:
+    if not rehearsal.steps and not rehearsal.paid:
         return lines[0]
     lines += ["| migration | ms | strongest lock on an existing table | who waits | rewrites | scans |", _RULE]
-    for step in rehearsal.steps:
+    for step in [*rehearsal.steps, *rehearsal.paid]:
         table, mode = _strongest(step)
-        name = f"`{step.migration}`" + (" (backwards)" if step.direction == "unapply" else "")
+        name = f"`{step.migration}`" + {"unapply": " (backwards)", "pay": " (paid)"}.get(step.direction, "")
         lines.append(
             f"| {name} | {step.duration_s * 1000:.0f} "
             f"| {f'{mode} on `{table}`' if mode else 'none'} | {WAITING.get(mode, 'nobody')} "
@@ -60,11 +63,12 @@ def as_markdown(rehearsal: Rehearsal) -> str:
             f"| {_code({name for s in step.statements for name in s.scanned})} |"
         )
     lines += ["", *(f"- {verdict}" for verdict in _verdicts(rehearsal)), ""]
-    if rehearsal.changes:
+    if rehearsal.changes or rehearsal.changes_by_paying:
         changes = [f"- {_escaped(change)}" for change in rehearsal.changes]
+        changes += [f"- by paying: {_escaped(change)}" for change in rehearsal.changes_by_paying]
         lines += ["<details><summary>What they did</summary>", "", *changes, "", "</details>", ""]
     lines += ["<details><summary>Statements</summary>", ""]
-    for step in rehearsal.steps:
+    for step in [*rehearsal.steps, *rehearsal.paid]:
         lines += [f"`{step.migration}`", "", "| | statement | ms | locks | rewrites | scans |", _RULE]
         for number, s in enumerate(step.statements, 1):
             locks = ", ".join(f"`{table}` {mode}" for table, mode in s.locks.items()) or s.note
@@ -87,24 +91,28 @@ def as_json(rehearsal: Rehearsal) -> str:
 def _fields(rehearsal: Rehearsal) -> dict[str, object]:
     """The fields of a rehearsal but for its exception."""
     return {
-        name: [asdict(step) for step in value] if name in ("steps", "reversed", "again") else value
+        name: [asdict(step) for step in value] if name in ("steps", "reversed", "again", "paid") else value
         for name, value in vars(rehearsal).items()
         if name != "failure"
     }
 
 
 def _headline(rehearsal: Rehearsal) -> str:
-    count = len(rehearsal.steps)
-    if not count:
+    done = [
+        counted(len(steps), noun)
+        for steps, noun in ((rehearsal.steps, "migration"), (rehearsal.paid, "payment"))
+        if steps
+    ]
+    if not done:
         return "Nothing to rehearse: no migration is pending."
     return (
-        f"Rehearsed {count} migration{'s' if count != 1 else ''} in a scratch database on PostgreSQL "
-        f"{rehearsal.server_version}; nothing live was touched."
+        f"Rehearsed {' and '.join(done)} in a scratch database on PostgreSQL {rehearsal.server_version}; nothing live "
+        "was touched."
     )
 
 
 def _title(step: Step) -> str:
-    verb = "unapplied" if step.direction == "unapply" else "applied"
+    verb = {"unapply": "unapplied", "pay": "paid, after the rollout,"}.get(step.direction, "applied")
     atomic = "" if step.atomic else ", not atomic"
     end = f"FAILED: {step.error}" if step.error else f"{verb} in {step.duration_s * 1000:.0f} ms{atomic}"
     return f"{step.migration}: {end}" + ("" if step.statements or step.error else ", without a statement")

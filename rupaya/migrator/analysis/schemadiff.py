@@ -16,6 +16,7 @@ from rupaya.migrator.debts.debt import COLUMN, TABLE, Debt
 from rupaya.migrator.debts.store import Store
 from rupaya.migrator.django import recorded_rows
 from rupaya.migrator.errors import EnvironmentUnfit, counted
+from rupaya.migrator.ledger.acceptance import Acceptance, sort
 from rupaya.migrator.ledger.snapshots import Snapshot, last_snapshot
 from rupaya.migrator.plan.status import read_status
 from rupaya.migrator.schema import catalog
@@ -35,17 +36,27 @@ class Comparison:
     differences: tuple[Difference, ...]
     notes: tuple[str, ...] = ()
     """What a reader must know to judge them."""
+    accepted: tuple[tuple[Difference, Acceptance], ...] = ()
+    """Differences that somebody declared as intended; not among the others."""
+    prescribed: tuple[Difference, ...] = ()
+    """Owners and grants that are as the environment's own rule says; not among the others either."""
 
     @property
     def lines(self) -> list[str]:
         """A line a difference."""
         return [difference.said(self.side, LIVE_SIDE) for difference in self.differences]
 
+    @property
+    def known_lines(self) -> list[str]:
+        """A line a difference that was accepted: by whom, when and why."""
+        return [f"{difference.said(self.side, LIVE_SIDE)} ({known})" for difference, known in self.accepted]
+
 
 def with_snapshot(connection: BaseDatabaseWrapper, snapshot: Snapshot) -> Comparison:
     """The live schema against a snapshot."""
     with connection.cursor() as cursor:
         live = catalog.read(cursor, catalog.listed(snapshot.catalog))
+        found = sort(cursor, SNAPSHOT_SIDE, differences(snapshot.catalog, live))
     notes = [f"The last snapshot is of {snapshot}."]
     if snapshot.is_superseded:
         notes.append("Migrations ran since without leaving a snapshot: what they did is among the differences.")
@@ -53,7 +64,8 @@ def with_snapshot(connection: BaseDatabaseWrapper, snapshot: Snapshot) -> Compar
         notes.append(
             f"It was taken on PostgreSQL {snapshot.server_major}; another version may print the same in other words."
         )
-    return Comparison(SNAPSHOT_SIDE, tuple(differences(snapshot.catalog, live)), tuple(notes))
+    notes += _known_notes(len(found.accepted), len(found.prescribed))
+    return Comparison(SNAPSHOT_SIDE, found.drift, tuple(notes), found.accepted, found.prescribed)
 
 
 def with_code(connection: BaseDatabaseWrapper, *, pending_too: bool) -> Comparison:
@@ -82,7 +94,22 @@ def with_code(connection: BaseDatabaseWrapper, *, pending_too: bool) -> Comparis
         notes.append(
             f"{counted(len(found) - len(kept), 'difference')} left out: what 'manage.py migrate --contract' will do."
         )
-    return Comparison(CODE_SIDE, tuple(kept), tuple(notes))
+    with connection.cursor() as cursor:
+        known = sort(cursor, CODE_SIDE, kept)
+    notes += _known_notes(len(known.accepted), len(known.prescribed))
+    return Comparison(CODE_SIDE, known.drift, tuple(notes), known.accepted, known.prescribed)
+
+
+def _known_notes(accepted: int, prescribed: int) -> list[str]:
+    notes = []
+    if accepted:
+        notes.append(f"{counted(accepted, 'difference')} left out: accepted as intended.")
+    if prescribed:
+        notes.append(
+            f"{counted(prescribed, 'owner or grant', 'owners and grants')} left out: as the default privileges of the "
+            "role that migrates say."
+        )
+    return notes
 
 
 def _is_owed(difference: Difference, debt: Debt) -> bool:

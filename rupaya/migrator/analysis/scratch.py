@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -16,11 +16,18 @@ import psycopg2
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.migration import Migration
+from django.db.migrations.state import ProjectState
 from psycopg2.errors import InsufficientPrivilege, ObjectInUse
 from psycopg2.extensions import connection as PgConnection  # noqa: N812
 from psycopg2.extensions import quote_ident
 
+from rupaya.migrator.debts.debt import Debt
+from rupaya.migrator.debts.owing import Owing
+from rupaya.migrator.debts.pay import Limits, Payer
+from rupaya.migrator.debts.store import Store
 from rupaya.migrator.errors import EnvironmentUnfit, driver_text
+from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.session import database
 from rupaya.migrator.session.lock import advisory_key
 
@@ -91,12 +98,39 @@ def _database(connection: BaseDatabaseWrapper, live: str, template: str) -> Iter
             keeper.close()
 
 
-def build(connection: BaseDatabaseWrapper, history: set[tuple[str, str]] | None = None) -> MigrationExecutor:
+class _Builder(MigrationExecutor):
+    """Django's executor, which carries out by halves what owes something in the live database."""
+
+    owing: Owing | None = None
+    owed: frozenset[tuple[str, str]] = frozenset()
+
+    def apply_migration(
+        self, state: ProjectState, migration: Migration, fake: bool = False, fake_initial: bool = False
+    ) -> ProjectState:
+        """As Django does, or the half of it."""
+        if self.owing is None or (migration.app_label, migration.name) not in self.owed:
+            return super().apply_migration(state, migration, fake, fake_initial)
+        with self.owing.carrying_out(migration):
+            return super().apply_migration(state, migration, fake, fake_initial)
+
+
+def build(
+    connection: BaseDatabaseWrapper,
+    history: set[tuple[str, str]] | None = None,
+    *,
+    owed: Collection[Debt] = (),
+) -> MigrationExecutor:
     """Apply this code's migrations to the database that the connection leads to; with `history`, only those.
 
-    Signals are not sent: what their receivers make is not what migrations build.
+    What is `owed` in the live database is owed there too. Signals are not sent: what their receivers make is not what
+    migrations build.
     """
-    executor = MigrationExecutor(connection)
+    executor = _Builder(connection)
+    if owed:
+        connection.ensure_connection()
+        Ledger(connection.connection).ensure_schema()
+        executor.owing = Owing(connection, run_id=0, release="")
+        executor.owed = frozenset(debt.key for debt in owed)
     loader = executor.loader
     left_out: set[tuple[str, str]] = set()
     if history is not None:
@@ -116,6 +150,12 @@ def build(connection: BaseDatabaseWrapper, history: set[tuple[str, str]] | None 
     ]
     executor.migrate([], plan=plan)
     loader.build_graph()
+    if owed:
+        still = {debt.identity for debt in owed}
+        payer = Payer(connection, Limits(0, 0), run_id=0, loader=loader)
+        for debt in Store(connection).owed():
+            if debt.identity not in still:
+                payer.pay(debt)
     return executor
 
 

@@ -239,11 +239,8 @@ class Stage:
     def pay(self, debt: Debt, migration: Migration, step: Step) -> None:
         """Pay a debt of this migration, the statements recorded as its operation's."""
         self._begin(step)
-        number, operation = next(
-            (number, operation)
-            for number, (place, operation) in enumerate(numbered_operations(migration.operations), 1)
-            if place == debt.operation
-        )
+        numbered = enumerate(numbered_operations(migration.operations), 1)
+        number, operation = next((number, one) for number, (place, one) in numbered if place == debt.operation)
         looked_at = debt.kind == OPERATION
         began = time.monotonic()
         try:
@@ -286,8 +283,9 @@ class Stage:
         def around(operation: Operation, editor: Any) -> AbstractContextManager[None]:
             return self._at_work(parts[id(operation)], operation, editor)
 
-        # Django's executor runs what its own loader has read, and not what it is given.
+        # Forwards, Django's executor runs what its own loader has read, and not what it is given.
         own = self.executor.loader.graph.nodes.get((migration.app_label, migration.name), migration)
+        own = migration if backwards else own
         with self.owing.carrying_out(own, backwards=backwards, around=around):
             yield
 

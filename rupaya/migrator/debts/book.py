@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from rupaya.migrator.attic.attic import Attic
 from rupaya.migrator.debts.debt import Debt
 from rupaya.migrator.debts.fresh import Fresh
 from rupaya.migrator.debts.store import Store
@@ -25,6 +26,10 @@ class Book:
     pay_first: list[Debt] = field(default_factory=list)
     """Of a forecast: what must be paid before the migration may run."""
     warnings: list[str] = field(default_factory=list)
+    attic: Attic | None = None
+    """Where to put what goes; None: it is dropped, or nothing is done at all."""
+    forgets: bool = False
+    """Whether the migration says that what it removes is not to be kept."""
 
     def owe(self, debt: Debt) -> None:
         """Write a debt down; not a second time, after an attempt that was cut off and is not atomic."""

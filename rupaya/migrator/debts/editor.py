@@ -28,15 +28,24 @@ class DebtsEditor(ConstraintsEditor):
         if self._is_backwards():
             if debts := self.book.of(TABLE, table=table):
                 self._restore(debts)
-                for field in model._meta.local_many_to_many:
-                    through = field.remote_field.through
-                    if through._meta.auto_created:
-                        self.create_model(through)
+                self._create_through_tables(model)
+                return
+            if self._return_paid(table, ""):
+                self._create_through_tables(model)
                 return
         elif self.step is not None:
             self._pay_first(self.book.of(TABLE, table=table))
             self.book.fresh.tables.add(table)
+            if self._return_rolled_back(table, "", self._types(model)):
+                self._create_through_tables(model)
+                return
         super().create_model(model)
+
+    def _create_through_tables(self, model: AnyModel) -> None:
+        for field in model._meta.local_many_to_many:
+            through = field.remote_field.through
+            if through._meta.auto_created:
+                self.create_model(through)
 
     def delete_model(self, model: AnyModel) -> None:
         """Only its foreign keys to others go now, or new code could not delete the rows that they refer to."""
@@ -44,6 +53,12 @@ class DebtsEditor(ConstraintsEditor):
         if not self._owes(table):
             if self.step is not None and not self.step.backwards:
                 self._supersede(self.book.of(table=table), gone=table)
+            elif self._put_away(table, "", self._types(model)):
+                for field in model._meta.local_many_to_many:
+                    if field.remote_field.through._meta.auto_created:
+                        self.delete_model(field.remote_field.through)
+                self._forget_deferred(lambda sql: sql.references_table(table))
+                return
             super().delete_model(model)
             return
         for field in model._meta.local_many_to_many:
@@ -58,7 +73,7 @@ class DebtsEditor(ConstraintsEditor):
             TABLE,
             table,
             table,
-            self.payments.drop_table(table),
+            self.payments.drop_table(table, forget=self.book.forgets),
             f"read or write the table {table}",
             [],
             {"undo": undo},
@@ -91,8 +106,14 @@ class DebtsEditor(ConstraintsEditor):
                 is_required = any(sql.endswith("SET NOT NULL") for debt in debts for sql in debt.details["undo"])
                 self._restore(debts, self._filling(table, field) if is_required else ())
                 return
+            if self._return_paid(table, column):
+                return
         elif self._owes(table):
             self._pay_first(self.book.of(COLUMN, table=table, object=column))
+            if self._return_rolled_back(table, column, field.db_type(self.connection)):
+                self.book.fresh.columns.add((table, column))
+                self._keep_default(model, field)
+                return
             self._refuse_unfillable(table, field)
             self.book.fresh.columns.add((table, column))
         super().add_field(model, field)
@@ -110,8 +131,21 @@ class DebtsEditor(ConstraintsEditor):
         self, model: AnyModel, old_field: AnyField | None, new_field: AnyField, drop: bool = False
     ) -> Any:
         # `add_field` alone calls it without an old field: to drop the default that it gave to the rows that are there.
+        if drop and old_field is None and (kept := self._kept_default_sql(model, new_field)):
+            return kept
+        return super()._alter_column_default_sql(model, old_field, new_field, drop)  # type: ignore[misc]
+
+    def _keep_default(self, model: AnyModel, field: AnyField) -> None:
+        """What Django gives a column that it adds, and this editor leaves, to one that came back."""
+        if field.has_db_default() or not (kept := self._kept_default_sql(model, field)):
+            return
+        change, parameters = kept
+        self.execute(f"ALTER TABLE {self.quote_name(model._meta.db_table)} {change}", parameters)
+
+    def _kept_default_sql(self, model: AnyModel, new_field: AnyField) -> tuple[str, list[Any]] | None:
+        """Owe the dropping of a default, and the change that sets it; None if there is none to keep."""
         table, column = model._meta.db_table, str(new_field.column)
-        if drop and old_field is None and self._owes(table) and not new_field.null:
+        if self._owes(table) and not new_field.null and self.effective_default(new_field) is not None:
             kept = kept_default(self, new_field)
             if kept is not None:
                 if kept.warning:
@@ -130,7 +164,7 @@ class DebtsEditor(ConstraintsEditor):
                 f"{self.where}: the default of {table}.{column} is another one at each call, and the database knows no "
                 "such call: until no older release is running, inserts by it fail. A db_default would help."
             )
-        return super()._alter_column_default_sql(model, old_field, new_field, drop)  # type: ignore[misc]
+        return None
 
     def default_sql(self, table: str, column: str, sql: str, parameters: Sequence[Any]) -> str:
         """The statement that gives a column this default."""
@@ -142,6 +176,9 @@ class DebtsEditor(ConstraintsEditor):
         table, column = model._meta.db_table, str(field.column)
         has_column = bool(field.column) and field.db_parameters(connection=self.connection)["type"] is not None
         if not has_column or not self._owes(table):
+            if has_column and self._put_away(table, column, field.db_type(self.connection), self._fill(field)):
+                self._forget_deferred(lambda sql: sql.references_column(table, column))
+                return
             super().remove_field(model, field)
             return
         if field.primary_key:
@@ -163,10 +200,10 @@ class DebtsEditor(ConstraintsEditor):
             COLUMN,
             table,
             column,
-            self.payments.drop_column(table, column),
+            self.payments.drop_column(table, column, forget=self.book.forgets),
             f"read or write {table}.{column}",
             [column],
-            {"undo": undo},
+            {"undo": undo, **self._fill(field)},
         )
 
     def _alter_field(

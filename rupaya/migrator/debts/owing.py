@@ -16,6 +16,7 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
+from rupaya.migrator.attic.attic import Attic
 from rupaya.migrator.debts import refusals
 from rupaya.migrator.debts.book import Book
 from rupaya.migrator.debts.debt import OPERATION, Debt, by_operation
@@ -177,13 +178,21 @@ class Owing:
     """Lets the migrations of one run be carried out by halves; what it made, no older code knows."""
 
     def __init__(
-        self, connection: BaseDatabaseWrapper, *, run_id: int, release: str, fresh: Fresh | None = None
+        self,
+        connection: BaseDatabaseWrapper,
+        *,
+        run_id: int,
+        release: str,
+        fresh: Fresh | None = None,
+        keeps: bool = True,
     ) -> None:
+        """`keeps`: whether a migration that is unapplied leaves what it had made in the attic."""
         self.connection = connection
         self.store = Store(connection)
         self.run_id = run_id
         self.release = release
         self.fresh = fresh or Fresh()
+        self.keeps = keeps
         self.warnings: list[str] = []
 
     @contextmanager
@@ -199,6 +208,8 @@ class Owing:
             self.run_id,
             self.release,
             self.store.cancelled_by(str(migration)) if backwards else [],
+            attic=Attic(self.connection, run_id=self.run_id, release=self.release) if self.keeps else None,
+            forgets=bool(getattr(migration, "forget", False)),
         )
         apply, unapply = migration.apply, migration.unapply
 
@@ -208,15 +219,15 @@ class Owing:
 
         def unapply_halves(*arguments: Any, **options: Any) -> ProjectState:
             with _by_halves(migration):
-                state = unapply(*arguments, **options)
-            settle_unapplied(book, migration)
-            return state
+                return unapply(*arguments, **options)
 
         editor_class = self.connection.SchemaEditorClass
         self.connection.SchemaEditorClass = _editor_class("RunEditor", editor_class, book)
         migration.apply, migration.unapply = apply_halves, unapply_halves  # type: ignore[method-assign]
         try:
             yield book
+            if backwards:  # also where Django was told to --fake it, and has called nothing
+                settle_unapplied(book, migration)
         finally:
             del migration.apply, migration.unapply
             self.connection.SchemaEditorClass = editor_class

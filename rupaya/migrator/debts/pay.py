@@ -15,7 +15,9 @@ from django.db import DatabaseError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
-from rupaya.migrator.debts.debt import Debt, Part
+from rupaya.migrator.attic.attic import Attic
+from rupaya.migrator.attic.item import PAID, Item
+from rupaya.migrator.debts.debt import COLUMN, Debt, Part
 from rupaya.migrator.debts.store import Store
 from rupaya.migrator.errors import HistoryRefused
 from rupaya.migrator.sessionsettings import session_settings
@@ -32,6 +34,8 @@ class Limits:
 
     lock_timeout_ms: int
     statement_timeout_ms: int
+    patience_ms: int = 0
+    """How long what is done concurrently may wait for other people's transactions to end; nobody queues behind it."""
 
 
 class Payer:
@@ -43,12 +47,14 @@ class Payer:
         limits: Limits,
         *,
         run_id: int,
+        release: str = "unknown",
         loader: MigrationLoader | None = None,
         before_part: Callable[[Debt, int], None] | None = None,
     ) -> None:
         self.connection = connection
         self.limits = limits
         self.run_id = run_id
+        self.release = release
         self.store = Store(connection)
         self.loader = loader
         self.before_part = before_part or (lambda debt, number: None)
@@ -68,13 +74,19 @@ class Payer:
         last = len(parts) - 1
         for number, part in enumerate(parts):
             self.before_part(debt, number)
-            settles = number == last and part["how"] in ("transaction", "unhurried", "operation")
+            settles = number == last and part["how"] in ("transaction", "unhurried", "operation", "attic")
             self._carry_out(debt, part, settles=settles)
             if settles:
                 return True
         with transaction.atomic(using=self.connection.alias):
             self._settle(debt)
         return True
+
+    def _put_away(self, debt: Debt) -> None:
+        attic = Attic(self.connection, run_id=self.run_id, release=self.release)
+        details: dict[str, Any] = {name: debt.details[name] for name in ("fill", "required") if name in debt.details}
+        column = debt.object if debt.kind == COLUMN else ""
+        attic.put_away(Item(debt.table, column, debt.app, debt.migration, PAID, debt.id, details))
 
     def _settle(self, debt: Debt) -> None:
         self.store.settle([debt], "paid", self.run_id)
@@ -84,9 +96,18 @@ class Payer:
         if how == "operation":
             self._run_operation(debt)
             return
+        if how == "attic":
+            with (
+                self._limited(limits.lock_timeout_ms, limits.statement_timeout_ms),
+                transaction.atomic(using=self.connection.alias),
+            ):
+                self._put_away(debt)
+                self._settle(debt)
+            return
         if how == "concurrently":
-            # Its locks keep neither readers nor writers waiting; what it waits for are other people's transactions.
-            with self._limited(0, 0):
+            # Its locks keep neither readers nor writers waiting. What it waits for are other people's transactions,
+            # and the server counts that as waiting for a lock; how long it works is not limited.
+            with self._limited(limits.patience_ms, 0):
                 self._concurrently(part)
             return
         if how == "batches":

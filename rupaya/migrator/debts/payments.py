@@ -9,7 +9,7 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.ddl_references import Statement
 from django.db.backends.utils import strip_quotes
 
-from rupaya.migrator.debts.debt import Part, concurrently, in_batches, in_transaction, unhurried
+from rupaya.migrator.debts.debt import Part, concurrently, in_batches, in_transaction, to_attic, unhurried
 
 ROWS_A_BATCH = 2_000
 
@@ -20,12 +20,16 @@ class Payments:
     def __init__(self, editor: BaseDatabaseSchemaEditor) -> None:
         self.quote = editor.quote_name
 
-    def drop_column(self, table: str, column: str) -> list[Part]:
-        """One short lock; CASCADE is Django's."""
+    def drop_column(self, table: str, column: str, *, forget: bool = False) -> list[Part]:
+        """One short lock. It is put away; with `forget` dropped for good, and CASCADE is Django's."""
+        if not forget:
+            return [to_attic(f"{self._alter(table)} RENAME COLUMN {self.quote(column)} TO migrator_attic_…")]
         return [in_transaction(f"{self._alter(table)} DROP COLUMN IF EXISTS {self.quote(column)} CASCADE")]
 
-    def drop_table(self, table: str) -> list[Part]:
-        """One short lock; CASCADE is Django's."""
+    def drop_table(self, table: str, *, forget: bool = False) -> list[Part]:
+        """One short lock. It is put away; with `forget` dropped for good, and CASCADE is Django's."""
+        if not forget:
+            return [to_attic(f"{self._alter(table)} RENAME TO migrator_attic_…")]
         return [in_transaction(f"DROP TABLE IF EXISTS {self.quote(table)} CASCADE")]
 
     def drop_default(self, table: str, column: str) -> list[Part]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError, transaction
+from django.db.backends.ddl_references import Statement
 from django.db.backends.postgresql.schema import DatabaseSchemaEditor
 
+from rupaya.migrator.attic.item import PAID, UNAPPLIED, Item
 from rupaya.migrator.debts import existing, refusals
 from rupaya.migrator.debts.book import Book
 from rupaya.migrator.debts.debt import Debt, Part
@@ -149,6 +151,75 @@ class SteppingEditor(DatabaseSchemaEditor):
                         f"{driver_text(error)}. Old code can go on without it; mend the rows, then execute it."
                     )
             self.book.reopen(self.book.cancelled_of(f"{debt.migration_label} {debt.object}", table=debt.table))
+
+    # The attic
+
+    def _types(self, model: AnyModel) -> dict[str, str]:
+        return {
+            field.column: field.db_type(self.connection)
+            for field in model._meta.local_fields
+            if field.db_type(self.connection) is not None
+        }
+
+    def _fill(self, field: AnyField) -> dict[str, Any]:
+        """What code that knows a column would have written into rows of code that does not."""
+        if field.null or field.generated:
+            return {}
+        value = self.effective_default(field)
+        known = {} if value is None else {"fill": str(self.connection.ops.compose_sql("%s", [value]))}
+        return {"required": True, **known}
+
+    def _put_away(self, table: str, column: str, types: object, details: dict[str, Any] | None = None) -> bool:
+        """Put away what a migration had made that is being unapplied; False if it is to be dropped."""
+        if not self._is_backwards() or self.book.attic is None or self.book.forgets:
+            return False
+        assert self.step is not None  # noqa: S101
+        item = Item(table, column, self.step.app, self.step.migration, UNAPPLIED)
+        item.details = {"types": types, **(details or {})}
+        return self.book.attic.put_away(item)
+
+    def _return_paid(self, table: str, column: str) -> bool:
+        """Bring back what was put away when the removal that is being unapplied was paid."""
+        if self.book.attic is None or self.book.store is None:
+            return False
+        assert self.step is not None  # noqa: S101
+        item = self.book.attic.store.find(table, column, reason=PAID, app=self.step.app, migration=self.step.migration)
+        if item is None:
+            return False
+        self._warn_of_lost(item, self.book.attic.bring_back(item))
+        debts = self.book.store.with_id(item.debt_id)
+        is_required = any(sql.endswith("SET NOT NULL") for debt in debts for sql in debt.details.get("undo", ()))
+        fill = item.details.get("fill") or item.details.get("default")
+        what = f"{self.quote_name(table)} SET {self.quote_name(column)} = {fill}"
+        self._restore(
+            debts,
+            [f"UPDATE {what} WHERE {self.quote_name(column)} IS NULL; SET CONSTRAINTS ALL IMMEDIATE"]
+            if column and fill and is_required
+            else (),
+        )
+        return True
+
+    def _return_rolled_back(self, table: str, column: str, types: object) -> bool:
+        """Bring back what this very migration had made before, until it was unapplied."""
+        if self.book.attic is None or self.book.forgets:
+            return False
+        assert self.step is not None  # noqa: S101
+        item = self.book.attic.rolled_back(table, column, (self.step.app, self.step.migration), types)
+        if item is None:
+            return False
+        self._warn_of_lost(item, self.book.attic.bring_back(item))
+        self.book.warn(f"{self.where}: {item.label} came back from the attic, with what was in it.")
+        return True
+
+    def _warn_of_lost(self, item: Item, lost: Sequence[str]) -> None:
+        for fact in lost:
+            self.book.warn(f"{self.where}: {item.label} came back, but {fact}")
+
+    def _forget_deferred(self, speaks_of: Callable[[Statement], bool]) -> None:
+        """As Django does for what it drops."""
+        for sql in list(self.deferred_sql):
+            if isinstance(sql, Statement) and speaks_of(sql):
+                self.deferred_sql.remove(sql)
 
     def _drop_constraints(self, table: str, found: Sequence[existing.Named]) -> list[str]:
         """Drop them, and say how to have them back."""

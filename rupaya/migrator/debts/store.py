@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -43,9 +44,15 @@ class Store:
             return []
         return self._fetch(f"SELECT {_COLUMNS} FROM migrator_debts WHERE state = 'owed' ORDER BY debt_id")
 
-    def due(self, pending: Collection[tuple[str, str]]) -> list[Debt]:
-        """What may be paid: not of migrations that are still pending, for one that is not atomic may be half done."""
-        return [debt for debt in self.owed() if debt.key not in pending]
+    def due(self, pending: Collection[tuple[str, str]], after_h: float = 0) -> list[Debt]:
+        """What may be paid: not of migrations that are still pending, for one that is not atomic may be half done; nor
+        before it was owed for `after_h` hours, in which an older image may still be gone back to."""
+        before = datetime.now(UTC) - timedelta(hours=after_h)
+        return [
+            debt
+            for debt in self.owed()
+            if debt.key not in pending and (not after_h or (debt.owed_at is not None and debt.owed_at <= before))
+        ]
 
     def cancelled_by(self, migration: str) -> list[Debt]:
         """What this migration made pointless, and what its being unapplied brings back."""
@@ -65,6 +72,10 @@ class Store:
             f"SELECT {_COLUMNS} FROM migrator_debts d WHERE state = 'paid' AND EXISTS ("
             "SELECT FROM django_migrations m WHERE m.app = d.app AND m.name = d.migration) ORDER BY debt_id"
         )
+
+    def with_id(self, debt_id: int | None) -> list[Debt]:
+        """The debt with this number, whatever became of it."""
+        return self._fetch(f"SELECT {_COLUMNS} FROM migrator_debts WHERE debt_id = %s", [debt_id]) if debt_id else []
 
     def never_served(self) -> set[tuple[str, str]]:
         """Migrations applied since the last run that succeeded: no release that has them can be serving."""

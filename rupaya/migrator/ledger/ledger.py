@@ -376,7 +376,21 @@ class Ledger:
         if not rows:
             return ""
         migration, release, task, age_s = rows[0]
-        return f"release {release}, task {task}, on {migration} since {age_s} s"
+        return f"release {release}, task {task}, on {migration} since {age_s} s" + self._progress()
+
+    def _progress(self) -> str:
+        """How far that is, as whoever does it has said lately."""
+        if not self._fetch("SELECT to_regclass('migrator_progress') IS NOT NULL")[0][0]:
+            return ""
+        rows = self._fetch(
+            "SELECT p.percent, p.phase FROM migrator_progress p JOIN migrator_runs r USING (run_id) "
+            "WHERE r.finished_at IS NULL AND p.updated_at > clock_timestamp() - interval '15 seconds' "
+            "ORDER BY p.run_id DESC LIMIT 1"
+        )
+        if not rows:
+            return ""
+        percent, phase = rows[0]
+        return f" ({phase})" if percent is None else f" ({percent:.0f} %, {phase})"
 
     def finish_attempt(self, cursor: Any, attempt_id: int, *, tries: int, faked: bool, trace: Trace) -> bool:
         """Close an attempt that succeeded, on the working connection: in the migration's own transaction if it has one.

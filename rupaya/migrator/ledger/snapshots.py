@@ -59,6 +59,11 @@ def snapshot_before(connection: PgConnection, run_id: int) -> Snapshot | None:
     return _one(connection, _COLUMNS + "WHERE s.run_id < %s ORDER BY s.run_id DESC LIMIT 1", [run_id])
 
 
+def snapshot_of(connection: PgConnection, run_id: int) -> Snapshot | None:
+    """The one that this run left."""
+    return _one(connection, _COLUMNS + "WHERE s.run_id = %s", [run_id])
+
+
 def add_snapshot(connection: PgConnection, run_id: int, catalog: Catalog, drift: Sequence[str]) -> None:
     """Keep what a run has left, and the lines about what had been changed by hand before it."""
     with connection.cursor() as cursor:
@@ -74,7 +79,7 @@ def what_a_run_did(connection: PgConnection, run_id: int) -> list[Difference] | 
 
     Changes by hand between the two are in it; the snapshot's column `drift` tells them.
     """
-    after = _one(connection, _COLUMNS + "WHERE s.run_id = %s", [run_id])
+    after = snapshot_of(connection, run_id)
     before = snapshot_before(connection, run_id)
     if after is None or before is None or before.server_major != after.server_major:
         return None

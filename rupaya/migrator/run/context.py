@@ -12,10 +12,12 @@ from django.db.migrations.migration import Migration
 
 from rupaya.migrator.conf import Conf
 from rupaya.migrator.debts.owing import Owing
+from rupaya.migrator.foresight.progress import Progress
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.ledger.trace import Trace
 from rupaya.migrator.output import Output
 from rupaya.migrator.run.drift import Drift
+from rupaya.migrator.run.rows import RowsAhead
 from rupaya.migrator.session.lock import MigrationLock
 from rupaya.migrator.session.stop import Stop
 from rupaya.migrator.session.watch import Watch
@@ -35,10 +37,13 @@ class RunContext:
     drift: Drift
     deadline: float
     """When, by `time.monotonic`, no further attempt is made."""
+    progress: Progress
     is_live: bool
     """Whether the database had a history before this run, and so may have traffic."""
     phases: Mapping[tuple[str, str], str]
     """The phase of each migration of the plan."""
+    rows: RowsAhead | None = None
+    """What the plan presumes of live rows, for a migration that has to be looked at again; None: nothing."""
     owing: Owing | None = None
     """Lets migrations run by halves, where an older release may be serving; None: they run whole."""
     batch: int = 0

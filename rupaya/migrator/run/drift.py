@@ -13,6 +13,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
 
 from rupaya.migrator.errors import HistoryRefused, driver_text, sqlstate
+from rupaya.migrator.ledger.acceptance import sort
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.ledger.snapshots import Snapshot, add_snapshot, last_snapshot
 from rupaya.migrator.output import Output
@@ -54,10 +55,10 @@ class Drift:
                 raise
             output.say(f"Changes by hand were not looked for: {driver_text(error)}", warning=True)
             return
-        self.lines = [
-            difference.said("in the last snapshot", "in the database")
-            for difference in differences(self.snapshot.catalog, live)
-        ]
+        side = "in the last snapshot"
+        with self.connection.cursor() as cursor:
+            drift = sort(cursor, side, differences(self.snapshot.catalog, live)).drift
+        self.lines = [difference.said(side, "in the database") for difference in drift]
 
     def say_or_refuse(self, output: Output, on_drift: str) -> None:
         """Tell what was found.
@@ -75,8 +76,9 @@ class Drift:
             raise HistoryRefused(
                 happened + ":" + "".join(f"\n    {line}" for line in shown),
                 "Migrations are written for the schema that migrations built; nothing was changed.",
-                "Take the change back by hand, or write a migration that makes it and record that one with "
-                "'manage.py migrate --fake'. MIGRATE_ON_DRIFT=warn accepts the schema as it is.",
+                "Take the change back by hand; or write a migration that makes it and record that one with "
+                "'manage.py migrate --fake'; or, if it is intended here and no migration's business, say so with "
+                "'manage.py schemadiff --accept REASON'. MIGRATE_ON_DRIFT=warn accepts the schema as it is.",
             )
         output.say(happened, warning=True)
         for line in shown:

@@ -133,6 +133,7 @@ class Executor(MigrationExecutor):
             file_hash=file_hash,
         )
         context.output.progress(f"{migration}")
+        context.progress.begin(f"{migration}", context.rows.took_s(migration) if context.rows else None)
         trace = context.watch.trace = trace_of(migration)
         began = time.monotonic()
         tries = 0
@@ -232,6 +233,9 @@ class Executor(MigrationExecutor):
             self._transaction = None
         self._attempt_to_close = (attempt_id, tries)
         self._under_way = migration
+        if direction == "apply" and context.rows is not None:
+            with context.stop.interrupting():
+                context.rows.look_again(migration)
         with (
             # First: a signal that is raised while a thread starts leaves that in pieces.
             context.watch.observing(

@@ -24,6 +24,7 @@ from rupaya.migrator.errors import (
     driver_text,
     sqlstate,
 )
+from rupaya.migrator.foresight.progress import Progress
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.plan.plan import Plan
 from rupaya.migrator.run.context import RunContext
@@ -75,6 +76,7 @@ def run(procedure: Procedure, session: Session) -> None:
                 procedure.refuse_under_the_lock(context, plan)
                 context.drift.look(context.output)
                 context.drift.say_or_refuse(context.output, session.conf.on_drift)
+                procedure.look_at_rows(context, plan)
                 _apply(procedure, context, plan)
 
 
@@ -132,12 +134,15 @@ def _locked(procedure: Procedure, session: Session, plan: Plan) -> Iterator[RunC
             yield None
             return
         session.heartbeat.stop_after(session.conf.deadline_s)
+        watch, progress = Watch(lock_connection), Progress(session.output, lambda: ledger.run_id)
+        watch.look = progress.look
         context = RunContext(
             conf=session.conf,
             connection=session.connection,
             lock=lock,
             ledger=ledger,
-            watch=Watch(lock_connection),
+            watch=watch,
+            progress=progress,
             stop=session.stop,
             output=session.output,
             drift=Drift(session.connection, ledger, session.conf.lock_timeout_ms),
@@ -158,7 +163,14 @@ def _locked(procedure: Procedure, session: Session, plan: Plan) -> Iterator[RunC
 @contextmanager
 def alone(command: str, session: Session) -> Iterator[None]:
     """For what else writes Django's history: under the lock and in the ledger, like a run."""
-    with session.opened(), session.lock_connection() as lock_connection:
+    with session.opened(), under_the_lock(session) as ledger, recorded(command, session, ledger):
+        yield
+
+
+@contextmanager
+def under_the_lock(session: Session) -> Iterator[Ledger]:
+    """The ledger, whole, while nobody else migrates: for what is written there without being a run."""
+    with session.lock_connection() as lock_connection:
         lock, ledger = MigrationLock(lock_connection, session.connection), Ledger(lock_connection)
         lock.acquire(
             session.conf,
@@ -168,8 +180,8 @@ def alone(command: str, session: Session) -> Iterator[None]:
             doing=ledger.under_way,
         )
         try:
-            with recorded(command, session, ledger):
-                yield
+            _ensure_records(session, ledger)
+            yield ledger
         finally:
             with suppress(psycopg2.Error):
                 lock.release()

@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any
 
 import psycopg2
+from django.conf import settings
 from django.db import DatabaseError
 
 from rupaya.migrator.debts.debt import Debt
@@ -25,6 +26,7 @@ from rupaya.migrator.errors import (
     is_lost,
     sqlstate,
 )
+from rupaya.migrator.foresight.look import look_at_debts
 from rupaya.migrator.plan.plan import Plan
 from rupaya.migrator.run import backoff
 from rupaya.migrator.run.context import RunContext
@@ -52,6 +54,28 @@ def refuse_while_served(context: RunContext, debts: Iterable[Debt]) -> None:
         )
 
 
+def refuse_by_rows(context: RunContext, debts: Collection[Debt]) -> None:
+    """Refuse to pay what live rows would surely stop; what could not be asked is said.
+
+    Raises:
+        MigrationFailed: naming the first such debt, with the rows.
+    """
+    if not context.conf.look_s:
+        return
+    with context.stop.interrupting():
+        found = look_at_debts(context.connection, debts, budget_s=context.conf.look_s)
+    for debt, answer in found:
+        if answer.count is None:
+            context.output.say(f"{debt} presumes {answer}", warning=True)
+    for debt, answer in found:
+        if answer.is_against:
+            raise MigrationFailed(
+                f"{debt} cannot be paid, for rows are in its way: {answer}",
+                "Nothing was paid; it is still owed, and both releases can go on as they are.",
+                "Mend these rows, then start 'manage.py migrate --contract' again.",
+            )
+
+
 def pay(context: RunContext, plan: Plan, debts: Collection[Debt]) -> None:
     """Pay debts, in their order.
 
@@ -61,10 +85,13 @@ def pay(context: RunContext, plan: Plan, debts: Collection[Debt]) -> None:
     if not debts:
         return
     context.output.say(f"Paying {counted(len(debts), 'debt')} of earlier migrations")
+    conf = context.conf
+    patience_ms = max(conf.lock_timeout_ms, int((context.deadline - time.monotonic()) * 1000))
     payer = Payer(
         context.connection,
-        Limits(context.conf.lock_timeout_ms, context.conf.statement_timeout_ms),
+        Limits(conf.lock_timeout_ms, conf.statement_timeout_ms, patience_ms),
         run_id=context.ledger.run_id,
+        release=getattr(settings, "RELEASE", "unknown"),
         loader=plan.executor.loader,
         before_part=lambda _debt, _number: context.stop.check(),
     )
@@ -74,6 +101,7 @@ def pay(context: RunContext, plan: Plan, debts: Collection[Debt]) -> None:
 
 def _pay_one(context: RunContext, payer: Payer, debt: Debt) -> None:
     began = time.monotonic()
+    context.progress.begin(f"paying {debt}")
     for tries in count(1):
         context.stop.check()
         context.lock.verify()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from django.conf import settings
 from django.core.management.commands import migrate
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.migration import Migration
 
+from rupaya.migrator.debts.debt import Debt
 from rupaya.migrator.debts.fresh import fresh_of
 from rupaya.migrator.debts.owing import Forecast, Owing, forecast, refuse_unpaid
 from rupaya.migrator.debts.releases import refuse_breaking
@@ -26,7 +28,9 @@ from rupaya.migrator.run import refusals
 from rupaya.migrator.run.batch import BatchExecutor
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.executor import Executor
-from rupaya.migrator.run.payments import pay, refuse_while_served
+from rupaya.migrator.run.payments import pay, refuse_by_rows, refuse_while_served
+from rupaya.migrator.run.returns import prepare
+from rupaya.migrator.run.rows import RowsAhead, record_failure
 from rupaya.migrator.run.signals import Signals
 from rupaya.migrator.session.session import Session
 
@@ -56,6 +60,8 @@ class Procedure:
         self.unproved: list[Key] = []
         """Migrations that are recorded and that the ledger does not know to have succeeded, which this run accepts."""
         self.by_halves = False
+        self.owed: list[Debt] = []
+        """What this run would leave owed."""
         self.is_first_start = False
         """Whether this release was never settled before, so that it owes Django's signals."""
         self._has_warned = False
@@ -82,7 +88,7 @@ class Procedure:
         ledger = Ledger(session.raw)
         refuse_breaking(plan.status.newer, session.connection, ledger.in_force(), ledger.unattested())
         self.by_halves = self.runs_by_halves(session, plan)
-        self.foresee(session, plan)
+        self.owed = self.foresee(session, plan).owed
         self.edited = refusals.refuse_edited_unless_accepted(
             plan, ledger, session.conf, accept=self.request.accept_edited
         )
@@ -129,7 +135,10 @@ class Procedure:
         """Whether to take the lock at all; forty tasks of an unchanged release must not queue for it."""
         return (
             plan.has_work
-            or (self._pays(session.conf.phase, plan) and bool(Store(session.connection).due(plan.status.pending)))
+            or (
+                self._pays(session.conf.phase, plan)
+                and bool(Store(session.connection).due(plan.status.pending, session.conf.contract_after_h))
+            )
             or bool(self.edited or self.unproved)
             or self._wants_syncdb(plan)
             or (self._owes_signals(plan) and not Ledger(session.raw).is_settled(plan.digest))
@@ -159,7 +168,7 @@ class Procedure:
     def say_nothing_to_do(self, session: Session, plan: Plan) -> None:
         """The last lines of a run that had nothing to do."""
         _say_unknown(session.output.say, plan)
-        _say_owed(session.output.say, session.connection)
+        _say_owed(session.output.say, session.connection, session.conf.contract_after_h)
         number = f"{plan.applied} migration{'s are' if plan.applied != 1 else ' is'} applied"
         left = len(plan.status.pending)
         found = (
@@ -204,6 +213,23 @@ class Procedure:
                 )
             context.output.say(f"✓ {plan.disk[key]} accepted as applied", success=True)
 
+    def look_at_rows(self, context: RunContext, plan: Plan) -> None:
+        """Ask live rows what the plan presumes of them, and refuse what will surely fail before anything is locked.
+
+        Raises:
+            MigrationFailed: naming the rows; kept as the failure of that migration, so that its replacements fail fast.
+        """
+        forwards = [migration for migration, backwards in plan.steps if not backwards]
+        if not forwards or plan.history_is_empty or self.django.options["fake"] or not context.conf.look_s:
+            return
+        context.rows = RowsAhead(context.connection, forwards, self.owed, budget_s=context.conf.look_s)
+        with context.stop.interrupting():
+            context.rows.look(context.output)
+        for migration in forwards:
+            if failure := context.rows.failure(migration):
+                record_failure(context, migration, failure)
+                raise failure
+
     def executor(self, plan: Plan, context: RunContext) -> Executor:
         """What runs the plan's migrations."""
         if self.by_halves or any(backwards for _migration, backwards in plan.steps):
@@ -212,6 +238,7 @@ class Procedure:
                 run_id=context.ledger.run_id,
                 release=getattr(settings, "RELEASE", "unknown"),
                 fresh=fresh_of(plan.executor.loader, Store(context.connection).never_served()),
+                keeps=context.conf.phase == "expand",
             )
         if self.by_halves:
             unjudged = {key_of(migration) for migration, _backwards in plan.steps if _is_unjudged(migration)}
@@ -222,6 +249,8 @@ class Procedure:
     def apply(self, executor: Executor) -> None:
         """Let Django's own command run the plan with that executor, its signals included."""
         context, plan = executor.context, executor.plan
+        if context.owing is not None and context.owing.keeps:
+            prepare(context, plan)
         pays = self._pays(context.conf.phase, plan)
         if pays:
             self._pay(context, plan, plan.status.pending)
@@ -232,15 +261,16 @@ class Procedure:
             self._pay(context, plan, ())
 
     def _pay(self, context: RunContext, plan: Plan, pending: Collection[Key]) -> None:
-        debts = Store(context.connection).due(pending)
+        debts = Store(context.connection).due(pending, context.conf.contract_after_h)
         if self.request.contract:
             refuse_while_served(context, debts)
+        refuse_by_rows(context, debts)
         pay(context, plan, debts)
 
     def say_done(self, context: RunContext, plan: Plan) -> None:
         """The last lines of a run that did something."""
         _say_unknown(context.output.say, plan)
-        _say_owed(context.output.say, context.connection)
+        _say_owed(context.output.say, context.connection, context.conf.contract_after_h)
         if plan.steps or not self.is_first_start:
             return
         release = getattr(settings, "RELEASE", "unknown")
@@ -277,12 +307,14 @@ def _say_unknown(say: Callable[..., None], plan: Plan) -> None:
             say(f"{fact} {number}: {refusals.names(list(keys))}", warning=True)
 
 
-def _say_owed(say: Callable[..., None], connection: BaseDatabaseWrapper) -> None:
+def _say_owed(say: Callable[..., None], connection: BaseDatabaseWrapper, after_h: float) -> None:
     if debts := Store(connection).owed():
         shown = "; ".join(map(str, debts[:MAX_DEBTS])) + (
             f"; and {len(debts) - MAX_DEBTS} more" if len(debts) > MAX_DEBTS else ""
         )
-        say(f"Owed until 'manage.py migrate --contract', once no older release runs: {shown}", warning=True)
+        last = max(debt.owed_at for debt in debts if debt.owed_at is not None)
+        until = f", and after {last + timedelta(hours=after_h):%Y-%m-%d %H:%M} UTC" if after_h else ""
+        say(f"Owed until 'manage.py migrate --contract', once no older release runs{until}: {shown}", warning=True)
 
 
 def without_migrations(plan: Plan, left_out: Collection[tuple[str, str]]) -> Plan:

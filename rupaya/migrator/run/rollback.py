@@ -8,6 +8,8 @@ from django.db import DEFAULT_DB_ALIAS
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.migration import Migration
 
+from rupaya.migrator.attic.account import account
+from rupaya.migrator.attic.store import Store as AtticStore
 from rupaya.migrator.errors import HistoryRefused
 from rupaya.migrator.ledger.ledger import Applied, Ledger
 from rupaya.migrator.output import Output
@@ -15,6 +17,7 @@ from rupaya.migrator.plan.history import refuse_by_project
 from rupaya.migrator.plan.plan import Plan, backwards_plan, history_explained, key_of
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.procedure import Procedure, Request, plain_migrate
+from rupaya.migrator.run.returns import returning
 from rupaya.migrator.session.serving import serving_releases
 from rupaya.migrator.session.session import Session
 
@@ -104,6 +107,10 @@ class Rollback(Procedure):
         """Say so."""
         after = f" after {self.to_batch}" if self.to_batch else ""
         session.output.say(f"Nothing to roll back: no batch is applied{after}")
+
+    def account(self, session: Session, plan: Plan) -> list[str]:
+        """Of each column and table that comes back: what was kept, and what would be missing."""
+        return [account(session.connection, item) for item in returning(AtticStore(session.connection), plan)]
 
     def say_done(self, context: RunContext, plan: Plan) -> None:
         """Nothing more: each migration has its line."""

@@ -53,6 +53,8 @@ _ONE_TABLE = re.compile(r'\n +FROM (?P<table>[\w."]+)(?: (?P<alias>[\w"]+))?(?:\
 
 
 # Not current_user::regrole, which would fold the capitals of a role's name.
+# What was put away is nobody's schema any more; `rupaya.migrator.attic` gives it such names.
+_ATTIC = "^migrator_attic_[0-9]"
 _THIS_ROLE = "(SELECT oid FROM pg_roles WHERE rolname = current_user)"
 
 
@@ -84,7 +86,7 @@ def _grants(acl: str, kind: str, owner: str) -> str:
 
 _RELATION_NAMES = f"""
     SELECT x.oid, {_named("x.relname")} FROM pg_class x JOIN pg_namespace n ON n.oid = x.relnamespace
-    WHERE x.relkind IN ('r', 'p', 'f', 'v', 'm', 'S') AND NOT x.relispartition
+    WHERE x.relkind IN ('r', 'p', 'f', 'v', 'm', 'S') AND NOT x.relispartition AND x.relname !~ '{_ATTIC}'
       AND {_foreign("pg_class", "x.relowner")}
 """  # noqa: S608 - constants
 _FUNCTION_NAMES = f"""
@@ -112,7 +114,7 @@ _NAMES = {
 # What hangs on given relations, so that it is read with them: children (but no
 # partitions, which jobs make and drop all the time), the sequences of their columns
 # (one that lost its owner is known by its name), the functions of their triggers, the types of their columns.
-_ATTACHED_RELATIONS = """
+_ATTACHED_RELATIONS = f"""
     WITH RECURSIVE family AS (
         SELECT unnest(%(relations)s::oid[]) AS oid
         UNION SELECT i.inhrelid FROM pg_inherits i JOIN family f ON f.oid = i.inhparent
@@ -121,7 +123,7 @@ _ATTACHED_RELATIONS = """
     SELECT oid FROM family
     UNION SELECT d.objid FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
         WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
-          AND d.refobjid IN (SELECT oid FROM family) AND d.deptype IN ('a', 'i')
+          AND d.refobjid IN (SELECT oid FROM family) AND d.deptype IN ('a', 'i') AND s.relname !~ '{_ATTIC}'
     UNION SELECT d.refobjid FROM pg_attrdef a JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = a.oid
         JOIN pg_class s ON s.oid = d.refobjid AND s.relkind = 'S'
         WHERE a.adrelid IN (SELECT oid FROM family) AND d.refclassid = 'pg_class'::regclass
@@ -129,7 +131,7 @@ _ATTACHED_RELATIONS = """
         WHERE s.relkind = 'S' AND s.relname ~ '_seq[0-9]*$' AND starts_with(s.relname, t.relname || '_')
           AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = s.oid
                           AND d.deptype IN ('a', 'i'))
-"""
+"""  # noqa: S608
 _ATTACHED_FUNCTIONS = """
     SELECT t.tgfoid FROM pg_trigger t WHERE t.tgrelid = ANY(%(relations)s::oid[]) AND NOT t.tgisinternal
 """
@@ -167,21 +169,24 @@ _COLUMNS = f"""
     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_type t ON t.oid = a.atttypid
     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
     WHERE a.attrelid = ANY(%(oids)s::oid[]) AND c.relkind <> 'S' AND a.attnum > 0 AND NOT a.attisdropped
+      AND a.attname !~ '{_ATTIC}'
     ORDER BY a.attrelid, a.attnum
 """  # noqa: S608
 # Foreign keys are enforced by triggers of their own, which can be disabled.
-_CONSTRAINTS = """
+_CONSTRAINTS = f"""
     SELECT con.conrelid, con.conname, con.contype, pg_get_constraintdef(con.oid, true),
            NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgconstraint = con.oid AND t.tgenabled NOT IN ('O', 'A'))
     FROM pg_constraint con WHERE con.conrelid = ANY(%(oids)s::oid[]) AND con.contype IN ('c', 'f', 'p', 'u', 'x')
-"""
-_INDEXES = """
+      AND con.conname !~ '{_ATTIC}'
+"""  # noqa: S608
+_INDEXES = f"""
     SELECT i.indrelid, c.relname, i.indisunique, pg_get_indexdef(i.indexrelid, 0, true), i.indisvalid AND i.indisready
     FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
     WHERE i.indrelid = ANY(%(oids)s::oid[]) AND NOT EXISTS (
         SELECT FROM pg_constraint con
         WHERE con.conindid = i.indexrelid AND con.conrelid = i.indrelid AND con.contype IN ('p', 'u', 'x'))
-"""
+      AND c.relname !~ '{_ATTIC}'
+"""  # noqa: S608
 _TRIGGERS = """
     SELECT t.tgrelid, t.tgname, quote_ident(t.tgname), pg_get_triggerdef(t.oid, true), t.tgenabled
     FROM pg_trigger t WHERE t.tgrelid = ANY(%(oids)s::oid[]) AND NOT t.tgisinternal AND t.tgparentid = 0
@@ -312,13 +317,14 @@ def read(cursor: Any, wanted: Names | None = None) -> Catalog:
 
 def digest(catalog: Catalog) -> str:
     """A SHA-256 of all that is compared: the order of columns is not, for it depends on when each was added."""
-    return hashlib.sha256(json.dumps(_without_positions(catalog), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(without_positions(catalog), sort_keys=True).encode()).hexdigest()
 
 
-def _without_positions(value: Any) -> Any:
+def without_positions(value: Any) -> Any:
+    """The same without the places of columns, which depend on when each was added."""
     if isinstance(value, dict):
         # A column may well be called that; its facts are no number.
-        return {k: _without_positions(v) for k, v in value.items() if k != "position" or not isinstance(v, int)}
+        return {k: without_positions(v) for k, v in value.items() if k != "position" or not isinstance(v, int)}
     return value
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from rupaya.migrator.schema.catalog import CATEGORIES, Catalog
+from rupaya.migrator.schema.catalog import CATEGORIES, Catalog, without_positions
 
 # Words of a long text that are shown around the place where two versions of it part.
 CONTEXT_WORDS = 3
@@ -26,6 +28,23 @@ class Difference:
     """The relation that it belongs to, or an empty text."""
     old: str | None
     new: str | None
+    fact: str = ""
+    """Which of its facts; empty: its being there at all."""
+    role: str = ""
+    """Of grants: to whom."""
+    whole_old: Any = field(default=None, repr=False)
+    whole_new: Any = field(default=None, repr=False)
+    """The values themselves, whole, where the texts above may be cut: two of them are the same only if these are."""
+
+    @property
+    def old_hash(self) -> str:
+        """A SHA-256 of the whole old value."""
+        return _hash(self.whole_old)
+
+    @property
+    def new_hash(self) -> str:
+        """A SHA-256 of the whole new value."""
+        return _hash(self.whole_new)
 
     @property
     def subject(self) -> str:
@@ -64,7 +83,7 @@ def differences(old: Catalog, new: Catalog, *, portable: bool = False) -> list[D
                 there, elsewhere = (new, old) if before is None else (old, new)
                 facts = there[category][name]
                 if not _goes_with_its_table(facts, there, elsewhere):
-                    found.append(_missing(_kind(category, facts), name, "", before, after))
+                    found.append(_missing(_kind(category, facts), name, "", before, after, portable=portable))
             elif category == "relations":
                 found += _of_relation(name, before, after, portable=portable)
             else:
@@ -87,8 +106,30 @@ def _kind(category: str, facts: dict[str, Any]) -> str:
     return "type" if category == "types" else str(facts["kind"])
 
 
-def _missing(kind: str, name: str, on: str, before: object, after: object) -> Difference:
-    return Difference(kind, name, on, None if before is None else "", None if after is None else "")
+def _missing(kind: str, name: str, on: str, before: object, after: object, *, portable: bool) -> Difference:
+    return Difference(
+        kind,
+        name,
+        on,
+        None if before is None else "",
+        None if after is None else "",
+        whole_old=_without_environment(before) if portable else before,
+        whole_new=_without_environment(after) if portable else after,
+    )
+
+
+def _without_environment(facts: Any) -> Any:
+    """All that is known of an object and its columns, but for what is each environment's own affair."""
+    if facts is None:
+        return None
+    kept = {name: value for name, value in facts.items() if name not in _OF_THE_ENVIRONMENT}
+    if "columns" in kept:
+        kept["columns"] = {name: _without_environment(column) for name, column in kept["columns"].items()}
+    return kept
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(without_positions(value), sort_keys=True).encode()).hexdigest()
 
 
 def _goes_with_its_table(sequence: dict[str, Any], there: Catalog, elsewhere: Catalog) -> bool:
@@ -109,7 +150,7 @@ def _identity(relation: dict[str, Any], column: str) -> object:
 
 def _of_relation(name: str, before: dict[str, Any], after: dict[str, Any], *, portable: bool) -> Iterator[Difference]:
     if before["kind"] != after["kind"]:
-        yield Difference("relation", name, "", before["kind"], after["kind"])
+        yield Difference("relation", name, "", before["kind"], after["kind"], "kind", "", before, after)
         return
     yield from _of_facts(before["kind"], name, "", before, after, portable=portable)
     # The columns of a view follow from its text.
@@ -125,7 +166,7 @@ def _of_parts(
     for name in sorted(before.keys() | after.keys()):
         old, new = before.get(name), after.get(name)
         if old is None or new is None:
-            yield _missing(kind, name, on, old, new)
+            yield _missing(kind, name, on, old, new, portable=portable)
         else:
             yield from _of_facts(kind, name, on, old, new, portable=portable)
 
@@ -136,11 +177,22 @@ def _of_facts(
     ignored = {"position", "kind", "columns", *_SINGULAR, *(_OF_THE_ENVIRONMENT if portable else ())}
     for fact in sorted((before.keys() | after.keys()) - ignored):
         old, new = before.get(fact), after.get(fact)
-        if old != new:
+        if fact == "grants":
+            yield from _of_grants(kind, name, on, old or {}, new or {})
+        elif old != new:
             texts = _say(fact, old), _say(fact, new)
             if fact in ("definition", "body") and " " in texts[0] and kind not in ("constraint", "index", "trigger"):
                 texts = _excerpts(*texts)
-            yield Difference(kind, name, on, *texts)
+            yield Difference(kind, name, on, *texts, fact, "", old, new)
+
+
+def _of_grants(kind: str, name: str, on: str, before: dict[str, Any], after: dict[str, Any]) -> Iterator[Difference]:
+    """One difference a role: what one of them may do says nothing of another."""
+    for role in sorted(before.keys() | after.keys()):
+        old, new = before.get(role), after.get(role)
+        if old != new:
+            old_text, new_text = (f"granted {', '.join(rights or ['nothing'])} to {role}" for rights in (old, new))
+            yield Difference(kind, name, on, old_text, new_text, "grants", role, old, new)
 
 
 def _say(fact: str, value: Any) -> str:
@@ -166,9 +218,6 @@ def _say(fact: str, value: Any) -> str:
             return " ".join(str(value).split())
         case "labels" | "options" | "settings":
             return f"{fact} {', '.join(value)}" if value else f"no {fact}"
-        case "grants":
-            granted = "; ".join(f"{', '.join(rights)} to {role}" for role, rights in sorted((value or {}).items()))
-            return f"granted {granted}" if granted else "granted to nobody"
         case _:
             words = fact.replace("_", " ")
             return f"no {words}" if value is None else f"{words} {value}"

@@ -41,7 +41,7 @@ def blocks(catalog: Catalog) -> list[str]:
     }
     return [
         *(
-            f"CREATE EXTENSION {_quoted(name)} SCHEMA {_quoted(e['schema'])};"
+            f"CREATE EXTENSION {quoted(name)} SCHEMA {quoted(e['schema'])};"
             for name, e in catalog["extensions"].items()
         ),
         *(_type(name, facts) for name, facts in catalog["types"].items()),
@@ -49,7 +49,7 @@ def blocks(catalog: Catalog) -> list[str]:
         *(_sequence(name, facts) for name, facts in sequences.items()),
         *(_table(name, tables[name]) for name in _in_order(tables, _foreign_keys)),
         *(
-            f"ALTER SEQUENCE {_quoted(name)} OWNED BY {_quoted(facts['owned_by'])};"
+            f"ALTER SEQUENCE {quoted(name)} OWNED BY {quoted(facts['owned_by'])};"
             for name, facts in sequences.items()
             if facts["owned_by"] != "none"
         ),
@@ -57,7 +57,8 @@ def blocks(catalog: Catalog) -> list[str]:
     ]
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """A name, qualified or not, as SQL has it."""
     return ".".join(
         part if _PLAIN.match(part) and part not in _RESERVED else '"' + part.replace('"', '""') + '"'
         for part in name.split(".")
@@ -115,19 +116,19 @@ def _sequence_options(facts: dict[str, Any]) -> str:
 
 def _sequence(name: str, facts: dict[str, Any]) -> str:
     options = _sequence_options(facts)
-    return f"CREATE SEQUENCE {_quoted(name)} AS {facts['type']}{' ' + options if options else ''};"
+    return f"CREATE SEQUENCE {quoted(name)} AS {facts['type']}{' ' + options if options else ''};"
 
 
 def _type(name: str, facts: dict[str, Any]) -> str:
     match facts["kind"]:
         case "enum":
-            return f"CREATE TYPE {_quoted(name)} AS ENUM ({', '.join(map(_text, facts['labels']))});"
+            return f"CREATE TYPE {quoted(name)} AS ENUM ({', '.join(map(_text, facts['labels']))});"
         case "domain":
-            return f"CREATE DOMAIN {_quoted(name)} AS {facts['definition']};"
+            return f"CREATE DOMAIN {quoted(name)} AS {facts['definition']};"
         case "range":
-            return f"CREATE TYPE {_quoted(name)} AS RANGE (SUBTYPE = {facts['definition']});"
+            return f"CREATE TYPE {quoted(name)} AS RANGE (SUBTYPE = {facts['definition']});"
         case _:
-            return f"CREATE TYPE {_quoted(name)} AS {facts['definition']};"
+            return f"CREATE TYPE {quoted(name)} AS {facts['definition']};"
 
 
 def _function(name: str, facts: dict[str, Any]) -> str:
@@ -144,13 +145,13 @@ def _function(name: str, facts: dict[str, Any]) -> str:
     body = facts["body"]
     quote = "$$" if "$$" not in body else "$body$"
     tail = body if body.startswith(("BEGIN ATOMIC", "RETURN ")) else f"AS {quote}\n{body}\n{quote}"
-    return f"CREATE {kind} {_quoted(plain)}({facts['arguments']}){returns}\n    {' '.join(traits)} {tail};"
+    return f"CREATE {kind} {quoted(plain)}({facts['arguments']}){returns}\n    {' '.join(traits)} {tail};"
 
 
 def _table(name: str, facts: dict[str, Any]) -> str:
-    lines = [f"    {_quoted(column)} {_column(c)}" for column, c in facts["columns"].items()]
+    lines = [f"    {quoted(column)} {_column(c)}" for column, c in facts["columns"].items()]
     lines += [
-        f"    CONSTRAINT {_quoted(constraint)} {c['definition']}" for constraint, c in facts["constraints"].items()
+        f"    CONSTRAINT {quoted(constraint)} {c['definition']}" for constraint, c in facts["constraints"].items()
     ]
     unlogged = "UNLOGGED " if facts.get("unlogged") else ""
     tail = f" INHERITS ({facts['parents']})" if "parents" in facts and "partition_bound" not in facts else ""
@@ -158,7 +159,7 @@ def _table(name: str, facts: dict[str, Any]) -> str:
         tail = f" -- a partition of {facts['parents']} {facts['partition_bound']}"
     if "partition_key" in facts:
         tail += f" PARTITION BY {facts['partition_key']}"
-    statements = [f"CREATE {unlogged}TABLE {_quoted(name)} (\n" + ",\n".join(lines) + f"\n){tail};"]
+    statements = [f"CREATE {unlogged}TABLE {quoted(name)} (\n" + ",\n".join(lines) + f"\n){tail};"]
     statements += _comments(name, facts)
     return "\n".join([*statements, *_attached(name, facts)])
 
@@ -182,10 +183,10 @@ def _column(facts: dict[str, Any]) -> str:
 def _comments(name: str, facts: dict[str, Any]) -> Iterator[str]:
     kind = facts["kind"].removeprefix("partitioned ").upper()
     if "comment" in facts:
-        yield f"COMMENT ON {kind} {_quoted(name)} IS {_text(facts['comment'])};"
+        yield f"COMMENT ON {kind} {quoted(name)} IS {_text(facts['comment'])};"
     for column, its in facts["columns"].items():
         if "comment" in its:
-            yield f"COMMENT ON COLUMN {_quoted(name)}.{_quoted(column)} IS {_text(its['comment'])};"
+            yield f"COMMENT ON COLUMN {quoted(name)}.{quoted(column)} IS {_text(its['comment'])};"
 
 
 def _attached(name: str, facts: dict[str, Any]) -> Iterator[str]:
@@ -193,23 +194,23 @@ def _attached(name: str, facts: dict[str, Any]) -> Iterator[str]:
         definition = its["definition"].removeprefix("unique ")
         unique = "UNIQUE " if definition != its["definition"] else ""
         note = "" if its["valid"] else " -- INVALID"
-        yield f"CREATE {unique}INDEX {_quoted(index)} ON {_quoted(name)} USING {definition};{note}"
+        yield f"CREATE {unique}INDEX {quoted(index)} ON {quoted(name)} USING {definition};{note}"
     for trigger, its in facts.get("triggers", {}).items():
         constraint = "CONSTRAINT " if its["definition"].startswith("CONSTRAINT ") else ""
         definition = its["definition"].removeprefix("CONSTRAINT ")
-        yield f"CREATE {constraint}TRIGGER {_quoted(trigger)} {definition};"
+        yield f"CREATE {constraint}TRIGGER {quoted(trigger)} {definition};"
         if its["state"] != "enabled":
             word = {"disabled": "DISABLE", "enabled for replicas": "ENABLE REPLICA", "enabled always": "ENABLE ALWAYS"}
-            yield f"ALTER TABLE {_quoted(name)} {word[its['state']]} TRIGGER {_quoted(trigger)};"
+            yield f"ALTER TABLE {quoted(name)} {word[its['state']]} TRIGGER {quoted(trigger)};"
     if "row_security" in facts:
-        yield f"ALTER TABLE {_quoted(name)} ENABLE ROW LEVEL SECURITY;"
+        yield f"ALTER TABLE {quoted(name)} ENABLE ROW LEVEL SECURITY;"
         if facts["row_security"] == "forced":
-            yield f"ALTER TABLE {_quoted(name)} FORCE ROW LEVEL SECURITY;"
+            yield f"ALTER TABLE {quoted(name)} FORCE ROW LEVEL SECURITY;"
     for policy, its in facts.get("policies", {}).items():
-        yield f"CREATE POLICY {_quoted(policy)} ON {_quoted(name)} AS {its['definition']};"
+        yield f"CREATE POLICY {quoted(policy)} ON {quoted(name)} AS {its['definition']};"
 
 
 def _view(name: str, facts: dict[str, Any]) -> str:
     options = f" WITH ({', '.join(facts['options'])})" if "options" in facts else ""
-    create = f"CREATE {facts['kind'].upper()} {_quoted(name)}{options} AS\n{facts['definition']};"
+    create = f"CREATE {facts['kind'].upper()} {quoted(name)}{options} AS\n{facts['definition']};"
     return "\n".join([create, *_comments(name, facts), *_attached(name, facts)])

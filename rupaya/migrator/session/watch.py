@@ -64,6 +64,8 @@ class Watch:
         self._hold_at_most_s = 0.0
         self.trace = Trace(keeps_literals=False)
         """Of the attempt that is under way."""
+        self.look: Callable[[PgConnection, int], None] | None = None
+        """Called at each sample, with the lock connection and the pid that is at work: to see how far that is."""
 
     @contextmanager
     def observing(self, backend_pid: int, *, hold_at_most_ms: int = 0) -> Iterator[None]:
@@ -134,6 +136,8 @@ class Watch:
                 rows = _blockers(self._connection, backend_pid)
             except psycopg2.Error:
                 return  # the main thread will meet the same error, and say it
+            if self.look is not None:
+                self.look(self._connection, backend_pid)
             if rows:
                 self.blockers = _described(rows)
                 for row, session in zip(rows, self.blockers.sessions, strict=True):

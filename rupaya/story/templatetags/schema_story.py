@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 
 from django import template
+from django.utils.html import escape, format_html, format_html_join
+from django.utils.safestring import SafeString
 
 from rupaya.inspection.amounts import MINUS
 from rupaya.story import home, state
-from rupaya.story.timeline import Bar, in_words
+from rupaya.story.timeline import Bar, in_words, level_of
 
 register = template.Library()
 _STEPS = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
@@ -18,6 +21,34 @@ _STEPS = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
 def took(duration: timedelta | None) -> str:
     """A duration as people say it."""
     return "under way" if duration is None else in_words(duration.total_seconds())
+
+
+@register.filter
+def seconds(duration_s: float) -> str:
+    """So many seconds, as people say them."""
+    return in_words(duration_s)
+
+
+@register.filter
+def outcome_level(outcome: str) -> str:
+    """By what an outcome is coloured."""
+    return level_of(outcome)
+
+
+_COMMAND = re.compile(r"'(manage\.py [^']+)'")
+
+
+def _command(text: str) -> SafeString:
+    button = '<button type="button" class="copy" hidden data-copy="{0}" aria-label="Copy {0}">Copy</button>'
+    return format_html("<code>{0}</code> " + button, text)
+
+
+@register.filter
+def commands(text: str) -> SafeString:
+    """A sentence whose commands are code that can be copied."""
+    parts = _COMMAND.split(text)
+    told = [_command(part) if index % 2 else escape(part) for index, part in enumerate(parts)]
+    return format_html_join("", "{}", ((part,) for part in told))
 
 
 @register.filter

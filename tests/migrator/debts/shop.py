@@ -161,6 +161,10 @@ class Shop:
         """Who pays, within limits that a test notices."""
         return Payer(self.connection, Limits(2_000, 5_000), run_id=2, **options)
 
+    def payer_within_a_lock_timeout(self) -> Payer:
+        """Who pays, and lets nobody queue behind it for longer than half a second."""
+        return Payer(self.connection, Limits(500, 5_000), run_id=2)
+
     def pay(self) -> None:
         """All that is owed, in order."""
         payer = self.payer()

@@ -92,6 +92,23 @@ def test_a_table_that_is_locked_is_not_waited_for_and_paying_is_tried_again(shop
     assert shop.payer().pay(debt)
 
 
+def test_a_transaction_that_does_not_end_is_not_waited_for_without_end(shop: Shop, database_url: str) -> None:
+    shop.apply(migration("0002_change", migrations.AlterField("item", "code", char(20, unique=True))))
+    (debt,) = shop.owed()
+    writer = psycopg2.connect(database_url)
+    with writer.cursor() as cursor:
+        cursor.execute("UPDATE shop_item SET colour = 'red'")
+
+    with pytest.raises(DatabaseError) as locked:
+        Payer(shop.connection, Limits(200, 5_000, 300), run_id=2).pay(debt)
+
+    assert sqlstate(locked.value) == "55P03"
+    writer.close()
+    assert [owed.id for owed in shop.owed()] == [debt.id]
+    shop.work(shop.old)
+    assert shop.payer().pay(debt)
+
+
 def test_rows_that_break_what_is_owed_leave_it_owed_and_hinder_nobody(shop: Shop) -> None:
     step = migration("0002_change", migrations.AlterField("item", "text", models.TextField(unique=True)))
     shop.apply(step)

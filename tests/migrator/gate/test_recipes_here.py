@@ -14,14 +14,7 @@ import pytest
 from rupaya.environment import BASE_DIR
 
 HEADER = """from django.db import migrations, models
-from django_pg_migration_tools.operations import (
-    SaferAddCheckConstraint,
-    SaferAddFieldForeignKey,
-    SaferAddIndexConcurrently,
-    SaferAddUniqueConstraint,
-    SaferAlterFieldSetNotNull,
-    SaferRemoveIndexConcurrently,
-)
+from django_pg_migration_tools.operations import SaferAddFieldForeignKey, SaferAddIndexConcurrently
 
 from rupaya.migrator.operations import Backfill
 
@@ -45,15 +38,15 @@ RECIPES = {
     "with_a_default": "migrations.AddField('Transaction', 'is_split', models.BooleanField(default=False))",
     "fill_a_column": "Backfill('Transaction', set='label = lower(description)',"
     " where='description IS NOT NULL AND label IS NULL', elidable=True)",
-    "make_it_not_null": "SaferAlterFieldSetNotNull('Budget', 'name', models.CharField(max_length=255))",
+    "make_it_not_null": "migrations.AlterField('Transaction', 'label', models.TextField())",
     "add_an_index": "SaferAddIndexConcurrently('Transaction', models.Index('label', name='idx_transactions_label'))",
     "an_indexed_column": "migrations.AddField('Budget', 'slug', models.SlugField(null=True, db_index=False))",
-    "remove_an_index": "SaferRemoveIndexConcurrently('Transaction', 'idx_transactions_deleted')",
-    "add_unique": "SaferAddUniqueConstraint('Budget', models.UniqueConstraint(fields=['slug'],"
-    " name='budgets_slug_unique'), raise_if_exists=False)",
+    "remove_an_index": "migrations.RemoveIndex('Transaction', 'idx_transactions_deleted')",
+    "add_unique": "migrations.AddConstraint('Budget', models.UniqueConstraint(fields=['slug'],"
+    " name='budgets_slug_unique'))",
     "add_a_foreign_key": "SaferAddFieldForeignKey('Budget', 'account',"
     " models.ForeignKey('transactions.Account', models.PROTECT, null=True))",
-    "add_a_check": "SaferAddCheckConstraint('Transaction', models.CheckConstraint("
+    "add_a_check": "migrations.AddConstraint('Transaction', models.CheckConstraint("
     "condition=models.Q(amount__lt=10_000_000), name='transactions_amount_check'))",
     "many_to_many": "migrations.AddField('Budget', 'guests', models.ManyToManyField("
     "'transactions.Account', related_name='+'))",

@@ -108,3 +108,37 @@ def test_types_checks_domains_and_foreign_keys_are_kept_to(server_url: str, monk
             cursor.execute("SELECT conname FROM pg_constraint WHERE NOT convalidated")
             assert cursor.fetchall() == [("impossible_id_check",)]
         connection.close()
+
+
+PARTITIONED = """
+    CREATE TABLE day (id bigint, on_day date, PRIMARY KEY (id, on_day)) PARTITION BY RANGE (on_day);
+    CREATE TABLE day_1 PARTITION OF day FOR VALUES FROM ('2031-01-01') TO ('2031-01-02');
+    CREATE TABLE kind (name text) PARTITION BY LIST (name);
+    CREATE TABLE kind_some PARTITION OF kind FOR VALUES IN ('card', 'bank');
+    CREATE TABLE number (id int, CHECK (id > 5)) PARTITION BY RANGE (id);
+    CREATE TABLE number_more PARTITION OF number FOR VALUES FROM (10) TO (20) PARTITION BY HASH (id);
+    CREATE TABLE number_0 PARTITION OF number_more FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+    CREATE TABLE number_1 PARTITION OF number_more FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+    CREATE TABLE number_others PARTITION OF number DEFAULT;
+    CREATE TABLE hashed (id int) PARTITION BY HASH (id);
+    CREATE TABLE hashed_0 PARTITION OF hashed FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+    CREATE TABLE nowhere (id int) PARTITION BY RANGE (id);
+"""
+
+
+def test_partitioned_tables_get_rows_that_their_partitions_take(
+    server_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "ROWS", 300)
+    with new_database(server_url) as url:
+        with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+            cursor.execute(PARTITIONED)
+        connection.close()
+
+        made = filled(url)
+
+        assert list(made.empty) == ["nowhere"]
+        some = {name: made.counts[name] for name in ("day", "day_1", "kind", "kind_some", "hashed", "hashed_0")}
+        assert some == dict.fromkeys(some, 300)
+        assert made.counts["number"] == 300
+        assert sum(made.counts.get(f"number_{name}", 0) for name in ("0", "1", "others")) == 300

@@ -80,6 +80,13 @@ class Command(BaseCommand):
             help="Transactions without account, amount, type, date or counterpart: move them to adoption_quarantine.",
         )
         rows.add_argument(
+            "--left-over",
+            choices=(REFUSE, "keep", "drop"),
+            default=REFUSE,
+            help="Constraints, indexes and triggers that the contract does not have: keep them, and schemadiff tells "
+            "them for ever; or drop them, their text kept in adoption_quarantine. Columns are kept.",
+        )
+        rows.add_argument(
             "--map",
             action="append",
             default=[],
@@ -105,6 +112,7 @@ class Command(BaseCommand):
             merge_email_case=options["merge_email_case"],
             several_defaults=options["several_defaults"],
             incomplete_transactions=options["incomplete_transactions"],
+            left_over=options["left_over"],
             maps=tuple(Mapping.parse(text) for text in options["map"]),
         )
         if not (options["plan"] or options["finish"]) and decisions != Decisions():

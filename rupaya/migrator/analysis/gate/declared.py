@@ -6,7 +6,7 @@ import ast
 import inspect
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,13 @@ def undeployed(loader: MigrationLoader, labels: Iterable[str], deployed_files: s
     plan = loader.graph._generate_plan(loader.graph.leaf_nodes(), at_end=True)
     disk = loader.disk_migrations or {}
     return [disk[key] for key in plan if key[0] in labels and not _is_deployed(disk[key], deployed_files)]
+
+
+def in_order(loader: MigrationLoader, migrations: Collection[Migration]) -> list[Migration]:
+    """Each after those that it depends on."""
+    plan = loader.graph._generate_plan(loader.graph.leaf_nodes(), at_end=True)
+    place = {key: number for number, key in enumerate(plan)}
+    return sorted(migrations, key=lambda migration: place[migration.app_label, migration.name])
 
 
 def _is_deployed(migration: Migration, deployed_files: set[Path]) -> bool:

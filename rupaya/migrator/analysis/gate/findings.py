@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from django.conf import settings
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 
@@ -23,10 +24,10 @@ RULES = {
     "no-primary-key": "Keep the primary key, or build the new one beside it and swap: replicas and Django need one.",
     "required-column": "Give it a default or a db_default, or make it nullable: 'Add a column'.",
     "rewrite": "A new column beside the old one, filled in batches: 'Change a type, when rows have to be rewritten'.",
-    "scan": "The concurrent or two-step form, without a strong lock: 'Add an index', 'Add a CHECK constraint', 'Add a "
-    "UNIQUE constraint', 'Make a column NOT NULL', 'Add a foreign key'.",
+    "scan": "Django's own operation where there is one: it is owed, and paid gently. For an index, the concurrent one: "
+    "'Add an index', 'Add an indexed column', 'Add a foreign key', 'Add a CHECK constraint'.",
     "type": "A new column beside the old one: 'Change a type, when rows have to be rewritten'.",
-    "drop-index": "SaferRemoveIndexConcurrently in a migration with atomic = False: 'Remove an index'.",
+    "drop-index": "RemoveIndex, which is owed and dropped concurrently: 'Remove an index'.",
     "writes": "Backfill, which sets a few thousand rows at a time: 'Fill a column'.",
     "loop": "Backfill, or one statement for a few thousand rows at a time: 'Fill a column'.",
     "lock-held": "Put the Python into a migration of its own, after this one: 'Fill a column'.",
@@ -47,9 +48,21 @@ RULES = {
     "imports-model": "apps.get_model(app, name): the models as they were at this migration.",
     "automatic-name": "Rename the file, or use makemigrations --name.",
     "not-looked-at": "Mend what fails before it, then run the gate again.",
+    "installed-migrations": "manage.py lintmigrations --write-installed, and commit the file.",
     "excuse": "excused = {'rule': 'reason'}, with a rule's name and your reason.",
 }
 """Each rule's name, and what to do instead."""
+
+OF_AUTHORS = (
+    "irreversible-data",
+    "not-repeatable",
+    "json",
+    "wide-index",
+    "argument-names",
+    "imports-model",
+    "automatic-name",
+)
+"""Rules that only whoever writes a migration can keep; of an installed package's they are no findings."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +135,10 @@ def worst(found: Iterable[Finding]) -> list[Finding]:
 
 
 def excused(migration: Migration, found: Iterable[Finding]) -> tuple[list[Finding], list[str]]:
-    """What is left of the findings of one migration, and a line for each rule that it excuses with a reason."""
-    excuses = getattr(migration, "excused", None) or {}
+    """What is left of the findings of one migration, and a line for each rule that is excused with a reason: by itself,
+    or, where it is a package's, by the project's settings."""
+    of_others: dict[str, dict[str, str]] = getattr(settings, "EXCUSED_MIGRATION_FINDINGS", {})
+    excuses = getattr(migration, "excused", None) or of_others.get(str(migration)) or {}
     left: list[Finding] = []
     lines: list[str] = []
     for rule, reason in excuses.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from django.db.migrations.state import ProjectState
 from rupaya.migrator.analysis import scratch
 from rupaya.migrator.analysis.gate import facts, oldcode, rows
 from rupaya.migrator.analysis.gate.declared import check_declared
-from rupaya.migrator.analysis.gate.findings import Finding, excused, finding, worst
+from rupaya.migrator.analysis.gate.findings import OF_AUTHORS, Finding, excused, finding, worst
 from rupaya.migrator.analysis.gate.judge import judge, lacking, left_behind, presumptions
 from rupaya.migrator.analysis.gate.trials import (
     Key,
@@ -50,8 +50,13 @@ class Release:
     """What each of them is, by its name."""
 
 
-def inspect(connection: BaseDatabaseWrapper, loader: MigrationLoader, new: Sequence[Migration]) -> Verdict:
-    """Try what is new in a scratch database, and judge it.
+def inspect(
+    connection: BaseDatabaseWrapper,
+    loader: MigrationLoader,
+    new: Sequence[Migration],
+    foreign: Collection[Key] = (),
+) -> Verdict:
+    """Try what is new in a scratch database, and judge it; `foreign` says which of it are installed packages'.
 
     Raises:
         EnvironmentUnfit: if no scratch database can be had.
@@ -68,7 +73,7 @@ def inspect(connection: BaseDatabaseWrapper, loader: MigrationLoader, new: Seque
         with connection.connection.cursor() as cursor:
             filled = rows.fill(cursor, touched(empty.values()))
         full = try_on_rows(connection, new, release.setting, filled)
-    verdict = assess(new, empty, full, release)
+    verdict = assess(new, empty, full, release, foreign)
     verdict.notes += [f"{table} has no made-up rows: {why}" for table, why in filled.empty.items()]
     if not release.setting.as_application:
         verdict.notes.append(
@@ -90,7 +95,11 @@ def deployed(connection: BaseDatabaseWrapper, state: ProjectState) -> Release:
 
 
 def assess(
-    new: Sequence[Migration], empty: Mapping[Key, Trial], full: Mapping[Key, Trial], release: Release
+    new: Sequence[Migration],
+    empty: Mapping[Key, Trial],
+    full: Mapping[Key, Trial],
+    release: Release,
+    foreign: Collection[Key] = (),
 ) -> Verdict:
     """One finding a fault, what is excused left out but told."""
     verdict = Verdict()
@@ -111,6 +120,8 @@ def assess(
             found.append(
                 finding(migration, "not-looked-at", "A migration that it depends on fails, so it was not tried.")
             )
+        if key_of(migration) in foreign:
+            found = [one for one in found if one.rule not in OF_AUTHORS]
         left, told = excused(migration, worst(found))
         verdict.findings += left
         verdict.excuses += told

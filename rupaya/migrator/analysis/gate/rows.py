@@ -26,7 +26,7 @@ _TRIED_COMBINATIONS = 3_000
 
 _TABLES = """
     SELECT c.oid, c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind = 'r' AND NOT c.relispartition AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+    WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
       AND c.relname <> 'django_migrations' AND NOT starts_with(c.relname, 'migrator_') ORDER BY c.oid
 """
 _COLUMNS = """
@@ -65,6 +65,13 @@ _FOREIGN_KEYS = """
                  JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.n ORDER BY u.o)
     FROM pg_constraint k WHERE k.contype = 'f' AND k.conrelid = ANY(%s) AND k.conparentid = 0 ORDER BY k.oid
 """
+# Of each partitioned table, its partitions that have rows, and which rows these take; NULL: any that no other takes.
+_PARTITIONS = """
+    SELECT p.oid, t.relid::regclass::text, pg_get_partition_constraintdef(t.relid)
+    FROM unnest(%s::oid[]) AS p (oid), LATERAL pg_partition_tree(p.oid) AS t
+    WHERE t.isleaf AND t.relid <> p.oid ORDER BY t.relid
+"""
+_HASHED = "satisfies_hash_partition"
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,8 @@ class Table:
     foreign_keys: list[tuple[int, list[str], list[str]]] = field(default_factory=list)
     makers: dict[str, Maker] = field(default_factory=dict)
     """How each column that is written gets its value."""
+    partitions: list[str] = field(default_factory=list)
+    """Where its rows are, if it is partitioned."""
 
 
 @dataclass
@@ -112,16 +121,30 @@ def read_tables(cursor: PgCursor) -> dict[int, Table]:
     cursor.execute(_CHECKS, [list(tables)])
     for oid, name, expression, definition, columns in cursor.fetchall():
         tables[oid].checks.append(Check(name, expression, definition, tuple(columns)))
+    cursor.execute(_PARTITIONS, [list(tables)])
+    taken: dict[int, list[str | None]] = {}
+    for oid, partition, constraint in cursor.fetchall():
+        tables[oid].partitions.append(partition)
+        taken.setdefault(oid, []).append(constraint)
+    for oid, constraints in taken.items():
+        known = [each for each in constraints if each is not None and "NOT (" not in each and _HASHED not in each]
+        if len(known) == len(constraints):  # else there is a place for any row
+            expression = " OR ".join(f"({each})" for each in known)
+            tables[oid].checks.append(Check("", expression, "", _words(expression, tables[oid].columns)))
     cursor.execute(_FOREIGN_KEYS, [list(tables)])
     for oid, parent, columns, keys in cursor.fetchall():
         tables[oid].foreign_keys.append((parent, columns, keys))
     return tables
 
 
+def _words(expression: str, among: Collection[str]) -> tuple[str, ...]:
+    return tuple(name for name in among if re.search(rf"\b{re.escape(name)}\b", expression))
+
+
 def fill(cursor: PgCursor, only: Collection[str] | None = None) -> Filled:
     """Fill these tables, or all, and those that they refer to; in a transaction of its own, on a scratch database."""
     tables = read_tables(cursor)
-    wanted = _with_parents(tables, {t.oid for t in tables.values() if only is None or t.name in only})
+    wanted = _with_parents(tables, {t.oid for t in tables.values() if only is None or not _names(t).isdisjoint(only)})
     filled = Filled()
     cursor.execute("BEGIN")
     cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
@@ -132,6 +155,7 @@ def fill(cursor: PgCursor, only: Collection[str] | None = None) -> Filled:
         cursor.execute("SAVEPOINT one_table")
         try:
             filled.counts[table.name] = _fill(cursor, table, tables)
+            filled.counts |= _in_partitions(cursor, table)
         except (psycopg2.Error, _CannotBeFilled) as error:
             cursor.execute("ROLLBACK TO SAVEPOINT one_table")
             filled.counts[table.name] = 0
@@ -140,6 +164,17 @@ def fill(cursor: PgCursor, only: Collection[str] | None = None) -> Filled:
     cursor.execute("COMMIT")
     cursor.execute("ANALYZE")
     return filled
+
+
+def _names(table: Table) -> set[str]:
+    return {table.name, *table.partitions}
+
+
+def _in_partitions(cursor: PgCursor, table: Table) -> dict[str, int]:
+    if not table.partitions:
+        return {}
+    cursor.execute(f"SELECT tableoid::regclass::text, count(*) FROM {table.name} GROUP BY 1")
+    return dict(cursor.fetchall())
 
 
 class _CannotBeFilled(Exception):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.migration import Migration
 
 TAG = "deployed"
 NOTHING_DEPLOYED = "none"
@@ -26,7 +28,7 @@ class Command(BaseCommand):
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """``--base`` and nothing else."""
+        """``--base``, and what to write."""
         parser.add_argument(
             "--base",
             default=TAG,
@@ -35,10 +37,18 @@ class Command(BaseCommand):
             f"moves. '{NOTHING_DEPLOYED}': nothing has been deployed yet.",
         )
 
+        parser.add_argument(
+            "--write-installed",
+            action="store_true",
+            help="Write down the last migrations of installed packages, and do nothing else. What the deployed "
+            "release's file does not have is tried like the project's own.",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         """Print what is wrong and fail, or say what was looked at."""
         try:
-            from rupaya.migrator.analysis.gate import declared, gate
+            from rupaya.migrator.analysis.gate import declared, gate, installed
+            from rupaya.migrator.analysis.gate.findings import Finding
         except ImportError as error:
             raise CommandError(
                 f"{error}. lintmigrations needs django-linear-migrations: requirements/test.txt."
@@ -47,6 +57,13 @@ class Command(BaseCommand):
         root = Path(_git("rev-parse", "--show-toplevel") or "")
         if not root.is_absolute():
             raise CommandError("This folder is in no git repository, so there is no release to compare with.")
+        configs = declared.project_apps(root)
+        labels = {config.label for config in configs}
+        loader = MigrationLoader(None, ignore_no_migrations=True)
+        file, text = root / installed.FILE, installed.written(loader, labels)
+        if options["write_installed"]:
+            file.write_text(text)
+            return
         base = options["base"]
         commit = _git("rev-parse", "--verify", "--quiet", f"{base}^{{commit}}")
         if base == NOTHING_DEPLOYED:
@@ -67,10 +84,13 @@ class Command(BaseCommand):
                 f"If nothing has been deployed yet, say so: --base {NOTHING_DEPLOYED}."
             )
 
-        configs = declared.project_apps(root)
-        loader = MigrationLoader(None, ignore_no_migrations=True)
-        new = declared.undeployed(loader, [config.label for config in configs], deployed_files)
+        new = declared.undeployed(loader, labels, deployed_files)
         findings = declared.check_linear(configs) + declared.check_names(new)
+        if file.exists() and file.read_text() != text:
+            told = "It does not say which migrations of packages are installed."
+            findings.append(Finding(installed.FILE, "installed-migrations", told))
+        foreign = self._brought(loader, labels, commit) if commit else []
+        new = declared.in_order(loader, [*new, *foreign])
         if base == NOTHING_DEPLOYED:
             subject = (
                 f"{len(new)} migrations, none of them deployed yet: every table is new and without traffic, "
@@ -80,7 +100,9 @@ class Command(BaseCommand):
             subject = f"no migrations since {base} ({commit[:12] if commit else ''})"
         else:
             subject = f"{len(new)} migrations since {base} ({commit[:12] if commit else ''})"
-            verdict = gate.inspect(connection, loader, new)
+            verdict = gate.inspect(
+                connection, loader, new, {(migration.app_label, migration.name) for migration in foreign}
+            )
             findings += verdict.findings
             for line in verdict.excuses + verdict.notes:
                 self.stdout.write(line)
@@ -89,6 +111,20 @@ class Command(BaseCommand):
                 self.stderr.write(str(finding))
             raise CommandError(f"{len(findings)} findings in {subject}. docs/writing-migrations.md has the safe ways.")
         self.stdout.write(f"Migrations are fine: {subject}.")
+
+    def _brought(self, loader: MigrationLoader, labels: Collection[str], commit: str) -> list[Migration]:
+        from rupaya.migrator.analysis.gate import installed
+
+        deployed = _git("show", f"{commit}:{installed.FILE}")
+        if deployed is None:
+            self.stdout.write(
+                f"The deployed release has no {installed.FILE}: what installed packages brought since was not tried."
+            )
+            return []
+        brought = installed.brought(loader, labels, deployed)
+        for note in brought.notes:
+            self.stdout.write(note)
+        return brought.migrations
 
 
 def _git(*arguments: str) -> str | None:

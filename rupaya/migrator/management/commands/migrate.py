@@ -16,6 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 
 from rupaya.migrator.conf import require_configuration
+from rupaya.migrator.debts.store import Store
 from rupaya.migrator.django import DjangoMigrate
 from rupaya.migrator.errors import exit_codes
 from rupaya.migrator.output import JsonStream, Output
@@ -54,8 +55,8 @@ class Command(migrate.Command):
         ours.add_argument(
             "--dry-run",
             action="store_true",
-            help="Show what would be done: phases, SQL where it can be known, and the tables with their size and the "
-            "transactions open on them now. Changes nothing.",
+            help="Show what would be done: phases, SQL where it can be known, the tables with their size and the "
+            "transactions open on them now, and live rows that are in the way. Changes nothing.",
         )
         ours.add_argument(
             "--rehearse",
@@ -150,10 +151,13 @@ class Command(migrate.Command):
 
     def _preview(self, procedure: Procedure, session: Session, style: str) -> None:
         from rupaya.migrator.analysis.preview import as_text, preview
+        from rupaya.migrator.run.rows import look_at
 
         with session.reading():
             plan = procedure.read_plan(session)
-            found = preview(session.connection, plan, procedure.foresee(session, plan).owed)
+            owed = procedure.foresee(session, plan).owed
+            rows = look_at(session.connection, plan, owed, session.conf.look_s)
+            found = preview(session.connection, plan, owed, rows)
         self.stdout.write(
             json.dumps(found.as_dict(), indent=2) if style == "json" else as_text(found, markdown=style == "markdown")
         )
@@ -164,7 +168,14 @@ class Command(migrate.Command):
 
         with session.reading():
             plan = procedure.read_plan(session)
-            rehearsal = rehearse(session.connection, plan, set(plan.history))
+            rehearsal = rehearse(
+                session.connection,
+                plan,
+                set(plan.history),
+                owed=Store(session.connection).due(plan.status.pending),
+                by_halves=procedure.runs_by_halves(session, plan),
+                pays_first=procedure.request.contract,
+            )
         write = {"text": report.as_text, "json": report.as_json, "markdown": report.as_markdown}[style]
         self.stdout.write(write(rehearsal))
         if rehearsal.failure:

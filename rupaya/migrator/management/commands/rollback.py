@@ -50,4 +50,6 @@ class Command(BaseCommand):
                     f"Batch {applied.batch}: {applied.app}.{applied.name}, "
                     f"applied {applied.finished_at:%Y-%m-%d %H:%M} UTC by release {applied.release}"
                 )
+            for line in rollback.account(session, undoing.plan):
+                output.say(line)
             rollback.refuse(session, undoing.plan)  # the plan first: whoever is refused must see what was meant

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
+import shutil
 import sys
+from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -14,15 +17,16 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
+from rupaya.migrator import conf
 from rupaya.migrator.analysis.audit import BAD_STATES, COLUMNS, Entry, as_rows, audit, is_clean
 from rupaya.migrator.analysis.schemadiff import with_snapshot
+from rupaya.migrator.analysis.table import fitted
 from rupaya.migrator.debts.store import Store
+from rupaya.migrator.errors import counted
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.ledger.snapshots import last_snapshot
 from rupaya.migrator.output import Output
 from rupaya.migrator.session.session import Session
-
-SHOWN = ("migration", "phase", "state", "applied at", "batch", "release", "by", "duration", "tries")
 
 
 class Command(showmigrations.Command):
@@ -31,10 +35,11 @@ class Command(showmigrations.Command):
     def add_arguments(self, parser: CommandParser) -> None:
         """Django's arguments and our own."""
         super().add_arguments(parser)
-        parser.add_argument(
+        ours = parser.add_argument_group("what the migrator's ledger knows")
+        ours.add_argument(
             "--audit", action="store_true", help="Show each migration's phase, state, time, batch, release and role."
         )
-        parser.add_argument(
+        ours.add_argument(
             "--format",
             # Django's --list and --plan have this name for what they set, so that call_command may say format="plan".
             dest="format",
@@ -42,7 +47,7 @@ class Command(showmigrations.Command):
             default=argparse.SUPPRESS,
             help="With --audit: for a person to read, or for a machine.",
         )
-        parser.add_argument(
+        ours.add_argument(
             "--check",
             action="store_true",
             help=f"With --audit: exit with status 1 if a migration is {', '.join(BAD_STATES)}, or the schema drifted.",
@@ -84,8 +89,17 @@ class Command(showmigrations.Command):
             case _:
                 self._write_table(entries)
                 for debt in debts:
-                    self.stdout.write(f"Owed since release {debt.release} ({debt.owed_at:%Y-%m-%d %H:%M} UTC): {debt}")
-        return not options["check"] or self._check(entries, connection)
+                    assert debt.owed_at is not None  # noqa: S101 - it is a row of the ledger
+                    since = f"{debt.owed_at:%Y-%m-%d %H:%M} UTC"
+                    after_h = conf.read()[0].contract_after_h
+                    until = f", kept until {debt.owed_at + timedelta(hours=after_h):%Y-%m-%d %H:%M}" if after_h else ""
+                    self.stdout.write(f"Owed since release {debt.release} ({since}{until}): {debt}")
+        if not options["check"]:
+            return True
+        sound = self._check(entries, connection)
+        if sound and options["format"] not in ("json", "csv"):
+            self.stdout.write(self.style.SUCCESS(f"All is well: {_counted(entries)}, and nothing was changed by hand."))
+        return sound
 
     def _check(self, entries: list[Entry], connection: BaseDatabaseWrapper) -> bool:
         """Say what needs attention in the history and in the schema; whether nothing does."""
@@ -101,27 +115,37 @@ class Command(showmigrations.Command):
         return is_clean(entries) and not drift
 
     def _write_table(self, entries: list[Entry]) -> None:
-        rows = [_cells(entry) for entry in entries]
-        widths = [max(len(row[column]) for row in [SHOWN, *rows]) for column in range(len(SHOWN))]
-        for entry, row in [(None, SHOWN), *zip(entries, rows, strict=True)]:
-            line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            bad = entry is not None and _is_bad(entry)
-            self.stdout.write(self.style.ERROR(line) if bad else line)
+        table = fitted(entries, _width(self.stdout))
+        self.stdout.write(table.heading)
+        for entry, (before, state, after) in zip(entries, table.lines, strict=True):
+            if _is_bad(entry):
+                self.stdout.write(self.style.ERROR(f"{before}{state}{after}"))
+            else:
+                self.stdout.write(f"{before}{self._coloured(entry.state, state)}{after}")
+        if table.left_out:
+            self.stdout.write(f"Left out here: {', '.join(table.left_out)}.")
+            self.stdout.write("A wider terminal, or --format json, has them.")
+        self.stdout.write(f"{_counted(entries)}.")
+
+    def _coloured(self, state: str, text: str) -> str:
+        if state == "applied":
+            return str(self.style.SUCCESS(text))
+        return str(self.style.WARNING(text)) if state in ("pending", "owed", "unknown") else text
+
+
+def _width(stream: Any) -> int | None:
+    """How many characters there are in a line; None where nobody's terminal is written to."""
+    is_read_here = bool(getattr(stream, "isatty", lambda: False)()) or os.environ.get("COLUMNS", "").isdecimal()
+    return shutil.get_terminal_size().columns if is_read_here else None
+
+
+def _counted(entries: list[Entry]) -> str:
+    counts: dict[str, int] = {}
+    for entry in entries:
+        counts[entry.state] = counts.get(entry.state, 0) + 1
+    listed = ", ".join(f"{count} {state}" for state, count in counts.items())
+    return f"{counted(len(entries), 'migration')}: {listed}" if len(counts) > 1 else f"{listed or 'no'} migrations"
 
 
 def _is_bad(entry: Entry) -> bool:
     return entry.state in BAD_STATES
-
-
-def _cells(entry: Entry) -> tuple[str, ...]:
-    return (
-        f"{entry.app}.{entry.migration}",
-        entry.phase,
-        entry.state,
-        f"{entry.applied_at:%Y-%m-%d %H:%M:%S}" if entry.applied_at else "",
-        str(entry.batch or ""),
-        entry.release,
-        entry.by,
-        f"{entry.duration_s:.3f} s" if entry.duration_s is not None else "",
-        str(entry.tries or ""),
-    )

@@ -492,3 +492,7 @@ unsafe_is(
     sql("CREATE DOMAIN small AS int; ALTER DOMAIN small ADD CHECK (VALUE < 99)"),
     **EXPAND,
 )
+unsafe_is("sql_check_of_partitioned_table", "scan", sql("ALTER TABLE log ADD CHECK (id > -9)"), **CONTRACT)
+unsafe_is("sql_update_of_partitioned_table", "writes", sql("UPDATE log SET id = 2", ""), **EXPAND)
+unsafe_is("sql_rewrite_of_a_partition", "rewrite", sql("ALTER TABLE log_2024 SET UNLOGGED"), **EXPAND)
+unsafe_is("sql_index_of_a_partition", "scan", sql("CREATE INDEX ON log_2024 (id)"), **EXPAND)

@@ -1,0 +1,87 @@
+"""The audit as a table that fits where it is read: the dearest columns stay, and a long name loses its middle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rupaya.migrator.analysis.audit import Entry
+
+GAP = "  "
+# A name is not made shorter than this before a column goes.
+NAME_MIN = 38
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its heading, how an entry is told in it, and how dear it is."""
+
+    title: str
+    cell: Callable[[Entry], str]
+    goes: int
+    """The one with the highest number goes first; 0 stays."""
+
+
+def _time(entry: Entry) -> str:
+    return f"{entry.applied_at:%Y-%m-%d %H:%M:%S}" if entry.applied_at else ""
+
+
+COLUMNS = (
+    Column("migration", lambda entry: f"{entry.app}.{entry.migration}", 0),
+    Column("phase", lambda entry: entry.phase, 3),
+    Column("state", lambda entry: entry.state, 0),
+    Column("applied at", _time, 0),
+    Column("batch", lambda entry: str(entry.batch or ""), 4),
+    Column("release", lambda entry: entry.release, 2),
+    Column("by", lambda entry: entry.by, 6),
+    Column("duration", lambda entry: f"{entry.duration_s:.3f} s" if entry.duration_s is not None else "", 5),
+    Column("tries", lambda entry: str(entry.tries or ""), 7),
+)
+STATE = "state"
+
+
+@dataclass(frozen=True)
+class Table:
+    """The lines of it, each with the place of its state, and the columns that did not fit."""
+
+    heading: str
+    lines: list[tuple[str, str, str]]
+    """What stands before the state, the state with its padding, and what stands after it."""
+    left_out: list[str]
+
+
+def fitted(entries: Sequence[Entry], width: int | None) -> Table:
+    """The table in so many characters; without a width, all of it."""
+    columns = list(COLUMNS)
+    cells = {column.title: [column.cell(entry) for entry in entries] for column in columns}
+    widths = {title: max([len(title), *map(len, texts)]) for title, texts in cells.items()}
+
+    def whole() -> int:
+        return sum(widths[column.title] for column in columns) + len(GAP) * (len(columns) - 1)
+
+    left_out = []
+    if width is not None:
+        name = COLUMNS[0].title
+        while whole() - max(0, widths[name] - NAME_MIN) > width and any(column.goes for column in columns):
+            column = max(columns, key=lambda column: column.goes)
+            columns.remove(column)
+            left_out.append(column.title)
+        widths[name] = max(len(name), min(widths[name], widths[name] - (whole() - width)))
+        cells[name] = [_cut(text, widths[name]) for text in cells[name]]
+    lines = []
+    for index in range(len(entries)):
+        padded = [(column.title, cells[column.title][index].ljust(widths[column.title])) for column in columns]
+        place = [title for title, _ in padded].index(STATE)
+        before = "".join(text + GAP for _, text in padded[:place])
+        after = "".join(GAP + text for _, text in padded[place + 1 :]).rstrip()
+        lines.append((before, padded[place][1] if after else padded[place][1].rstrip(), after))
+    heading = GAP.join(column.title.ljust(widths[column.title]) for column in columns).rstrip()
+    return Table(heading, lines, [column.title for column in COLUMNS if column.title in left_out])
+
+
+def _cut(text: str, width: int) -> str:
+    """A name without its middle: both ends tell migrations apart."""
+    if len(text) <= width:
+        return text
+    end = (width - 1) // 3
+    return f"{text[: width - 1 - end]}…{text[len(text) - end :]}"

@@ -1,0 +1,257 @@
+"""From what the catalog was before a migration and is after it to what that presumes of rows.
+
+Read off the catalog, SQL of one's own and every operation come out alike. Tables and columns are known by oid and
+number, so that a new name makes no new thing. How a type is changed is in the statement alone, and is taken from there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from rupaya.migrator.foresight.presumption import (
+    CHECK,
+    EMPTY,
+    EXCLUSION,
+    FOREIGN_KEY,
+    NOT_NULL,
+    TYPE,
+    UNIQUE,
+    Presumed,
+    Presumption,
+)
+
+_TABLES = """
+    SELECT c.oid, CASE WHEN n.nspname = current_schema() THEN c.relname ELSE n.nspname || '.' || c.relname END
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p') AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+      AND NOT starts_with(c.relname, 'migrator_') AND c.relname <> 'django_migrations'
+"""
+_COLUMNS = """
+    SELECT a.attrelid, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+           a.atthasdef OR a.atthasmissing OR a.attidentity <> '' OR a.attgenerated <> '', t.typcategory = 'S'
+    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+    WHERE a.attrelid = ANY(%(tables)s) AND a.attnum > 0 AND NOT a.attisdropped
+"""
+_CONSTRAINTS = """
+    SELECT c.oid, c.conrelid, c.conname, c.contype::text, c.convalidated, c.conkey, c.confrelid, c.confkey,
+           pg_get_expr(c.conbin, c.conrelid, true)
+    FROM pg_constraint c WHERE c.conrelid = ANY(%(tables)s) AND c.contype IN ('c', 'f', 'x')
+"""
+# to_jsonb, for PostgreSQL 14 has no indnullsnotdistinct.
+_INDEXES = """
+    SELECT i.indexrelid, i.indrelid, c.relname,
+           ARRAY(SELECT pg_get_indexdef(i.indexrelid, n, true) FROM generate_series(1, i.indnkeyatts) n),
+           coalesce(pg_get_expr(i.indpred, i.indrelid, true), ''),
+           NOT coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false),
+           ARRAY(SELECT DISTINCT d.refobjsubid FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+                 AND d.objid = i.indexrelid AND d.refclassid = 'pg_class'::regclass AND d.refobjid = i.indrelid
+                 UNION SELECT k FROM unnest(i.indkey) k WHERE k > 0)
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+    WHERE i.indrelid = ANY(%(tables)s) AND i.indisunique AND i.indisvalid AND i.indisready
+"""
+_USING = re.compile(
+    r'ALTER\s+(?:COLUMN\s+)?(?P<column>"(?:[^"]|"")+"|\w+)\s+(?:SET\s+DATA\s+)?TYPE\s+.*?\bUSING\s+(?P<rest>.*)',
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+@dataclass
+class Facts:
+    """Tables, columns, constraints and unique indexes at one moment, by identity."""
+
+    tables: dict[int, str] = field(default_factory=dict)
+    columns: dict[tuple[int, int], tuple[str, str, bool, bool, bool]] = field(default_factory=dict)
+    """Name, type, whether it is NOT NULL, whether something fills it, and whether it holds texts."""
+    constraints: dict[int, tuple[Any, ...]] = field(default_factory=dict)
+    indexes: dict[int, tuple[Any, ...]] = field(default_factory=dict)
+
+    def name(self, table: int, number: int) -> str:
+        """A column's name."""
+        return self.columns[table, number][0]
+
+    def names(self, table: int, numbers: Iterable[int]) -> tuple[str, ...]:
+        """The names of columns, in the order of their numbers as given."""
+        return tuple(self.columns[table, number][0] for number in numbers if (table, number) in self.columns)
+
+
+def read_facts(cursor: Any) -> Facts:
+    """What is there now."""
+    facts = Facts()
+    cursor.execute(_TABLES)
+    facts.tables = dict(cursor.fetchall())
+    tables = {"tables": list(facts.tables)}
+    cursor.execute(_COLUMNS, tables)
+    facts.columns = {(table, number): tuple(rest) for table, number, *rest in cursor.fetchall()}
+    cursor.execute(_CONSTRAINTS, tables)
+    facts.constraints = {oid: tuple(rest) for oid, *rest in cursor.fetchall()}
+    cursor.execute(_INDEXES, tables)
+    facts.indexes = {oid: tuple(rest) for oid, *rest in cursor.fetchall()}
+    return facts
+
+
+def presumed(before: Facts, after: Facts, statements: Iterable[str], *, file_hash: str, writes: list[str]) -> Presumed:
+    """What a migration presumes that led from one catalog to the other by these statements."""
+    found = Presumed(file_hash, writes=writes)
+    for table, name in after.tables.items():
+        if table not in before.tables:
+            found.made.append(name)
+        elif before.tables[table] != name:
+            found.renamed_tables[name] = before.tables[table]
+    for (table, number), (name, *_rest) in after.columns.items():
+        if table not in before.tables:
+            continue
+        if (table, number) not in before.columns:
+            found.added.setdefault(after.tables[table], []).append(name)
+        elif before.name(table, number) != name:
+            found.renamed_columns.setdefault(after.tables[table], {})[name] = before.name(table, number)
+    found.made.sort()
+    empty = {
+        (table, name)
+        for (table, number), (name, _type, _not_null, is_filled, _is_text) in after.columns.items()
+        if (table, number) not in before.columns and not is_filled and not writes
+    }
+    by_name = {name: table for table, name in after.tables.items()}
+    found.presumptions = sorted(
+        (
+            item
+            for item in (
+                *_of_columns(before, after, list(statements)),
+                *_of_constraints(before, after),
+                *_of_indexes(before, after),
+            )
+            # A new column that holds nothing is no double of another, and refers to nothing.
+            if not (
+                (item.kind == FOREIGN_KEY or (item.kind == UNIQUE and item.nulls_distinct))
+                and any((by_name[item.table], column) in empty for column in item.columns)
+            )
+        ),
+        key=lambda item: (item.table, item.kind, item.name),
+    )
+    return found
+
+
+def _of_columns(before: Facts, after: Facts, statements: list[str]) -> Iterator[Presumption]:
+    for (table, number), (name, type_, not_null, is_filled, _is_text) in after.columns.items():
+        if table not in before.tables:
+            continue
+        where = after.tables[table]
+        old = before.columns.get((table, number))
+        if old is None:
+            if not_null and not is_filled:
+                yield Presumption(EMPTY, where, name, ())
+            continue
+        if not_null and not old[2]:
+            yield Presumption(NOT_NULL, where, name, (name,))
+        if type_ != old[1] and not _is_wider(old[1], type_):
+            yield Presumption(
+                TYPE,
+                where,
+                name,
+                (name,),
+                old_type=old[1],
+                new_type=type_,
+                using=_using(statements, name, old[0]),
+                is_text=old[4],
+            )
+
+
+def _of_constraints(before: Facts, after: Facts) -> Iterator[Presumption]:
+    for oid, (table, name, kind, validated, key, target, target_key, expression) in after.constraints.items():
+        if table not in before.tables or not (validated or kind == "x"):
+            continue
+        old = before.constraints.get(oid)
+        if old is not None and old[3]:
+            continue
+        columns = after.names(table, key or ())
+        if kind == "c":
+            yield Presumption(CHECK, after.tables[table], name, columns, condition=expression)
+        elif kind == "x":
+            yield Presumption(EXCLUSION, after.tables[table], name, columns)
+        elif target in after.tables:
+            yield Presumption(
+                FOREIGN_KEY,
+                after.tables[table],
+                name,
+                columns,
+                keys=columns,
+                target=after.tables[target],
+                target_keys=after.names(target, target_key),
+            )
+
+
+def _of_indexes(before: Facts, after: Facts) -> Iterator[Presumption]:
+    """Unique indexes that are new. One that was only made anew, its columns' types as before, demands nothing."""
+    for oid, (table, name, keys, condition, nulls_distinct, numbers) in after.indexes.items():
+        if table not in before.tables or oid in before.indexes:
+            continue
+        is_again = any(
+            old[0] == table and old[2:] == (keys, condition, nulls_distinct, numbers) for old in before.indexes.values()
+        ) and all(_as_before(before, after, table, number) for number in numbers if number > 0)
+        if is_again:
+            continue
+        yield Presumption(
+            UNIQUE,
+            after.tables[table],
+            name,
+            after.names(table, sorted(numbers)),
+            keys=tuple(keys),
+            condition=condition,
+            nulls_distinct=nulls_distinct,
+        )
+
+
+def _as_before(before: Facts, after: Facts, table: int, number: int) -> bool:
+    """Whether what differed in a column differs still."""
+    old, new = before.columns.get((table, number)), after.columns[table, number]
+    return old is not None and (old[1] == new[1] or _is_wider(old[1], new[1]))
+
+
+_VARCHAR = re.compile(r"(character varying|character|bit varying|varchar)(?:\((\d+)\))?$")
+_INTEGERS = ("smallint", "integer", "bigint")
+
+
+def _is_wider(old: str, new: str) -> bool:
+    """Whether the new type surely holds every value of the old one: no question is asked then."""
+    if new == "text" and _VARCHAR.match(old):
+        return True
+    before, after = _VARCHAR.match(old), _VARCHAR.match(new)
+    if before and after and before[1] == after[1]:
+        return not after[2] or (bool(before[2]) and int(before[2]) <= int(after[2]))
+    if old in _INTEGERS and new in _INTEGERS:
+        return _INTEGERS.index(old) <= _INTEGERS.index(new)
+    return (old, new) in {("json", "jsonb"), ("date", "timestamp with time zone"), ("real", "double precision")}
+
+
+def _using(statements: list[str], new_name: str, old_name: str) -> str:
+    """The expression that the migration gives for a column's new type; empty: it gives none."""
+    for statement in statements:
+        # Each ALTER COLUMN of a statement is looked at by itself.
+        for start in re.finditer(r"\bALTER\b", statement, re.IGNORECASE):
+            found = _USING.match(statement, start.start())
+            if found is None or re.search(r"\bALTER\b", statement[start.end() : found.start("rest")], re.IGNORECASE):
+                continue
+            column = found["column"]
+            column = column[1:-1].replace('""', '"') if column.startswith('"') else column.lower()
+            if column in (new_name, old_name):
+                return _up_to_its_end(found["rest"])
+    return ""
+
+
+def _up_to_its_end(text: str) -> str:
+    """An expression up to the comma or semicolon that ends it: outside brackets and quotes."""
+    depth, quote = 0, ""
+    for place, character in enumerate(text):
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        elif character in "([":
+            depth += 1
+        elif character in ")]":
+            depth -= 1
+        elif character in ",;" and not depth:
+            return text[:place].strip()
+    return text.strip()
