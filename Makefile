@@ -61,6 +61,20 @@ boring: $(VENV)/.test  ## Start twenty migrators at once, again and again (ROUND
 chaos: $(VENV)/.test  ## Kill, freeze, cut off and meddle with migrators at random; ROUNDS=300, SEED=1, ARGS="100007" for one round
 	RUPAYA_ENV=test ROUNDS=$(ROUNDS) SEED=$(SEED) $(BIN)/python -m tests.chaos $(ARGS)
 
+# An environment of its own: nothing else has a use for its tools.
+$(VENV)/mutation/.done: requirements/mutation.txt | $(BIN)/python
+	$(BIN)/python -m venv $(VENV)/mutation
+	@$(VENV)/mutation/bin/python .ci/install $<
+	@touch $@
+
+.PHONY: mutation-test
+mutation-test: $(VENV)/mutation/.done  ## Change the migrator in SAMPLE (300) small ways, one at a time, and see whether a test notices
+	RUPAYA_ENV=test SAMPLE=$(SAMPLE) SEED=$(SEED) AT_MOST_S=$(AT_MOST_S) $(VENV)/mutation/bin/python -m tests.mutation
+
+.PHONY: herd
+herd: $(VENV)/.test  ## Start STARTS (1000) tasks within a minute on a server with ten connections to spare, AT_ONCE (100) at once
+	RUPAYA_ENV=test STARTS=$(STARTS) AT_ONCE=$(AT_ONCE) $(BIN)/python -m tests.herd
+
 .PHONY: image-test
 image-test: $(VENV)/.test  ## Build the production image and test it from outside, with docker or podman
 	$(BIN)/python -m pytest -m image tests/image $(ARGS)
@@ -160,7 +174,7 @@ format: $(VENV)/.dev  ## Format the code
 
 .PHONY: lock
 lock: $(VENV)/.dev  ## Compile requirements/*.in into hashed .txt files (UPGRADE=1 for newer releases)
-	@for name in base production test browser dev infra deploy projects; do \
+	@for name in base production test browser dev infra deploy mutation projects; do \
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 			--no-strip-extras --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) -o requirements/$$name.txt requirements/$$name.in \
 			|| exit 1; \

@@ -30,7 +30,7 @@ PROJECT_SETTINGS = "rupaya.settings"
 SAY_EVERY_S = 10.0
 # Those who wait hold no connection: they look in and leave, or the one that works would find none left.
 LOOK_IN_AFTER_S = (0.2, 0.6)
-LOOK_IN_AT_MOST_EVERY_S = 3.0
+LOOK_IN_AT_MOST_EVERY_S = 10.0
 FULL_SQLSTATES = ("53300",)
 FULL = ("too many clients", "too many connections", "connection slots", "connection limit")
 # An advisory lock that decides only who goes on first; what keeps migrators apart is `rupaya.migrator.session.lock`.

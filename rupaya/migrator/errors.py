@@ -115,6 +115,19 @@ class EnvironmentUnfit(MigratorError):
     code_remedy = "Change the setting, privilege or server that is named, then start again."
 
 
+class LedgerDamaged(EnvironmentUnfit):
+    """The history's or the ledger's tables are not as they were made."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(
+            f"The migrator's own tables are not as it made them: {found}",
+            "Somebody dropped or changed tables that begin with migrator_, or the history; without them nothing is "
+            "migrated.",
+            "Put them back from a backup. If what they tell may be lost, drop all tables that begin with migrator_: "
+            "the next run makes them anew.",
+        )
+
+
 class Crashed(MigratorError):
     """Something failed that has no name here; no check may take that for a verdict."""
 

@@ -19,6 +19,9 @@ UNFIT = {
 }
 """Failures of the server or the role and not of a migration: the fact, and what to change."""
 
+# undefined or duplicate table, column, function, object: outside of migrations, of the migrator's own tables.
+NOT_AS_MADE = ("42P01", "42703", "42883", "42704", "42P07", "42701", "42723", "42710")
+
 # unsafe_new_enum_value_usage, object_in_use ("pending trigger events"): what an earlier migration did in the same
 # transaction must be committed before the next one may use it.
 NEEDS_COMMIT = ("55P04", "55006")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import signal
 import time
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import psycopg2
+import psycopg2.errors
 
 if TYPE_CHECKING:
     from tests.chaos.round import Round
@@ -156,17 +158,23 @@ def _hold(round_: Round, sql: str) -> None:
     round_.later(round_.chance.uniform(0.1, 1.5), holder.close)
 
 
+def _meddle(round_: Round, sql: str) -> None:
+    with contextlib.suppress(psycopg2.errors.LockNotAvailable):  # this driver may be who holds it
+        round_.database.ask(sql)
+
+
 def forget_the_ledger(round_: Round) -> None:
     """Somebody deletes the open rows of the ledger."""
-    round_.database.ask(
-        "BEGIN; SET LOCAL session_replication_role = replica; "
-        "DELETE FROM migrator_attempts WHERE finished_at IS NULL; COMMIT"
+    _meddle(
+        round_,
+        "BEGIN; SET LOCAL lock_timeout = '100ms'; SET LOCAL session_replication_role = replica; "
+        "DELETE FROM migrator_attempts WHERE finished_at IS NULL; COMMIT",
     )
 
 
 def unsettle(round_: Round) -> None:
     """Somebody deletes what is settled."""
-    round_.database.ask("DELETE FROM migrator_settled_releases")
+    _meddle(round_, "BEGIN; SET LOCAL lock_timeout = '100ms'; DELETE FROM migrator_settled_releases; COMMIT")
 
 
 FAULTS: dict[str, tuple[int, Fault]] = {

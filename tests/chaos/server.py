@@ -36,8 +36,8 @@ class Database:
                         return cursor.fetchall() if cursor.description else []
                 finally:
                     connection.close()
-            except psycopg2.OperationalError:
-                if time.monotonic() > deadline:
+            except psycopg2.OperationalError as error:
+                if time.monotonic() > deadline or not (error.pgcode or "08").startswith(("08", "57P")):
                     raise
                 time.sleep(0.05)
 

@@ -75,6 +75,28 @@ def test_a_lock_on_the_migrators_own_tables_is_not_waited_for_for_ever(
     assert "canceling statement due to lock timeout" in said
 
 
+THREADS = """
+import threading
+import django; django.setup()
+from django.core.management import call_command
+from rupaya.migrator.session.stop import Stop
+stops, begin, start = [], Stop.__init__, threading.Thread.start
+Stop.__init__ = lambda self: (begin(self), stops.append(self))[0]
+def noted(self):
+    print("starts", self.name, any(stop._interruptible for stop in stops))
+    start(self)
+threading.Thread.start = noted
+call_command("migrate", verbosity=1)
+"""
+
+
+def test_no_signal_is_raised_while_a_thread_starts(database_url: str, tmp_path: Path) -> None:
+    said = Release(tmp_path, "v1", FIRST).python(database_url, THREADS)
+
+    assert "starts migrate-watch False" in said
+    assert "True" not in said
+
+
 @pytest.fixture
 def lonely() -> Iterator[LocalPostgres]:
     """A server whose replica is gone: each COMMIT waits for it."""

@@ -141,6 +141,42 @@ def test_the_ledger_is_not_left_without_its_rows_end_by_whoever_changes_it(relea
     assert applied(database_url) == ["shop.0001_initial"]
 
 
+DAMAGES = {
+    "a column": "ALTER TABLE migrator_runs DROP COLUMN release",
+    "a column of attempts": "ALTER TABLE migrator_attempts DROP COLUMN tries",
+    "the attempts": "DROP TABLE migrator_attempts CASCADE",
+    "what is settled": "DROP TABLE migrator_settled_releases",
+    "the traces": "DROP TABLE migrator_traces",
+    "the debts": "DROP TABLE migrator_debts",
+    "the versions": "DROP TABLE migrator_versions",
+    "the versions' rows": "DELETE FROM migrator_versions",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_damaged_ledger_is_named_and_nothing_is_migrated(release: Release, database_url: str, damage: str) -> None:
+    query(database_url, damage)
+    release.write("0002_table", sql("CREATE TABLE made (i int)"))
+
+    refused = release.run(database_url)
+
+    assert refused.returncode == 16, refused.stdout + refused.stderr
+    assert "The migrator's own tables are not as it made them" in refused.stderr
+    assert applied(database_url) == ["shop.0001_initial"]
+
+
+def test_a_ledger_that_was_dropped_whole_is_made_anew(release: Release, database_url: str) -> None:
+    query(
+        database_url,
+        "DO $$ DECLARE t text; BEGIN FOR t IN SELECT relname FROM pg_class WHERE relname LIKE 'migrator\\_%' "
+        "AND relkind = 'r' LOOP EXECUTE 'DROP TABLE ' || t || ' CASCADE'; END LOOP; END $$",
+    )
+    release.write("0002_table", sql("CREATE TABLE made (i int)"))
+
+    assert release.run(database_url).returncode == 0
+    assert applied(database_url) == ["shop.0001_initial", "shop.0002_table"]
+
+
 def test_the_run_is_closed_although_its_session_was_ended(release: Release, database_url: str) -> None:
     release.write("0002_table", sql("CREATE TABLE made (i int)"))
     add_handler(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -134,6 +135,12 @@ class Ledger:
                     + "; INSERT INTO migrator_versions (version) VALUES (%s)",
                     [version],
                 )
+
+    def missing_tables(self) -> list[str]:
+        """Tables that were made once and are not there any more."""
+        made = [name for sql in versions() for name in re.findall(r"^CREATE TABLE (\w+)", sql, re.MULTILINE)]
+        rows = self._fetch("SELECT name FROM unnest(%s::text[]) name WHERE to_regclass(name) IS NULL", [made])
+        return [name for (name,) in rows]
 
     def _knows_releases(self) -> bool:
         return bool(self._fetch("SELECT to_regclass('migrator_settled_releases') IS NOT NULL")[0][0])

@@ -237,10 +237,11 @@ class Executor(MigrationExecutor):
             with context.stop.interrupting():
                 context.rows.look_again(migration)
         with (
-            context.stop.interrupting(),
+            # First: a signal that is raised while a thread starts leaves that in pieces.
             context.watch.observing(
                 backend_pid, hold_at_most_ms=limits_ms["statement_timeout"] * bool(migration.atomic)
             ),
+            context.stop.interrupting(),
             session_settings(connection, **limits_ms),
             connection.execute_wrapper(context.watch.statement),
             self._one_transaction(migration),

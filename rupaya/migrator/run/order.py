@@ -15,7 +15,15 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
 
 from rupaya.migrator.debts.store import Store
-from rupaya.migrator.errors import EnvironmentUnfit, HistoryRefused, MigratorError, Terminated, driver_text, sqlstate
+from rupaya.migrator.errors import (
+    EnvironmentUnfit,
+    HistoryRefused,
+    LedgerDamaged,
+    MigratorError,
+    Terminated,
+    driver_text,
+    sqlstate,
+)
 from rupaya.migrator.foresight.progress import Progress
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.plan.plan import Plan
@@ -29,7 +37,7 @@ from rupaya.migrator.session.session import Session
 from rupaya.migrator.session.stop import UNKNOWN
 from rupaya.migrator.session.watch import Watch
 from rupaya.migrator.sessionsettings import session_settings
-from rupaya.migrator.sqlstates import RETRYABLE, UNFIT
+from rupaya.migrator.sqlstates import NOT_AS_MADE, RETRYABLE, UNFIT
 
 _under_way: dict[str, RunContext] = {}
 """The run of this process on each alias: a receiver or a migration that calls `migrate` is part of it."""
@@ -228,10 +236,11 @@ def _ensure_records(session: Session, ledger: Ledger) -> None:
         with session_settings(session.connection, statement_timeout=database.OWN_STATEMENT_MS):
             MigrationRecorder(session.connection).ensure_schema()
         ledger.ensure_schema()
+        missing = ledger.missing_tables()
     except Exception as error:
         cause = error.__cause__ or error.__context__ or error  # Django's MigrationSchemaMissing hides it
         code = sqlstate(error) or sqlstate(cause)
-        if not code or code.startswith(("08", "57")) or code in RETRYABLE:
+        if not code or code.startswith(("08", "57")) or code in (*RETRYABLE, *NOT_AS_MADE):
             raise
         fact, remedy = UNFIT.get(code, ("the server refuses it", "Look at what the server says"))
         raise EnvironmentUnfit(
@@ -239,6 +248,8 @@ def _ensure_records(session: Session, ledger: Ledger) -> None:
             "Without its record nothing is migrated; nothing was changed.",
             f"{remedy}; it needs CREATE on the schema and ownership of the tables.",
         ) from None
+    if missing:
+        raise LedgerDamaged(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
 
 
 def _say_abandoned(context: RunContext) -> None:

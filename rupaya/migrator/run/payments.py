@@ -105,7 +105,7 @@ def _pay_one(context: RunContext, payer: Payer, debt: Debt) -> None:
         context.lock.verify()
         try:
             raw = context.connection.connection
-            with context.stop.interrupting(), context.watch.observing(raw.info.backend_pid):
+            with context.watch.observing(raw.info.backend_pid), context.stop.interrupting():
                 was_owed = payer.pay(debt)
         except Exception as error:
             if context.stop.requested:

@@ -202,6 +202,7 @@ def _session_settings(server_version: int) -> dict[str, str]:
         "application_name": application_name(),
         "idle_in_transaction_session_timeout": "0",
         "lock_timeout": str(OWN_LOCK_WAIT_MS),
+        "statement_timeout": "0",
         # A row that the other connection commits meanwhile must be seen: an attempt's start is such a row.
         "default_transaction_isolation": "read committed",
         "tcp_keepalives_idle": "10",

@@ -20,6 +20,7 @@ from rupaya.migrator.errors import (
     Crashed,
     DatabaseUnreachable,
     EnvironmentUnfit,
+    LedgerDamaged,
     MigratorError,
     TableLocked,
     driver_text,
@@ -31,7 +32,7 @@ from rupaya.migrator.session import database, handover
 from rupaya.migrator.session.heartbeat import Heartbeat
 from rupaya.migrator.session.stop import UNKNOWN, Stop
 from rupaya.migrator.session.vigil import Vigil
-from rupaya.migrator.sqlstates import QUERY_CANCELED, RETRYABLE, UNFIT
+from rupaya.migrator.sqlstates import NOT_AS_MADE, QUERY_CANCELED, RETRYABLE, UNFIT
 
 _CANCEL = """
     SELECT pg_cancel_backend(pid) FROM pg_stat_activity
@@ -195,6 +196,8 @@ class Session:
             )
         if code in RETRYABLE:
             return TableLocked("The migrator", error, 1, UNKNOWN, self.vigil.blockers)
+        if code in NOT_AS_MADE:
+            return LedgerDamaged(driver_text(error))
         if code == QUERY_CANCELED:
             return DatabaseUnreachable.cancelled(error, UNKNOWN)
         return DatabaseUnreachable.lost(error, "", UNKNOWN) if is_lost(error) else Crashed.by(error)

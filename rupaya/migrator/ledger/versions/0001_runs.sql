@@ -49,7 +49,7 @@ CREATE TABLE migrator_settled (
 );
 COMMENT ON TABLE migrator_settled IS
     'Sets of migrations whose application, post_migrate included, was completed. State, not history.';
-CREATE FUNCTION migrator_refuse_rewriting() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION migrator_refuse_rewriting() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'UPDATE' THEN
         IF OLD.finished_at IS NULL THEN

@@ -11,7 +11,7 @@ CREATE TABLE migrator_snapshots (
 CREATE INDEX idx_migrator_snapshots_run_id ON migrator_snapshots (run_id);
 COMMENT ON TABLE migrator_snapshots IS
     'The schema that migrations build, as each run left it, and what people had changed by hand before that run.';
-CREATE FUNCTION migrator_refuse_changes() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION migrator_refuse_changes() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION '% of % refused: the record of migrations is append-only', TG_OP, TG_TABLE_NAME
         USING ERRCODE = 'restrict_violation';

@@ -30,7 +30,7 @@ COMMENT ON COLUMN migrator_debts.state IS
     'owed; paid; cancelled before it was paid; undone: paid, and its migration unapplied since.';
 COMMENT ON COLUMN migrator_debts.settled_by IS
     'Of a cancelled debt: the migration that made it pointless; empty if its own was unapplied.';
-CREATE FUNCTION migrator_refuse_forgetting() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION migrator_refuse_forgetting() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION '% of % refused: what was owed is kept', TG_OP, TG_TABLE_NAME
         USING ERRCODE = 'restrict_violation';

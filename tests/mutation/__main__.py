@@ -1,0 +1,212 @@
+"""`make mutation-test`: does anybody notice when the migrator's code is changed in a small way?
+
+A sample of SAMPLE mutants of the rooms below, by SEED; each is tried with some of the tests that run its line, until
+one fails. Which test runs which line is measured first, in every process that a test starts; MAP=file keeps that.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import coverage
+
+from rupaya.localdb import SUPERUSER, LocalPostgres
+from tests.mutation.mutants import Mutant, mutants
+
+PROJECT = Path(__file__).resolve().parents[2]
+ROOMS = tuple((os.environ.get("ROOMS") or "run plan session ledger").split())
+TESTS = tuple((os.environ.get("TESTS") or "").split()) or (
+    "tests/migrator/test_atomicity.py", "tests/migrator/test_contradictions.py", "tests/migrator/test_others.py",
+    "tests/migrator/test_drift.py", "tests/migrator/test_history.py", "tests/migrator/test_command.py",
+    "tests/migrator/test_conf.py", "tests/migrator/test_errors.py", "tests/migrator/test_fingerprint.py",
+    "tests/migrator/test_phases.py", "tests/migrator/test_django.py", "tests/migrator/test_django_habits.py",
+    "tests/migrator/debts/test_releases.py", "tests/faults/test_exit_codes.py", "tests/faults/test_waits.py",
+    "tests/faults/test_kills.py", "tests/faults/test_heartbeat.py", "tests/test_early_exit.py",
+)  # fmt: skip
+COPIED = ("rupaya", "accounts", "transactions", "tests", "bench", "docs", "manage.py", "pyproject.toml",
+          "entrypoint.sh", "gunicorn.conf.py", "schema.sql", "README.md", "CHANGELOG.md")  # fmt: skip
+WORKERS = 2
+REACH = 0.85
+# Tests that a mutant is tried with: the most specific ones, and the quickest ones.
+SPECIFIC, QUICK = 8, 4
+HANGS_S = 300
+SERVER = {"fsync": "off", "max_connections": "100", "shared_buffers": "64MB"}
+
+Map = dict[str, dict[str, list[str]]]
+
+
+def copy_project(to: Path) -> Path:
+    """The project's files, whose mutants are no danger to anybody."""
+    to.mkdir()
+    for name in COPIED:
+        source = PROJECT / name
+        if source.is_dir():
+            shutil.copytree(source, to / name, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.exists():
+            shutil.copy2(source, to / name)
+    return to
+
+
+def run_tests(tree: Path, url: str, tests: list[str], *options: str, timeout_s: float, **variables: str) -> int:
+    """pytest in a copy; its exit status, or 1 if it hangs."""
+    env = os.environ | {"DATABASE_URL": url, "RUPAYA_ENV": "test", "PYTHONDONTWRITEBYTECODE": "1"} | variables
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "--no-cov", "-q", "-p", "no:cacheprovider", *options, *tests],
+        cwd=tree, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        return process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, 9)
+        process.wait()
+        return 1
+
+
+def measured(root: Path, url: str) -> tuple[Map, dict[str, float]]:
+    """Which tests run which line of the rooms, and how long each test takes."""
+    tree = copy_project(root / "measured")
+    config = root / "coveragerc"
+    config.write_text(
+        "[run]\ncontext = ${COVERAGE_TEST-none}\nparallel = true\nsigterm = true\npatch = _exit\n"
+        f"data_file = {root}/coverage\nsource = {tree}/rupaya/migrator\n"
+    )
+    durations = root / "durations"
+    status = run_tests(
+        tree, url, list(TESTS), "-p", "tests.mutation.contexts", "-n", str(WORKERS),
+        timeout_s=3600, COVERAGE_PROCESS_START=str(config), COVERAGE_DURATIONS=str(durations),
+    )  # fmt: skip
+    if status:
+        raise SystemExit(f"The tests fail without any mutant: exit status {status}.")
+    data = coverage.Coverage(data_file=str(root / "coverage"), config_file=False)
+    data.combine()
+    lines: Map = {}
+    found = data.get_data()
+    for path in found.measured_files():
+        name = str(Path(path).relative_to(tree))
+        if any(name.startswith(f"rupaya/migrator/{room}/") for room in ROOMS):
+            lines[name] = {
+                str(line): [context for context in contexts if "::" in context]
+                for line, contexts in found.contexts_by_lineno(path).items()
+            }
+    return lines, dict(map(json.loads, durations.read_text().splitlines()))
+
+
+def chosen_tests(contexts: list[str], breadth: Counter[str], took_s: dict[str, float]) -> list[str]:
+    """Some of the tests that run a line."""
+    specific = sorted(contexts, key=lambda test: breadth[test])[:SPECIFIC]
+    quick = sorted(contexts, key=lambda test: took_s.get(test, 9.0))[:QUICK]
+    return sorted(dict.fromkeys([*specific, *quick]), key=lambda test: took_s.get(test, 9.0))
+
+
+def work(
+    number: int,
+    root: Path,
+    url: str,
+    jobs: list[tuple[Mutant, list[str]]],
+    results: multiprocessing.Queue[tuple[Mutant, bool]],
+) -> None:
+    """Try some mutants in a copy of this worker's own."""
+    tree = copy_project(root / f"worker_{number}")
+    for mutant, tests in jobs:
+        path = tree / mutant.path
+        original = path.read_text()
+        path.write_text(mutant.text)
+        try:
+            results.put((mutant, run_tests(tree, url, tests, "-x", timeout_s=HANGS_S) != 0))
+        finally:
+            path.write_text(original)
+
+
+def main() -> int:
+    """Measure, choose, try, and tell who survived; 1 if too many did."""
+    size = int(os.environ.get("SAMPLE") or 300)
+    seed = int(os.environ.get("SEED") or 1)
+    at_most_s = float(os.environ.get("AT_MOST_S") or "inf")
+    began = time.monotonic()
+    root = Path(tempfile.mkdtemp(prefix="rupaya-mutation-", dir="/tmp"))
+    root.chmod(0o755)
+    server = LocalPostgres(root / "data", root / "socket", SERVER)
+    try:
+        server.start()
+        url = server.url(user=SUPERUSER, database="postgres")
+        kept = Path(os.environ["MAP"]) if os.environ.get("MAP") else None
+        if kept is not None and kept.exists():
+            lines, took_s = json.loads(kept.read_text())
+        else:
+            lines, took_s = measured(root, url)
+            if kept is not None:
+                kept.write_text(json.dumps([lines, took_s]))
+        print(f"measured in {time.monotonic() - began:.0f} s", flush=True)
+        breadth = Counter(test for file in lines.values() for contexts in file.values() for test in contexts)
+        every = [mutant for room in ROOMS for mutant in of_room(room)]
+        sample = random.Random(seed).sample(every, min(size, len(every)))
+        jobs = [
+            (mutant, chosen_tests(lines.get(mutant.path, {}).get(str(mutant.line), []), breadth, took_s))
+            for mutant in sample
+        ]
+        print(f"{len(every)} mutants, of which {len(sample)} are tried", flush=True)
+        return tell(jobs, root, url, began + at_most_s)
+    finally:
+        server.stop("immediate")
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def of_room(room: str) -> list[Mutant]:
+    """All mutants of a room."""
+    found: list[Mutant] = []
+    for path in sorted((PROJECT / "rupaya" / "migrator" / room).glob("*.py")):
+        name = str(path.relative_to(PROJECT))
+        found += mutants(name, path.read_text(), lambda _line: True)
+    return found
+
+
+def tell(jobs: list[tuple[Mutant, list[str]]], root: Path, url: str, until: float) -> int:
+    """Try them, and say who survived."""
+    results: multiprocessing.Queue[tuple[Mutant, bool]] = multiprocessing.Queue()
+    tried = [job for job in jobs if job[1]]
+    survivors = [(mutant, "no test runs it") for mutant, tests in jobs if not tests]
+    workers = [
+        multiprocessing.Process(target=work, args=(number, root, url, tried[number::WORKERS], results))
+        for number in range(WORKERS)
+    ]
+    for worker in workers:
+        worker.start()
+    caught: Counter[str] = Counter()
+    lost: Counter[str] = Counter(mutant.path.split("/")[2] for mutant, _why in survivors)
+    tests_of = {str(mutant): tests for mutant, tests in tried}
+    for number in range(1, len(tried) + 1):
+        mutant, is_caught = results.get()
+        room = mutant.path.split("/")[2]
+        (caught if is_caught else lost)[room] += 1
+        if not is_caught:
+            survivors.append((mutant, f"{len(tests_of[str(mutant)])} tests run it"))
+            print(f"survives: {mutant}", flush=True)
+        if number % 20 == 0:
+            print(f"{number} tried, {caught.total()} caught", flush=True)
+        if time.monotonic() > until:
+            print(f"out of time after {number}")
+            break
+    for worker in workers:
+        worker.terminate()
+        worker.join()
+    total = caught.total() + lost.total()
+    for mutant, why in survivors:
+        print(f"  {mutant} ({why})")
+    for room in ROOMS:
+        print(f"{room}: {caught[room]} of {caught[room] + lost[room]} caught")
+    print(f"{caught.total()} of {total} caught, {100 * caught.total() / max(1, total):.0f} %")
+    return 0 if caught.total() >= REACH * total else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,27 @@
+"""A plugin that tells each process that a test starts which test that is: coverage notes it as its context.
+
+It also notes how long each test takes, in the file that COVERAGE_DURATIONS names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Name the test in the environment for as long as it runs."""
+    os.environ["COVERAGE_TEST"] = item.nodeid
+    began = time.monotonic()
+    try:
+        return (yield)
+    finally:
+        del os.environ["COVERAGE_TEST"]
+        with Path(os.environ["COVERAGE_DURATIONS"]).open("a") as file:
+            file.write(json.dumps([item.nodeid, time.monotonic() - began]) + "\n")
