@@ -141,7 +141,8 @@ def test_an_environment_older_than_snapshots_begins_with_one(live: str) -> None:
     query(
         live,
         "DROP TABLE migrator_traces, migrator_snapshots, migrator_settled_releases, migrator_debts, "
-        "migrator_accepted_drift, migrator_progress, migrator_use_baselines, migrator_paid_in_use",
+        "migrator_accepted_drift, migrator_progress, migrator_use_baselines, migrator_paid_in_use, "
+        "migrator_attic",
     )
     query(live, "DROP FUNCTION migrator_refuse_changes, migrator_refuse_forgetting")
     query(live, "DELETE FROM migrator_versions WHERE version > 1; ALTER TABLE points_order DROP note")
