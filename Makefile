@@ -152,7 +152,7 @@ rollout-rehearsal: $(VENV)/.test  ## Roll releases out behind haproxy under load
 
 .PHONY: adoption-rehearsal
 adoption-rehearsal: $(VENV)/.test  ## Take over a database of ADOPTION_ROWS (1000000) transactions under traffic, and report
-	ADOPTION_ROWS=$(or $(ADOPTION_ROWS),1000000) $(BIN)/python -m pytest tests/adoption/test_traffic.py $(ARGS)
+	ADOPTION_ROWS=$(or $(ADOPTION_ROWS),1000000) $(BIN)/python -m pytest -o timeout=0 tests/adoption/test_traffic.py $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.dev  ## Check style, types, imports, shell, Dockerfile and migrations
