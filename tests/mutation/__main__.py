@@ -21,7 +21,7 @@ from pathlib import Path
 import coverage
 
 from rupaya.localdb import SUPERUSER, LocalPostgres
-from tests.mutation.mutants import Mutant, mutants
+from tests.mutation.mutants import Candidate, Mutant, candidates
 
 PROJECT = Path(__file__).resolve().parents[2]
 ROOMS = tuple((os.environ.get("ROOMS") or "run plan session ledger").split())
@@ -149,7 +149,7 @@ def main() -> int:
         print(f"measured in {time.monotonic() - began:.0f} s", flush=True)
         breadth = Counter(test for file in lines.values() for contexts in file.values() for test in contexts)
         every = [mutant for room in ROOMS for mutant in of_room(room)]
-        sample = random.Random(seed).sample(every, min(size, len(every)))
+        sample = [each.made() for each in random.Random(seed).sample(every, min(size, len(every)))]
         jobs = [
             (mutant, chosen_tests(lines.get(mutant.path, {}).get(str(mutant.line), []), breadth, took_s))
             for mutant in sample
@@ -161,12 +161,12 @@ def main() -> int:
         shutil.rmtree(root, ignore_errors=True)
 
 
-def of_room(room: str) -> list[Mutant]:
+def of_room(room: str) -> list[Candidate]:
     """All mutants of a room."""
-    found: list[Mutant] = []
+    found: list[Candidate] = []
     for path in sorted((PROJECT / "rupaya" / "migrator" / room).glob("*.py")):
         name = str(path.relative_to(PROJECT))
-        found += mutants(name, path.read_text(), lambda _line: True)
+        found += candidates(name, path.read_text())
     return found
 
 

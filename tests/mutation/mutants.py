@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import libcst as cst
@@ -44,6 +45,21 @@ class Mutant:
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.before}  ->  {self.after}"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A mutant whose text is not made yet: that takes longer than all the rest."""
+
+    path: str
+    line: int
+    before: str
+    after: str
+    make: Callable[[], str]
+
+    def made(self) -> Mutant:
+        """The mutant."""
+        return Mutant(self.path, self.line, self.before, self.after, self.make())
 
 
 def _changes(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
@@ -96,20 +112,25 @@ class _Nodes(cst.CSTVisitor):
         return True
 
 
-def mutants(path: str, text: str, is_wanted: Callable[[int], bool]) -> Iterator[Mutant]:
-    """Every mutant of a module's lines that are wanted."""
+def candidates(path: str, text: str) -> Iterator[Candidate]:
+    """Every mutant that a module has."""
     wrapper = MetadataWrapper(cst.parse_module(text), unsafe_skip_copy=True)
     positions = wrapper.resolve(PositionProvider)
     nodes = _Nodes()
     wrapper.module.visit(nodes)
     for node in nodes.found:
         for changed in _changes(node):
-            line = positions[node].start.line
-            if not is_wanted(line):
-                continue
-            new = wrapper.module.visit(_Replace(node, changed))
-            before = _first_line(wrapper.module.code_for_node(node))
-            yield Mutant(path, line, before, _first_line(wrapper.module.code_for_node(changed)), new.code)
+            yield Candidate(
+                path,
+                positions[node].start.line,
+                _first_line(wrapper.module.code_for_node(node)),
+                _first_line(wrapper.module.code_for_node(changed)),
+                partial(_rendered, wrapper.module, node, changed),
+            )
+
+
+def _rendered(module: cst.Module, old: cst.CSTNode, new: cst.CSTNode) -> str:
+    return module.visit(_Replace(old, new)).code
 
 
 def _first_line(code: str) -> str:
