@@ -138,7 +138,8 @@ def test_another_major_version_of_the_server_is_a_new_baseline(live: str) -> Non
 
 
 def test_an_environment_older_than_snapshots_begins_with_one(live: str) -> None:
-    query(live, "DROP TABLE migrator_traces, migrator_snapshots, migrator_settled_releases, migrator_debts")
+    query(live, "DROP TABLE migrator_traces, migrator_snapshots, migrator_settled_releases")
+    query(live, "DROP TABLE migrator_debts, migrator_attic")
     query(live, "DROP FUNCTION migrator_refuse_changes, migrator_refuse_forgetting")
     query(live, "DELETE FROM migrator_versions WHERE version > 1; ALTER TABLE points_order DROP note")
 

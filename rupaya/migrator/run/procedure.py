@@ -11,6 +11,7 @@ from django.core.management.commands import migrate
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.migration import Migration
 
+from rupaya.migrator.attic.store import AtticStore
 from rupaya.migrator.debts.fresh import fresh_of
 from rupaya.migrator.debts.owing import Forecast, Owing, forecast, refuse_unpaid
 from rupaya.migrator.debts.releases import refuse_breaking
@@ -22,7 +23,7 @@ from rupaya.migrator.plan.fingerprint import migration_hashes
 from rupaya.migrator.plan.history import Edited, refuse_by_project, refuse_existing
 from rupaya.migrator.plan.phases import CONTRACT, EXPAND, flat_operations
 from rupaya.migrator.plan.plan import Plan, history_explained, key_of, pending_phases, read_plan
-from rupaya.migrator.run import refusals
+from rupaya.migrator.run import attics, refusals
 from rupaya.migrator.run.batch import BatchExecutor
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.executor import Executor
@@ -131,6 +132,7 @@ class Procedure:
             plan.has_work
             or (self._pays(session.conf.phase, plan) and bool(Store(session.connection).due(plan.status.pending)))
             or bool(self.edited or self.unproved)
+            or bool(AtticStore(session.connection).unfinished())
             or self._wants_syncdb(plan)
             or (self._owes_signals(plan) and not Ledger(session.raw).is_settled(plan.digest))
         )
@@ -225,9 +227,12 @@ class Procedure:
         pays = self._pays(context.conf.phase, plan)
         if pays:
             self._pay(context, plan, plan.status.pending)
+        if context.owing is not None:
+            attics.prepare(context, plan)
         signals = Signals(context, plan)
         with context.output.speaking_for(self.django.command):
             self.django.run(executor, signals.send_pre_migrate, signals.send_post_migrate)
+        attics.finish(context)
         if pays and plan.steps:
             self._pay(context, plan, ())
 
