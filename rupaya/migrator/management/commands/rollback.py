@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandParser, no_translati
 
 from rupaya.migrator.output import Output
 from rupaya.migrator.run import order
+from rupaya.migrator.run.foretold import foretold
 from rupaya.migrator.run.rollback import Rollback
 from rupaya.migrator.session.session import Session
 
@@ -42,12 +43,16 @@ class Command(BaseCommand):
             order.run(rollback, session)
             return
         with session.reading():
-            undoing = rollback.undoing(session)
-            if not undoing.undone:
+            # The plan first, and what it does to rows: whoever is refused must see what was meant.
+            applied_then = rollback.in_batch(session)
+            if not applied_then:
                 output.say("Nothing to roll back.")
-            for applied in undoing.undone:
+            for applied in reversed(applied_then):
                 output.say(
                     f"Batch {applied.batch}: {applied.app}.{applied.name}, "
                     f"applied {applied.finished_at:%Y-%m-%d %H:%M} UTC by release {applied.release}"
                 )
-            rollback.refuse(session, undoing.plan)  # the plan first: whoever is refused must see what was meant
+            undoing = rollback.undoing(session)
+            for line in foretold(session.connection, undoing.plan):
+                output.say(f"  {line}")
+            rollback.refuse(session, undoing.plan)
