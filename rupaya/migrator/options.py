@@ -57,6 +57,7 @@ OPTIONS = {
     "deadline_s": Option(1800, bounds=(1, 86_400)),
     "failed_hold_s": Option(900, bounds=(0, 604_800)),
     "batch": Option("auto", choices=("auto", "each", "all")),
+    "contract_after_h": Option(0, bounds=(0, 8_760)),
     "phase": Option("all", choices=("expand", "all")),
     "on_edited": Option("warn", choices=("error", "warn")),
     "on_drift": Option("warn", choices=("error", "warn")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -41,6 +42,7 @@ REMOVE = """
 """
 V1 = {"0001_initial": migration(CREATE)}
 V2 = V1 | {"0002_remove": migration(REMOVE, "0001_initial")}
+ADD_SIZE = 'migrations.AddField("item", "size", models.IntegerField(null=True))'
 ROWS = 2_000
 
 
@@ -187,3 +189,87 @@ def test_nothing_fails_while_it_is_paid_and_brought_back(url: str, v1: Release, 
         assert v2.run(url, "rollback").returncode == 0
     assert query(url, "SELECT count(*) FROM shop_item WHERE colour IS NULL") == [(0,)]
     assert v1.run(url).returncode == 0
+
+
+def test_the_attic_is_listed_restored_and_purged(url: str, v2: Release) -> None:
+    assert v2.run(url).returncode == 0
+    assert v2.run(url, "migrate", "--contract").returncode == 0
+    query(url, "ANALYZE")
+
+    found = {item["what"]: item for item in json.loads(v2.run(url, "attic", "list", "--format", "json").stdout)}
+    assert set(found) == {"shop_item.colour", "shop_note", "shop_page.note_id"}
+    assert found["shop_note"]["size_bytes"] > 50_000
+    assert found["shop_item.colour"]["size_bytes"] > ROWS * 5
+    assert (found["shop_note"]["migration"], found["shop_note"]["reason"]) == ("shop.0002_remove", "debt")
+    table = v2.run(url, "attic", "list").stdout
+    assert "shop.0002_remove (debt)" in table
+
+    restored = v2.run(url, "attic", "restore", "shop_note")
+    assert restored.returncode == 0, restored.stderr
+    assert query(url, "SELECT count(*) FROM shop_note") == [(ROWS,)]
+
+    assert v2.run(url, "attic", "purge", "--older-than", "30d").returncode == 0
+    assert len(json.loads(v2.run(url, "attic", "list", "--format", "json").stdout)) == 2
+    purged = v2.run(url, "attic", "purge", "--older-than", "0d")
+    assert purged.returncode == 0, purged.stderr
+    assert "✓ purged column shop_item.colour (" in purged.stdout
+    assert query(url, "SELECT command, outcome FROM migrator_runs ORDER BY run_id DESC LIMIT 2") == [
+        ("attic purge", "succeeded"),
+        ("attic restore", "succeeded"),
+    ]
+    assert query(url, "SELECT count(*) FROM pg_attribute WHERE attname ~ '^migrator_attic_' AND NOT attisdropped") == [
+        (0,)
+    ]
+    plan = v2.run(url, "rollback", "--plan").stdout
+    assert "column shop_item.colour comes back empty: it was purged on" in plan
+    query(url, "DROP TABLE shop_note")
+    assert v2.run(url, "rollback").returncode == 0
+    assert query(url, "SELECT count(*) FROM shop_note") == [(0,)]
+
+
+def test_within_the_window_nothing_is_paid_and_both_neighbours_start(
+    url: str, v1: Release, v2: Release, tmp_path: Path
+) -> None:
+    v3 = Release(tmp_path, "v3", V2 | {"0003_more": migration(ADD_SIZE, "0002_remove")})
+    window = {"MIGRATE_CONTRACT_AFTER_H": "24"}
+    applied = v2.run(url, **window)
+    assert applied.returncode == 0
+    assert "until then the release before can serve again" in applied.stdout
+
+    paid = v2.run(url, "migrate", "--contract", **window)
+    assert paid.returncode == 0
+    assert "✓ paid" not in paid.stdout
+    assert " due 20" in v2.run(url, "showmigrations", "--audit", **window).stdout
+    assert v1.run(url, **window).returncode == 0
+    assert v3.run(url, **window).returncode == 0
+    assert query(url, "SELECT count(*) FROM migrator_debts WHERE state = 'owed'") == [(4,)]
+
+    query(url, "ALTER TABLE migrator_runs DISABLE TRIGGER USER")
+    query(url, "UPDATE migrator_runs SET finished_at = finished_at - interval '25 h' WHERE release = 'v2'")
+    query(url, "ALTER TABLE migrator_runs ENABLE TRIGGER USER")
+    assert "✓ paid" in v3.run(url, "migrate", "--contract", **window).stdout
+    assert query(url, "SELECT count(*) FROM migrator_debts WHERE state = 'owed'") == [(0,)]
+    assert v1.run(url, **window).returncode == 14
+
+
+def test_what_was_paid_is_owed_again_while_the_newer_release_serves(url: str, v1: Release, v2: Release) -> None:
+    before, drawn = contents(url), schema(v1, url)
+    assert v2.run(url).returncode == 0
+    assert v2.run(url, "migrate", "--contract").returncode == 0
+    write = "INSERT INTO shop_item (name, maker_id) VALUES ('meanwhile', 1)"
+    serving = psycopg2.connect(url, application_name="release v2")
+    with traffic(url, [write]):
+        reopened = v2.run(url, "rollback", "--paid")
+    serving.close()
+    assert reopened.returncode == 0, reopened.stderr
+    assert "3 debts owed again" in reopened.stdout
+
+    assert v1.run(url).returncode == 0  # and serves, beside v2
+    query(url, write)
+    query(url, "INSERT INTO shop_note (item_id) VALUES (1)")
+    assert v2.run(url, "rollback").returncode == 0
+
+    query(url, f"DELETE FROM shop_note WHERE id > {ROWS}")
+    query(url, f"DELETE FROM shop_item WHERE id > {ROWS}")
+    assert contents(url) == before
+    assert schema(v1, url) == drawn

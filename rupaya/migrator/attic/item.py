@@ -51,8 +51,9 @@ class Item:
     source: Source
     details: dict[str, Any] = field(default_factory=dict)
     """``not_null``, ``default``: of a column, what it was. ``constraints``: `Fact` of what was dropped, to be made
-    again. ``renamed``: the indexes and sequences that were renamed, real names by the present ones. ``left``: of what
-    was brought back, what is still to be made or made sure of."""
+    again; ``own``: how many of them, the first, were dropped when it was put away and not before. ``renamed``: the
+    indexes and sequences that were renamed, real names by the present ones. ``left``: of what was brought back, what is
+    still to be made or made sure of."""
     state: str = KEPT
     id: str = field(default_factory=lambda: secrets.token_hex(5))
     put_away_at: datetime | None = None

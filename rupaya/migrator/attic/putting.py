@@ -59,6 +59,7 @@ def put_away_column(
             "not_null": found.not_null or was_not_null,
             "default": default,
             "constraints": [*constraints, *dropped_before],
+            "own": len(constraints),
             "renamed": _rename_parts(connection, item, table, column),
         }
         execute(connection, f"{here} RENAME COLUMN {quote(column)} TO {quote(item.name)}")
@@ -85,6 +86,7 @@ def put_away_table(
         _refuse(item, facts.what_depends(connection, f"DROP TABLE {quote(table)} RESTRICT"))
         item.details = {
             "constraints": [*constraints, *dropped_before],
+            "own": len(constraints),
             "renamed": _rename_parts(connection, item, table),
         }
         if not facts.fetch(connection, "SELECT to_regnamespace(%s)", [ATTIC])[0][0]:

@@ -70,7 +70,7 @@ def prepare(context: RunContext, plan: Plan) -> None:
     """
     for item in coming_back(context.connection, plan):
         if fill := fill_of(context.connection, plan, item):
-            _tried(
+            tried(
                 context,
                 f"filling the {item}",
                 lambda item=item, fill=fill: bringing.prepare(  # type: ignore[misc]
@@ -86,7 +86,7 @@ def finish(context: RunContext) -> None:
         MigratorError: if a table stays locked; the next run goes on from there.
     """
     for item in AtticStore(context.connection).unfinished():
-        _tried(
+        tried(
             context,
             f"making the rules of the {item} again",
             lambda item=item: bringing.finish(  # type: ignore[misc]
@@ -96,7 +96,7 @@ def finish(context: RunContext) -> None:
         context.output.say(f"✓ {item} is back", success=True)
 
 
-def _tried(context: RunContext, what: str, work: Callable[[], None]) -> None:
+def tried(context: RunContext, what: str, work: Callable[[], None]) -> None:
     """Do what bears being done again, until no lock is in its way."""
     conf = context.conf
     for tries in count(1):

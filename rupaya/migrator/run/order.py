@@ -114,8 +114,8 @@ def _locked(procedure: Procedure, session: Session, plan: Plan) -> Iterator[RunC
 
 
 @contextmanager
-def alone(command: str, session: Session) -> Iterator[None]:
-    """For what else writes Django's history: under the lock and in the ledger, like a run."""
+def alone(command: str, session: Session) -> Iterator[Ledger]:
+    """For what else changes the history or the schema: under the lock and in the ledger, like a run."""
     with session.opened(), session.lock_connection() as lock_connection:
         lock, ledger = MigrationLock(lock_connection, session.connection), Ledger(lock_connection)
         lock.acquire(
@@ -127,7 +127,7 @@ def alone(command: str, session: Session) -> Iterator[None]:
         )
         try:
             with recorded(command, session, ledger):
-                yield
+                yield ledger
         finally:
             with suppress(psycopg2.Error):
                 lock.release()

@@ -12,11 +12,14 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.migration import Migration
 
 from rupaya.migrator.attic.store import AtticStore
+from rupaya.migrator.conf import Conf
+from rupaya.migrator.debts.debt import Debt
 from rupaya.migrator.debts.fresh import fresh_of
 from rupaya.migrator.debts.owing import Forecast, Owing, forecast, refuse_unpaid
 from rupaya.migrator.debts.releases import refuse_breaking
 from rupaya.migrator.debts.store import Store
 from rupaya.migrator.debts.treatment import treatment
+from rupaya.migrator.debts.window import due, windows
 from rupaya.migrator.django import PLAIN_OPTIONS, DjangoMigrate, Key, applied_state, unmigrated_apps
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.plan.fingerprint import migration_hashes
@@ -116,9 +119,22 @@ class Procedure:
         loader = plan.executor.loader
         fresh = fresh_of(loader, Store(session.connection).never_served()) if Ledger(session.raw).exists else None
         found = forecast(session.connection, plan.steps, applied_state(plan.executor), fresh=fresh)
-        if not self.request.contract:
-            refuse_unpaid(found.pay_first)
+        refuse_unpaid(
+            {
+                key: left
+                for key, debts in found.pay_first.items()
+                if (left := [debt for debt in debts if not self.request.contract or not self._is_due(session, debt)])
+            }
+        )
         return found
+
+    @staticmethod
+    def _is_due(session: Session, debt: Debt) -> bool:
+        return bool(due(session.connection, [debt], session.conf.contract_after_h))
+
+    def _due(self, connection: BaseDatabaseWrapper, conf: Conf, pending: Collection[Key]) -> list[Debt]:
+        """What may be paid: no older release may want to come back any more."""
+        return due(connection, Store(connection).due(pending), conf.contract_after_h)
 
     def _pays(self, phase: str, plan: Plan) -> bool:
         """Whether this run pays what is owed; none that unapplies anything does, for paying leads away from there."""
@@ -130,7 +146,10 @@ class Procedure:
         """Whether to take the lock at all; forty tasks of an unchanged release must not queue for it."""
         return (
             plan.has_work
-            or (self._pays(session.conf.phase, plan) and bool(Store(session.connection).due(plan.status.pending)))
+            or (
+                self._pays(session.conf.phase, plan)
+                and bool(self._due(session.connection, session.conf, plan.status.pending))
+            )
             or bool(self.edited or self.unproved)
             or bool(AtticStore(session.connection).unfinished())
             or self._wants_syncdb(plan)
@@ -161,7 +180,7 @@ class Procedure:
     def say_nothing_to_do(self, session: Session, plan: Plan) -> None:
         """The last lines of a run that had nothing to do."""
         _say_unknown(session.output.say, plan)
-        _say_owed(session.output.say, session.connection)
+        _say_owed(session.output.say, session.connection, session.conf)
         number = f"{plan.applied} migration{'s are' if plan.applied != 1 else ' is'} applied"
         left = len(plan.status.pending)
         found = (
@@ -237,7 +256,7 @@ class Procedure:
             self._pay(context, plan, ())
 
     def _pay(self, context: RunContext, plan: Plan, pending: Collection[Key]) -> None:
-        debts = Store(context.connection).due(pending)
+        debts = self._due(context.connection, context.conf, pending)
         if self.request.contract:
             refuse_while_served(context, debts)
         pay(context, plan, debts)
@@ -245,7 +264,7 @@ class Procedure:
     def say_done(self, context: RunContext, plan: Plan) -> None:
         """The last lines of a run that did something."""
         _say_unknown(context.output.say, plan)
-        _say_owed(context.output.say, context.connection)
+        _say_owed(context.output.say, context.connection, context.conf)
         if plan.steps or not self.is_first_start:
             return
         release = getattr(settings, "RELEASE", "unknown")
@@ -282,12 +301,15 @@ def _say_unknown(say: Callable[..., None], plan: Plan) -> None:
             say(f"{fact} {number}: {refusals.names(list(keys))}", warning=True)
 
 
-def _say_owed(say: Callable[..., None], connection: BaseDatabaseWrapper) -> None:
+def _say_owed(say: Callable[..., None], connection: BaseDatabaseWrapper, conf: Conf) -> None:
     if debts := Store(connection).owed():
         shown = "; ".join(map(str, debts[:MAX_DEBTS])) + (
             f"; and {len(debts) - MAX_DEBTS} more" if len(debts) > MAX_DEBTS else ""
         )
         say(f"Owed until 'manage.py migrate --contract', once no older release runs: {shown}", warning=True)
+        if conf.contract_after_h > 0:
+            for window in windows(connection, debts, conf.contract_after_h).values():
+                say(f"  {window}: until then the release before can serve again", warning=True)
 
 
 def without_migrations(plan: Plan, left_out: Collection[tuple[str, str]]) -> Plan:
