@@ -23,9 +23,9 @@ CREATE = """
         migrations.CreateModel("Item", [
             ("id", models.BigAutoField(primary_key=True)),
             ("name", models.CharField(max_length=50)),
-            ("colour", models.CharField(max_length=20, default="white")),
+            ("colour", models.CharField(max_length=20, default="white", db_index=True)),
             ("maker", models.ForeignKey("shop.Maker", models.CASCADE)),
-        ], options={"indexes": [models.Index(fields=["colour"], name="item_colour")]}),
+        ]),
         migrations.CreateModel("Note", [
             ("id", models.BigAutoField(primary_key=True)), ("item", models.ForeignKey("shop.Item", models.CASCADE)),
         ]),
@@ -36,7 +36,6 @@ CREATE = """
 """
 REMOVE = """
         migrations.RemoveField("page", "note"),
-        migrations.RemoveIndex("item", "item_colour"),
         migrations.RemoveField("item", "colour"),
         migrations.DeleteModel("Note"),
 """
@@ -242,7 +241,7 @@ def test_within_the_window_nothing_is_paid_and_both_neighbours_start(
     assert " due 20" in v2.run(url, "showmigrations", "--audit", **window).stdout
     assert v1.run(url, **window).returncode == 0
     assert v3.run(url, **window).returncode == 0
-    assert query(url, "SELECT count(*) FROM migrator_debts WHERE state = 'owed'") == [(4,)]
+    assert query(url, "SELECT count(*) FROM migrator_debts WHERE state = 'owed'") == [(3,)]
 
     query(url, "ALTER TABLE migrator_runs DISABLE TRIGGER USER")
     query(url, "UPDATE migrator_runs SET finished_at = finished_at - interval '25 h' WHERE release = 'v2'")

@@ -93,7 +93,8 @@ def _goes(connection: BaseDatabaseWrapper, plan: Plan, migration: Migration) -> 
                 elif getattr(field, "column", None):
                     yield _put_away(connection, model._meta.db_table, str(field.column))
         elif isinstance(operation, Backfill):
-            yield f"{operation.describe()}: what it overwrote does not come back"
+            back = "what it overwrote comes back" if operation.keep else "what it overwrote does not come back"
+            yield f"{operation.describe()}: {back}"
 
 
 def _put_away(connection: BaseDatabaseWrapper, table: str, column: str = "") -> str:

@@ -13,7 +13,7 @@ from rupaya.migrator.attic import emptying
 from rupaya.migrator.attic.bringing import bring_back
 from rupaya.migrator.attic.emptying import Kept
 from rupaya.migrator.attic.facts import fetch
-from rupaya.migrator.attic.item import COLUMN
+from rupaya.migrator.attic.item import COLUMN, VALUES
 from rupaya.migrator.errors import HistoryRefused, TableLocked, counted, sqlstate
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.run import backoff, order
@@ -106,6 +106,12 @@ def restore(session: Session, name: str) -> None:
                 f"Name one by its id: {', '.join(kept.item.id for kept in found)}.",
             )
         item = found[0].item
+        if item.kind == VALUES:
+            raise HistoryRefused(
+                f"The {item} are what a backfill overwrote.",
+                "They come back by unapplying its migration; nothing was changed.",
+                f"Read them where they are: {found[0].relation}.",
+            )
         taken = (
             fetch(
                 connection,
