@@ -47,6 +47,7 @@ def purge(session: Session, older_than: timedelta) -> int:
         # Every day, and mostly for nothing: no lock, and no row in the ledger.
         if not emptying.due(emptying.listed(session.connection), older_than, datetime.now(UTC)):
             session.output.say(f"Nothing in the attic is older than {older_than}.")
+            _say_size(session)
             return 0
     done = 0
     with order.alone("attic purge", session) as ledger:
@@ -60,8 +61,18 @@ def purge(session: Session, older_than: timedelta) -> int:
                 item=kept.item.label,
                 size_bytes=kept.size_bytes,
             )
+        _say_size(session)
     session.output.say(f"Purged {counted(done, 'item')}; a column's space is given back when its rows are rewritten.")
     return done
+
+
+def _say_size(session: Session) -> None:
+    """What is left, once a day: the log's metric of the attic, and its alarm, wait for this line."""
+    left = emptying.listed(session.connection)
+    size_bytes = sum(kept.size_bytes for kept in left)
+    session.output.say(
+        f"The attic holds {counted(len(left), 'item')}, about {size(size_bytes)}", attic_bytes=size_bytes
+    )
 
 
 def _purge_one(session: Session, ledger: Ledger, kept: Kept) -> None:
