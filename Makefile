@@ -99,6 +99,10 @@ gate-test: $(VENV)/.test  ## Try the migration gate on changes whose safety is k
 debts-test: $(VENV)/.test  ## Try every change that is done by halves, alone and in bundles, while both releases' code is at work
 	$(BIN)/python -m pytest --no-cov -n 2 --dist worksteal -m debts tests/migrator tests/server $(ARGS)
 
+.PHONY: attic-test
+attic-test: $(VENV)/.test  ## Put a million rows away and bring them back under traffic; kill both at every step
+	$(BIN)/python -m pytest --no-cov -s -m attic tests/attic $(ARGS)
+
 .PHONY: schema
 schema: $(VENV)/.test  ## Rewrite schema.sql, what migrations presume of rows and what packages bring, after a change of either
 	@RUPAYA_ENV=test $(BIN)/python -m rupaya.scratchdb $(BIN)/python manage.py schemasql --write schema.sql

@@ -236,3 +236,32 @@ resource "aws_cloudwatch_metric_alarm" "database_storage" {
   alarm_actions       = [aws_sns_topic.alarms.arn]
   dimensions          = { DBInstanceIdentifier = aws_db_instance.this.identifier }
 }
+
+# What was put away instead of dropped: the daily task says how much room it takes.
+
+resource "aws_cloudwatch_log_metric_filter" "attic" {
+  name           = "${local.prefix}-attic-bytes"
+  log_group_name = aws_cloudwatch_log_group.this.name
+  pattern        = "{ $.attic_bytes >= 0 }"
+
+  metric_transformation {
+    namespace = local.metrics
+    name      = "AtticBytes"
+    value     = "$.attic_bytes"
+    unit      = "Bytes"
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "attic" {
+  alarm_name          = "${local.prefix}-attic"
+  alarm_description   = "Dropped columns and tables that are kept take 10 GiB or more: manage.py attic list, attic purge."
+  namespace           = local.metrics
+  metric_name         = aws_cloudwatch_log_metric_filter.attic.metric_transformation[0].name
+  statistic           = "Maximum"
+  period              = 86400
+  evaluation_periods  = 1
+  threshold           = 10737418240
+  comparison_operator = "GreaterThanOrEqualToThreshold"
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+}

@@ -2,7 +2,7 @@
 resource "aws_scheduler_schedule" "daily" {
   # checkov:skip=CKV_AWS_297: What is encrypted is the command below, which is public.
   name                         = "${local.prefix}-daily-checks"
-  description                  = "showmigrations --audit --check, schemadiff, purge_expired"
+  description                  = "migrate --contract, showmigrations --audit --check, schemadiff, purge_expired, attic purge"
   schedule_expression          = "cron(0 5 * * ? *)"
   schedule_expression_timezone = "UTC"
 

@@ -99,9 +99,11 @@ locals {
             echo "Daily check failed: manage.py $* exited with $status." >&2
         fi
     }
+    check migrate --contract --noinput
     check showmigrations --audit --check
     check schemadiff
     check purge_expired
+    check attic purge --older-than 30d
     if [ "$failed" -eq 0 ]; then
         echo "Daily checks passed"
     fi

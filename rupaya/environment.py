@@ -159,6 +159,8 @@ class Environment:
         self.migrate = {
             # The old release still serves while the new one migrates; and what was applied there is history.
             "MIGRATE_PHASE": "expand" if self.is_production else "all",
+            # A release is regretted within a day, if at all.
+            **({"MIGRATE_CONTRACT_AFTER_H": "24"} if self.is_production else {}),
             "MIGRATE_ON_EDITED": "error" if self.is_production else "warn",
             "MIGRATE_ON_USE": "refuse" if self.is_production else "warn",
             "MIGRATE_HEARTBEAT_FILE": self.heartbeat_file,

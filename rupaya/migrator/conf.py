@@ -34,6 +34,8 @@ class Conf:
     """``each``: a transaction a migration. ``all``: one for all. ``auto``: all on an empty history, else each."""
     phase: str
     """``expand``: hold back migrations that break the release still running, until ``migrate --contract``."""
+    contract_after_h: float
+    """How long what a release owes is not paid after it was complete, so that the one before it can serve again."""
     on_edited: str
     """What to do about an applied migration whose code has changed since: ``error`` or ``warn``."""
     on_drift: str

@@ -58,6 +58,7 @@ OPTIONS = {
     "look_s": Option(30, bounds=(0, 3600)),
     "failed_hold_s": Option(900, bounds=(0, 604_800)),
     "batch": Option("auto", choices=("auto", "each", "all")),
+    "contract_after_h": Option(0, bounds=(0, 8_760)),
     "phase": Option("all", choices=("expand", "all")),
     "on_edited": Option("warn", choices=("error", "warn")),
     "on_drift": Option("warn", choices=("error", "warn")),

@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
+from rupaya.migrator.schema.catalog import ATTIC
 from rupaya.migrator.schema.diff import short_type
 from rupaya.story.reading import rows
 
@@ -25,7 +26,8 @@ UNUSED_AFTER = timedelta(days=35)
 
 HERE = "n.nspname = coalesce(current_schema(), 'public')"
 NAME = f"CASE WHEN {HERE} THEN c.relname ELSE n.nspname || '.' || c.relname END"
-OURS = "n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' AND c.relkind IN ('r', 'p', 'm')"
+# Without what was put away, which is no part of the schema.
+OURS = f"n.nspname NOT IN ('information_schema', '{ATTIC}') AND n.nspname !~ '^pg_' AND c.relkind IN ('r', 'p', 'm')"
 _TABLES = f"""
     SELECT c.oid, {NAME}, c.relkind::text, c.reltuples::bigint, pg_table_size(c.oid), pg_indexes_size(c.oid),
            CASE WHEN c.reltoastrelid = 0 THEN 0 ELSE pg_total_relation_size(c.reltoastrelid) END,
@@ -57,7 +59,8 @@ _COLUMNS = """
            a.attidentity::text, EXISTS (SELECT FROM pg_constraint con WHERE con.conrelid = a.attrelid
                AND con.contype = 'p' AND a.attnum = ANY(con.conkey)), col_description(a.attrelid, a.attnum)
     FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-    WHERE a.attrelid = ANY(%(oids)s::oid[]) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum
+    WHERE a.attrelid = ANY(%(oids)s::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+      AND NOT starts_with(a.attname, 'migrator_attic_') ORDER BY a.attrelid, a.attnum
 """
 _FOREIGN_KEYS = f"""
     WITH named AS (SELECT c.oid, {NAME} AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -13,10 +13,12 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
+from rupaya.migrator import conf
 from rupaya.migrator.analysis.audit import Entry, audit
 from rupaya.migrator.analysis.schemadiff import Comparison, with_snapshot
 from rupaya.migrator.debts.releases import refuse_breaking
 from rupaya.migrator.debts.store import Store
+from rupaya.migrator.debts.window import windows
 from rupaya.migrator.errors import MigratorError, driver_text, sqlstate
 from rupaya.migrator.ledger.ledger import Applied, Ledger
 from rupaya.migrator.ledger.snapshots import last_snapshot
@@ -350,11 +352,19 @@ def _of_history(
                 "owed",
                 "info",
                 f"Owed: what an older release would not survive of {_count(owed)}: {_names(owed)}.",
-                "This release and the one before it work side by side.",
+                "This release and the one before it work side by side." + _windows(connection),
                 "Run 'manage.py migrate --contract', once no older release runs.",
             )
         )
     return facts
+
+
+def _windows(connection: BaseDatabaseWrapper) -> str:
+    """Since when what is owed is, and until when the older release may come back."""
+    after_h = conf.read()[0].contract_after_h
+    if after_h <= 0:
+        return ""
+    return "".join(f" {window}." for window in windows(connection, Store(connection).owed(), after_h).values())
 
 
 def _of_run(run: LastRun | None, entries: Sequence[Entry], ledger: Ledger) -> list[Fact]:

@@ -232,6 +232,8 @@ def test_a_rollback_undoes_the_last_batch_and_records_it(
     assert [line.split(",")[0] for line in planned.stdout.splitlines()] == [
         "Batch 2: shop.0003_add_weight",
         "Batch 2: shop.0002_add_size",
+        "  column shop_item.weight is put away with 0 values",
+        "  column shop_item.size is put away with 0 values",
     ]
     assert len(applied(database_url)) == 3
 

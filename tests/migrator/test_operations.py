@@ -19,8 +19,10 @@ from django.db.migrations.state import ProjectState
 from django.db.migrations.writer import OperationWriter
 
 from rupaya.environment import BASE_DIR
+from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.operations import POSITIONS_TABLE, Backfill
 from rupaya.migrator.operations import backfill as operations
+from rupaya.migrator.operations.kept import columns_set
 from tests.patience import HANGING_S
 
 ROWS = 2_000
@@ -395,3 +397,53 @@ def test_a_killed_backfill_goes_on_from_its_last_committed_batch(
     assert number("SELECT count(*) FROM shop_payment WHERE merchant IS NULL") == 0
     assert number("SELECT count(*) FROM shop_batches") == KILLED_ROWS // KILLED_BATCH
     session.close()
+
+
+def test_what_it_keeps_comes_back_to_rows_that_nobody_has_changed_since(shop: Shop) -> None:
+    Ledger(connection.connection).ensure_schema()
+    shop.sql("UPDATE shop_payment SET merchant = 'old ' || hits WHERE merchant IS NULL")
+    before = shop.sql("SELECT * FROM shop_payment ORDER BY 1")
+    set_to_lower = {"set": "merchant = lower(description)", "where": "merchant <> lower(description)", "keep": True}
+    shop.backfill(**set_to_lower)
+    assert shop.left == 0
+    shop.sql("UPDATE shop_payment SET merchant = 'theirs' WHERE id = (SELECT min(id) FROM shop_payment)")
+
+    operation = Backfill("Payment", batch_size=BATCH, pause_s=0, **set_to_lower)
+    with connection.schema_editor(atomic=False) as editor:
+        operation.database_backwards("shop", editor, shop.state, shop.state)
+
+    after = shop.sql("SELECT * FROM shop_payment ORDER BY 1")
+    assert after[1:] == before[1:]
+    assert "theirs" in after[0]
+    assert shop.sql("SELECT kind, state FROM migrator_attic") == [("values", "restored")]
+    assert shop.sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'migrator_attic'") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("assignments", "columns"),
+    [
+        ("a = 1", ["a"]),
+        ("a = f(b, ','), \"B c\" = ARRAY[1, 2]", ["a", "B c"]),
+        ("A = ', x = 1'", ["a"]),
+    ],
+)
+def test_the_columns_that_a_set_assigns(assignments: str, columns: list[str]) -> None:
+    assert columns_set(assignments) == columns
+
+
+def test_columns_that_cannot_be_told_are_refused() -> None:
+    with pytest.raises(ValueError, match="keep=True needs to know the columns"):
+        Backfill("Payment", set="(a, b) = (1, 2)", where="a <> 1", keep=True)
+
+
+@pytest.mark.parametrize(
+    ("where", "only_null"),
+    [
+        ("merchant IS NULL", True),
+        ('description IS NOT NULL AND "merchant" IS NULL', True),
+        ("merchant IS NULL OR merchant = ''", False),
+        ("merchant <> lower(description)", False),
+    ],
+)
+def test_whether_it_overwrites_any_value(where: str, only_null: bool) -> None:
+    assert Backfill("Payment", set="merchant = lower(description)", where=where).fills_only_null == only_null

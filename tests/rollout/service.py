@@ -92,9 +92,10 @@ class Service:
         self.serving = []
         self.engine.remove([task.container.name for task in self.tasks])
 
-    def run(self, image: str, release: str, *command: str) -> Task:
+    def run(self, image: str, release: str, *command: str, **variables: str) -> Task:
         """A one-off task, which no load balancer knows; returns when it has ended."""
-        container = self._container(image, ("--entrypoint=dumb-init",), ("--", "python", "manage.py", *command))
+        options = ("--entrypoint=dumb-init", *(f"--env={key}={value}" for key, value in variables.items()))
+        container = self._container(image, options, ("--", "python", "manage.py", *command))
         task = Task(f"{release} {' '.join(command)}", release, container)
         self.tasks.append(task)
         task.exit_code = container.exit_status()

@@ -85,10 +85,27 @@ def test_rollouts_lose_no_request(
         assert set(load.releases_since(began)) == {"v1-old", "v2-new"}
         assert set(load.releases_since(completed)) == {"v2-new"}
 
-        contract = service.run(images["v2-new"], "v2-new", "migrate", "--contract", "--noinput", *KNOWN)
-        assert contract.exit_code == 0, contract.log
+        contract = ("migrate", "--contract", "--noinput", *KNOWN)
+        early = service.run(images["v2-new"], "v2-new", *contract)
+        assert early.exit_code == 0, early.log
+        assert "old_note" in columns(postgres, service.database), "the rollback window is not over"
+        paid = service.run(images["v2-new"], "v2-new", *contract, MIGRATE_CONTRACT_AFTER_H="0")
+        assert paid.exit_code == 0, paid.log
         assert "old_note" not in columns(postgres, service.database)
         report.append("v2-new: contract migration applied by a task of its own")
+        time.sleep(QUIET_S)
+
+        # Regret: what was paid is owed again while v2-new serves; the older release comes back, and goes once more.
+        unpaid = service.run(images["v2-new"], "v2-new", "rollback", "--paid")
+        assert unpaid.exit_code == 0, unpaid.log
+        assert "old_note" in columns(postgres, service.database)
+        service.deploy(images["v1-old"], "v1-old")
+        report.append("v2-new → v1-old: what was paid taken back, the older release serves")
+        time.sleep(QUIET_S)
+        service.deploy(images["v2-new"], "v2-new")
+        paid = service.run(images["v2-new"], "v2-new", *contract, MIGRATE_CONTRACT_AFTER_H="0")
+        assert paid.exit_code == 0, paid.log
+        assert "old_note" not in columns(postgres, service.database)
         time.sleep(QUIET_S)
 
         # A release whose migration fails.

@@ -19,6 +19,8 @@ class Book:
     store: Store | None = None
     """Where changes are written; None: a forecast, which writes nothing."""
     run_id: int = 0
+    fingerprint: str = ""
+    """Of the migration: what it is, whatever its text looks like."""
     release: str = ""
     cancelled: list[Debt] = field(default_factory=list)
     """What is cancelled by a migration that is in force; of a backwards run, only its own."""

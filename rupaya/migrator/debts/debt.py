@@ -40,8 +40,8 @@ Part = dict[str, Any]
 """A part of a payment: ``how`` it is carried out, and what ``sql``.
 
 ``transaction``: all in one transaction. ``concurrently``: one statement outside any. ``batches``: one statement, again
-until it changes no row. ``operation``: the migration's own code. With ``constraint`` or ``index``: the name of what it
-makes, so that it is not made twice.
+until it changes no row. ``operation``: the migration's own code. ``attic``: the column or table is put away. With
+``constraint`` or ``index``: the name of what it makes, so that it is not made twice.
 """
 
 
@@ -63,6 +63,11 @@ def concurrently(sql: str, index: str = "") -> Part:
 def in_batches(sql: str) -> Part:
     """A statement that changes a few rows, to be repeated until it changes none."""
     return {"how": "batches", "sql": [sql]}
+
+
+def into_the_attic(sql: str) -> Part:
+    """Putting away the debt's column or table, in one short transaction; `sql` is what people are shown of it."""
+    return {"how": "attic", "sql": [sql]}
 
 
 def by_operation(*sql: str) -> Part:

@@ -5,10 +5,14 @@ Only while a step of a migration is set; without, it is Django's own. This part 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from django.db.backends.ddl_references import Statement
+
+from rupaya.migrator.attic.bringing import is_prepared
+from rupaya.migrator.attic.item import Item
 from rupaya.migrator.debts import existing, refusals
 from rupaya.migrator.debts.altering import CHECK_NOW, Halving, column_now, leave_foreign_key, open_debts
 from rupaya.migrator.debts.constraints import ConstraintsEditor
@@ -23,46 +27,64 @@ class DebtsEditor(ConstraintsEditor):
     # Tables
 
     def create_model(self, model: AnyModel) -> None:
-        """As Django does; unapplying a removal that is not paid has the table still."""
+        """As Django does; unapplying a removal that is not paid has the table still, and the attic may have it."""
         table = model._meta.db_table
         if self._is_backwards():
             if debts := self.book.of(TABLE, table=table):
                 self._restore(debts)
-                for field in model._meta.local_many_to_many:
-                    through = field.remote_field.through
-                    if through._meta.auto_created:
-                        self.create_model(through)
+                self._create_tables_between(model)
                 return
         elif self.step is not None:
             self._pay_first(self.book.of(TABLE, table=table))
             self.book.fresh.tables.add(table)
+        if (item := self.attic.kept(TABLE, table, table)) is not None:
+            self.attic.bring_back(item)
+            self._create_tables_between(model)
+            return
         super().create_model(model)
+
+    def _create_tables_between(self, model: AnyModel) -> None:
+        """Those of a model's many-to-many fields, which Django makes with it."""
+        for field in model._meta.local_many_to_many:
+            through = field.remote_field.through
+            if through._meta.auto_created:
+                self.create_model(through)
 
     def delete_model(self, model: AnyModel) -> None:
         """Only its foreign keys to others go now, or new code could not delete the rows that they refer to."""
         table = model._meta.db_table
+        if self._is_backwards():
+            self._delete_tables_between(model)
+            self.attic.put_away(TABLE, table, table)
+            self._forget_deferred(lambda statement: statement.references_table(table))
+            return
         if not self._owes(table):
             if self.step is not None and not self.step.backwards:
                 self._supersede(self.book.of(table=table), gone=table)
             super().delete_model(model)
             return
-        for field in model._meta.local_many_to_many:
-            through = field.remote_field.through
-            if through._meta.auto_created:
-                self.delete_model(through)
+        self._delete_tables_between(model)
         if self.book.of(TABLE, table=table):
             return  # by an attempt that was cut off later on, and is not atomic
         self._supersede(self.book.of(table=table), gone=table)
-        undo = self._drop_constraints(table, existing.foreign_keys(self.connection, table))
+        keys = existing.foreign_keys(self.connection, table)
+        undo = self._drop_constraints(table, keys)
+        forget = self._forgets()
         self._owe(
             TABLE,
             table,
             table,
-            self.payments.drop_table(table),
+            self.payments.forget_table(table) if forget else self.payments.put_away_table(table),
             f"read or write the table {table}",
             [],
-            {"undo": undo},
+            {"undo": undo, "dropped": [key.of_table(self.quote_name(table)) for key in keys], "forget": forget},
         )
+
+    def _delete_tables_between(self, model: AnyModel) -> None:
+        for field in model._meta.local_many_to_many:
+            through = field.remote_field.through
+            if through._meta.auto_created:
+                self.delete_model(through)
 
     def alter_db_table(self, model: AnyModel, old_db_table: str, new_db_table: str) -> None:
         """Only of a table that this plan made.
@@ -95,7 +117,21 @@ class DebtsEditor(ConstraintsEditor):
             self._pay_first(self.book.of(COLUMN, table=table, object=column))
             self._refuse_unfillable(table, field)
             self.book.fresh.columns.add((table, column))
+        if (item := self.attic.kept(COLUMN, table, column)) is not None:
+            self._take_back(model, field, item)
+            return
         super().add_field(model, field)
+
+    def _take_back(self, model: AnyModel, field: AnyField, item: Item) -> None:
+        """The column as it was, with a value in each row if the field has one to give."""
+        table = model._meta.db_table
+        if not is_prepared(self.connection, item):
+            for sql in self._filling(table, field, item.name):
+                self.execute(sql, None)
+        self.attic.bring_back(item)
+        if not self._is_backwards() and not field.has_db_default() and self.effective_default(field) is not None:
+            sql, parameters = self._alter_column_default_sql(model, None, field, drop=True)
+            self.execute(f"ALTER TABLE {self.quote_name(table)} {sql}", parameters or None)
 
     def _refuse_unfillable(self, table: str, field: AnyField) -> None:
         fills_itself = field.null or field.has_db_default() or field.generated
@@ -141,6 +177,10 @@ class DebtsEditor(ConstraintsEditor):
         """The column becomes one that new code can leave out; it goes when nobody knows it any more."""
         table, column = model._meta.db_table, str(field.column)
         has_column = bool(field.column) and field.db_parameters(connection=self.connection)["type"] is not None
+        if has_column and self._is_backwards() and not field.primary_key:
+            self.attic.put_away(COLUMN, table, column)
+            self._forget_deferred(lambda statement: statement.references_column(table, column))
+            return
         if not has_column or not self._owes(table):
             super().remove_field(model, field)
             return
@@ -153,21 +193,36 @@ class DebtsEditor(ConstraintsEditor):
             self.book.fresh.columns.remove((table, column))
             super().remove_field(model, field)
             return
-        undo = self._drop_constraints(table, existing.constraints_in_the_way(self.connection, table, column))
-        undo += self._drop_indexes(existing.indexes_in_the_way(self.connection, table, column))
+        constraints = existing.constraints_in_the_way(self.connection, table, column)
+        indexes = existing.indexes_in_the_way(self.connection, table, column)
+        undo = self._drop_constraints(table, constraints) + self._drop_indexes(indexes)
         loosened = existing.loosen(self.connection, table, column)
         for statement in loosened.statements:
             self.execute(statement, None)
-        undo += loosened.undo
+        forget = self._forgets()
+        pay = self.payments.forget_column if forget else self.payments.put_away_column
         self._owe(
             COLUMN,
             table,
             column,
-            self.payments.drop_column(table, column),
+            pay(table, column),
             f"read or write {table}.{column}",
             [column],
-            {"undo": undo},
+            {
+                "undo": undo + loosened.undo,
+                "dropped": [each.of_table(self.quote_name(table)) for each in (*constraints, *indexes)],
+                "not_null": loosened.not_null,
+                "default": loosened.default,
+                "forget": forget,
+            },
         )
+
+    def _forgets(self) -> bool:
+        return self.step is not None and self.step.forget
+
+    def _forget_deferred(self, speaks_of_it: Callable[[Any], bool]) -> None:
+        """Leave out what was to be done at the end to what is gone, as Django does."""
+        self.deferred_sql = [sql for sql in self.deferred_sql if not (isinstance(sql, Statement) and speaks_of_it(sql))]
 
     def _alter_field(
         self,

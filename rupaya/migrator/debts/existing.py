@@ -8,6 +8,8 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from rupaya.migrator.attic.item import Fact
+
 
 @dataclass(frozen=True)
 class Named:
@@ -17,6 +19,12 @@ class Named:
     definition: str
     is_foreign_key: bool = False
 
+    def of_table(self, quoted_table: str) -> Fact:
+        """The same as the attic keeps it."""
+        kinds = {"FOREIGN": "foreign key", "CHECK": "check", "UNIQUE": "unique", "CREATE": "index"}
+        kind = kinds.get(self.definition.split(" ", 1)[0], "exclusion")
+        return {"table": quoted_table, "name": self.name, "kind": kind, "definition": self.definition}
+
 
 @dataclass(frozen=True)
 class Loosened:
@@ -24,6 +32,8 @@ class Loosened:
 
     statements: list[str]
     undo: list[str]
+    not_null: bool = False
+    default: str | None = None
 
 
 _TABLE = "to_regclass(quote_ident(%s))"
@@ -96,15 +106,17 @@ def loosen(connection: BaseDatabaseWrapper, table: str, column: str) -> Loosened
         [table, column],
     )
     statements, undo = [], []
+    dropped_default = None
     for is_not_null, default, table_name, column_name, is_unique in rows:
         here = f"ALTER TABLE {table_name} ALTER COLUMN {column_name}"
         if is_unique and default and not default.startswith(("nextval(", "gen_random_uuid(")):
             statements.append(f"{here} DROP DEFAULT")
             undo.append(f"{here} SET DEFAULT {default}")
+            dropped_default = default
         if is_not_null:
             statements.append(f"{here} DROP NOT NULL")
             undo.append(f"{here} SET NOT NULL")
-    return Loosened(statements, undo)
+    return Loosened(statements, undo, any(row[0] for row in rows), dropped_default)
 
 
 def _fetch(connection: BaseDatabaseWrapper, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:

@@ -25,6 +25,7 @@ from rupaya.migrator.debts.mentions import mentioned
 from rupaya.migrator.debts.stepping import Step
 from rupaya.migrator.debts.store import Store
 from rupaya.migrator.debts.treatment import HALVED, NOW, backwards, forwards, treatment, written_sql
+from rupaya.migrator.plan.fingerprint import migration_hashes
 
 Around = Callable[[Operation, Any], AbstractContextManager[None]]
 """Whoever wants to know which operation is at work, given it and the schema editor."""
@@ -106,7 +107,8 @@ class Halved:
 
     def _step(self, *, backwards: bool) -> Step:
         migration = self.migration
-        return Step(migration.app_label, migration.name, self.number, self.operation.describe(), backwards)
+        forget = bool(getattr(migration, "forget", False))
+        return Step(migration.app_label, migration.name, self.number, self.operation.describe(), backwards, forget)
 
     def _halve(self, app_label: str, editor: DebtsEditor, from_state: ProjectState, to_state: ProjectState) -> None:
         operation = self.operation
@@ -197,8 +199,9 @@ class Owing:
             self.fresh.copy(),
             self.store,
             self.run_id,
-            self.release,
-            self.store.cancelled_by(str(migration)) if backwards else [],
+            release=self.release,
+            cancelled=self.store.cancelled_by(str(migration)) if backwards else [],
+            fingerprint=migration_hashes(migration)[0],
         )
         apply, unapply = migration.apply, migration.unapply
 

@@ -15,7 +15,9 @@ from django.db import DatabaseError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
-from rupaya.migrator.debts.debt import Debt, Part
+from rupaya.migrator.attic.item import DEBT, Source
+from rupaya.migrator.attic.putting import forget, put_away_column, put_away_table
+from rupaya.migrator.debts.debt import TABLE, Debt, Part
 from rupaya.migrator.debts.store import Store
 from rupaya.migrator.errors import HistoryRefused
 from rupaya.migrator.sessionsettings import session_settings
@@ -70,7 +72,7 @@ class Payer:
         last = len(parts) - 1
         for number, part in enumerate(parts):
             self.before_part(debt, number)
-            settles = number == last and part["how"] in ("transaction", "unhurried", "operation")
+            settles = number == last and part["how"] in ("transaction", "unhurried", "operation", "attic")
             self._carry_out(debt, part, settles=settles)
             if settles:
                 return True
@@ -85,6 +87,14 @@ class Payer:
         how, limits = part["how"], self.limits
         if how == "operation":
             self._run_operation(debt)
+            return
+        if how == "attic":
+            with (
+                self._limited(limits.lock_timeout_ms, limits.statement_timeout_ms),
+                transaction.atomic(using=self.connection.alias),
+            ):
+                self._put_away(debt)
+                self._settle(debt)
             return
         if how == "concurrently":
             # Its locks keep neither readers nor writers waiting. What it waits for are other people's transactions,
@@ -106,6 +116,24 @@ class Payer:
                 self._execute(part["sql"])
             if settles:
                 self._settle(debt)
+
+    def _put_away(self, debt: Debt) -> None:
+        source = Source(debt.app, debt.migration, DEBT, debt.release, self.run_id)
+        details = debt.details
+        if details.get("forget"):
+            forget(self.connection, debt.kind, debt.table, debt.object, source)
+        elif debt.kind == TABLE:
+            put_away_table(self.connection, debt.table, source, dropped_before=details.get("dropped", ()))
+        else:
+            put_away_column(
+                self.connection,
+                debt.table,
+                debt.object,
+                source,
+                dropped_before=details.get("dropped", ()),
+                was_not_null=bool(details.get("not_null")),
+                default_before=details.get("default"),
+            )
 
     def _is_made(self, debt: Debt, part: Part) -> bool:
         name = part.get("constraint")

@@ -9,7 +9,8 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.ddl_references import Statement
 from django.db.backends.utils import strip_quotes
 
-from rupaya.migrator.debts.debt import Part, concurrently, in_batches, in_transaction, unhurried
+from rupaya.migrator.debts.debt import Part, concurrently, in_batches, in_transaction, into_the_attic, unhurried
+from rupaya.migrator.schema.catalog import ATTIC
 
 ROWS_A_BATCH = 2_000
 
@@ -20,13 +21,21 @@ class Payments:
     def __init__(self, editor: BaseDatabaseSchemaEditor) -> None:
         self.quote = editor.quote_name
 
-    def drop_column(self, table: str, column: str) -> list[Part]:
-        """One short lock; CASCADE is Django's."""
-        return [in_transaction(f"{self._alter(table)} DROP COLUMN IF EXISTS {self.quote(column)} CASCADE")]
+    def put_away_column(self, table: str, column: str) -> list[Part]:
+        """One short lock. Under which name it is kept is settled when it is paid."""
+        return [into_the_attic(f"{self._alter(table)} RENAME COLUMN {self.quote(column)} TO {ATTIC}_…")]
 
-    def drop_table(self, table: str) -> list[Part]:
+    def put_away_table(self, table: str) -> list[Part]:
+        """One short lock, likewise."""
+        return [into_the_attic(f"{self._alter(table)} SET SCHEMA {ATTIC}")]
+
+    def forget_column(self, table: str, column: str) -> list[Part]:
         """One short lock; CASCADE is Django's."""
-        return [in_transaction(f"DROP TABLE IF EXISTS {self.quote(table)} CASCADE")]
+        return [into_the_attic(f"{self._alter(table)} DROP COLUMN IF EXISTS {self.quote(column)} CASCADE")]
+
+    def forget_table(self, table: str) -> list[Part]:
+        """One short lock; CASCADE is Django's."""
+        return [into_the_attic(f"DROP TABLE IF EXISTS {self.quote(table)} CASCADE")]
 
     def drop_default(self, table: str, column: str) -> list[Part]:
         """One short lock."""

@@ -98,6 +98,6 @@ def name_owed(where: str, debt: object, *, same_plan: bool) -> HistoryRefused:
     return HistoryRefused(
         f"{where} speaks of what is still owed: {debt}.",
         "It cannot be done before that is paid, and an older release may still need it; nothing was changed.",
-        "Finish the earlier rollout first: 'manage.py migrate --contract', once no older release is running. "
-        "Then start this one again.",
+        "Finish the earlier rollout first: 'manage.py migrate --contract', once no older release is running, and with "
+        "MIGRATE_CONTRACT_AFTER_H=0 within the rollback window. Then start this one again.",
     )

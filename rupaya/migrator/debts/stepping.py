@@ -11,6 +11,7 @@ from django.db import IntegrityError, transaction
 from django.db.backends.postgresql.schema import DatabaseSchemaEditor
 
 from rupaya.migrator.debts import existing, refusals
+from rupaya.migrator.debts.attics import Attic
 from rupaya.migrator.debts.book import Book
 from rupaya.migrator.debts.debt import Debt, Part
 from rupaya.migrator.debts.payments import Payments
@@ -30,6 +31,8 @@ class Step:
     operation: str
     action: str
     backwards: bool = False
+    forget: bool = False
+    """Whether what it removes is dropped for good: the migration says `forget = True`, for somebody's data."""
 
     @property
     def label(self) -> str:
@@ -53,6 +56,7 @@ class SteppingEditor(DatabaseSchemaEditor):
         super().__init__(connection, collect_sql, atomic)
         self.step: Step | None = None
         self.payments = Payments(self)
+        self.attic = Attic(self)
 
     # What a step is, and whether anything is to be owed
 
@@ -126,11 +130,12 @@ class SteppingEditor(DatabaseSchemaEditor):
 
     # Undoing what was done of an unpaid debt
 
-    def _filling(self, table: str, field: AnyField) -> list[str]:
+    def _filling(self, table: str, field: AnyField, name: str = "") -> list[str]:
+        """What fills a field's column where it is NULL; `name`: as it is called now."""
         value = None if field.null else self.effective_default(field)
         if value is None:
             return []
-        column = self.quote_name(str(field.column))
+        column = self.quote_name(name or str(field.column))
         sql = f"UPDATE {self.quote_name(table)} SET {column} = %s WHERE {column} IS NULL; SET CONSTRAINTS ALL IMMEDIATE"
         return [str(self.connection.ops.compose_sql(sql, [value]))]
 

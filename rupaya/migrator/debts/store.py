@@ -117,6 +117,15 @@ class Store:
                 [[debt.id for debt in debts]],
             )
 
+    def owe_again(self, debt: Debt) -> None:
+        """Owe what was paid and is as it was before that."""
+        with self._cursor() as cursor:
+            cursor.execute(
+                "UPDATE migrator_debts SET state = 'owed', settled_run_id = NULL, settled_by = '', settled_at = NULL "
+                "WHERE debt_id = %s AND state = 'paid'",
+                [debt.id],
+            )
+
     def undo(self, app: str, migration: str) -> None:
         """Record that a migration is unapplied whose debts were paid: they count no more, were it applied again."""
         with self._cursor() as cursor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import random
+import re
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from django.db.migrations.operations.base import Operation, OperationCategory
 from django.db.migrations.state import ProjectState
 
 from rupaya.migrator.errors import driver_text, sqlstate
+from rupaya.migrator.operations.kept import KeptValues, columns_set
 from rupaya.migrator.sessionsettings import session_settings
 from rupaya.migrator.sqlstates import RETRYABLE
 
@@ -61,7 +63,8 @@ class Backfill(Operation):
     of the primary key. The position is committed with each batch, so that a backfill that was killed goes on where it
     was. `where` must not hold any more for a row that was set: this makes it harmless to run again, and is checked.
 
-    The migration must say ``atomic = False``. Reversing does nothing.
+    The migration must say ``atomic = False``. Reversing does nothing, unless `keep` is true: then the values that are
+    overwritten are kept in the attic, and reversing gives them back to the rows that nobody has changed since.
     """
 
     reversible = True
@@ -75,12 +78,13 @@ class Backfill(Operation):
         where: str,
         batch_size: int = 5_000,
         pause_s: float = 0.05,
+        keep: bool = False,
         elidable: bool = False,
     ) -> None:
         """Take the model's name, SQL for SET and for WHERE, rows a batch, and seconds to rest after each.
 
         Raises:
-            ValueError: for an empty `set` or `where`, or numbers that make no sense.
+            ValueError: for an empty `set` or `where`, numbers that make no sense, or columns that cannot be told.
         """
         if not set.strip() or not where.strip():
             raise ValueError("Backfill needs both set= and where=; where= says which rows are still to be done.")
@@ -91,6 +95,8 @@ class Backfill(Operation):
         self.where = where
         self.batch_size = batch_size
         self.pause_s = pause_s
+        self.keep = keep
+        self.columns = columns_set(set) if keep else []
         self.elidable = elidable  # type: ignore[misc]  # as Django's RunSQL does
 
     def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
@@ -101,6 +107,8 @@ class Backfill(Operation):
             "batch_size": self.batch_size,
             "pause_s": self.pause_s,
         }
+        if self.keep:
+            kwargs["keep"] = True
         if self.elidable:
             kwargs["elidable"] = True
         return type(self).__name__, [self.model_name], kwargs
@@ -108,6 +116,18 @@ class Backfill(Operation):
     def describe(self) -> str:
         """What `migrate --plan` says."""
         return f"Backfill {self.model_name} in batches of {self.batch_size}: set {self.set} where {self.where}"
+
+    @property
+    def fills_only_null(self) -> bool:
+        """Whether it overwrites no value, so that there is nothing to keep."""
+        try:
+            columns = columns_set(self.set)
+        except ValueError:
+            return False
+        where = self.where.lower().replace('"', "")
+        conjuncts = {" ".join(part.split()) for part in re.split(r"\band\b", where)}
+        is_plain = not re.search(r"\bor\b|\bnot\s*\(|\bcase\b", where)
+        return is_plain and all(f"{column.lower()} is null" in conjuncts for column in columns)
 
     @property
     def migration_name_fragment(self) -> str:
@@ -124,7 +144,12 @@ class Backfill(Operation):
         from_state: ProjectState,
         to_state: ProjectState,
     ) -> None:
-        """Nothing: the rows stay as they are."""
+        """Give back what was kept; else nothing: the rows stay as they are."""
+        model = from_state.apps.get_model(app_label, self.model_name)
+        if not self.keep or not router.allow_migrate_model(schema_editor.connection.alias, model):
+            return
+        run = _Run(self, app_label, model, schema_editor.connection)
+        run.kept.give_back()
 
     def database_forwards(
         self,
@@ -176,6 +201,17 @@ class _Run:
         # What the operation *does* is its identity: renaming or renumbering the migration does not start it again.
         identity = "\0".join((app_label, self.table_name, operation.set, operation.where))
         self.id = hashlib.sha256(identity.encode()).hexdigest()
+        self.kept = KeptValues(
+            connection,
+            self.table_name,
+            key.column,
+            operation.columns,
+            app_label,
+            self.id,
+            batch_size=operation.batch_size,
+            pause_s=operation.pause_s,
+        )
+        self.keeps = False
         self.position = _Position()
         self.rows_before = 0
         self.estimated_rows = 0
@@ -197,6 +233,7 @@ class _Run:
                 self.position = _Position(*row)
                 self.rows_before = self.position.rows_read
                 logger.info("Backfill of %s goes on after %s = %s", self.table_name, self.key, self.position.last_key)
+        self.keeps = self.operation.keep and self.kept.ensure()
         # A policy that hides rows would make this say that there is nothing to do: let the server refuse instead.
         with session_settings(self.connection, row_security="off"):
             left = self.passes()
@@ -281,6 +318,9 @@ class _Run:
             if not (row := cursor.fetchone()):
                 return 0
             upper_key, rows_read = row
+            if self.keeps:
+                batch = f"{after} AND {self.key} <= CAST(%(upper_key)s AS {self.key_type})"
+                self.kept.keep(cursor, f"{batch} AND ({where})", position.last_key, upper_key)
             cursor.execute(
                 f"WITH done AS (UPDATE {self.table} SET {to_set}"
                 f"  WHERE {after} AND {self.key} <= CAST(%(upper_key)s AS {self.key_type}) AND ({where})"
@@ -289,6 +329,8 @@ class _Run:
                 {"last_key": position.last_key, "upper_key": upper_key},
             )
             rows_set, rows_again = cursor.fetchone()
+            if self.keeps:
+                self.kept.note_new(cursor, batch, position.last_key, upper_key)
             if rows_again:
                 raise ValueError(
                     f"Backfill of {self.table_name}: where={self.operation.where!r} still holds for {rows_again} of "

@@ -161,10 +161,10 @@ def _locked(procedure: Procedure, session: Session, plan: Plan) -> Iterator[RunC
 
 
 @contextmanager
-def alone(command: str, session: Session) -> Iterator[None]:
-    """For what else writes Django's history: under the lock and in the ledger, like a run."""
+def alone(command: str, session: Session) -> Iterator[Ledger]:
+    """For what else changes the history or the schema: under the lock and in the ledger, like a run."""
     with session.opened(), under_the_lock(session) as ledger, recorded(command, session, ledger):
-        yield
+        yield ledger
 
 
 @contextmanager

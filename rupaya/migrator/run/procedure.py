@@ -11,12 +11,15 @@ from django.core.management.commands import migrate
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.migration import Migration
 
+from rupaya.migrator.attic.store import AtticStore
+from rupaya.migrator.conf import Conf
 from rupaya.migrator.debts.debt import Debt
 from rupaya.migrator.debts.fresh import fresh_of
 from rupaya.migrator.debts.owing import Forecast, Owing, forecast, refuse_unpaid
 from rupaya.migrator.debts.releases import refuse_breaking
 from rupaya.migrator.debts.store import Store
 from rupaya.migrator.debts.treatment import treatment
+from rupaya.migrator.debts.window import due, windows
 from rupaya.migrator.django import PLAIN_OPTIONS, DjangoMigrate, Key, applied_state, unmigrated_apps
 from rupaya.migrator.foresight.use import Use
 from rupaya.migrator.ledger.ledger import Ledger
@@ -24,7 +27,7 @@ from rupaya.migrator.plan.fingerprint import migration_hashes
 from rupaya.migrator.plan.history import Edited, refuse_by_project, refuse_existing
 from rupaya.migrator.plan.phases import CONTRACT, EXPAND, flat_operations
 from rupaya.migrator.plan.plan import Plan, history_explained, key_of, pending_phases, read_plan
-from rupaya.migrator.run import refusals
+from rupaya.migrator.run import attics, refusals
 from rupaya.migrator.run.batch import BatchExecutor
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.executor import Executor
@@ -123,9 +126,22 @@ class Procedure:
         loader = plan.executor.loader
         fresh = fresh_of(loader, Store(session.connection).never_served()) if Ledger(session.raw).exists else None
         found = forecast(session.connection, plan.steps, applied_state(plan.executor), fresh=fresh)
-        if not self.request.contract:
-            refuse_unpaid(found.pay_first)
+        refuse_unpaid(
+            {
+                key: left
+                for key, debts in found.pay_first.items()
+                if (left := [debt for debt in debts if not self.request.contract or not self._is_due(session, debt)])
+            }
+        )
         return found
+
+    @staticmethod
+    def _is_due(session: Session, debt: Debt) -> bool:
+        return bool(due(session.connection, [debt], session.conf.contract_after_h))
+
+    def _due(self, connection: BaseDatabaseWrapper, conf: Conf, pending: Collection[Key]) -> list[Debt]:
+        """What may be paid: no older release may want to come back any more."""
+        return due(connection, Store(connection).due(pending), conf.contract_after_h)
 
     def _pays(self, phase: str, plan: Plan) -> bool:
         """Whether this run pays what is owed; none that unapplies anything does, for paying leads away from there."""
@@ -137,8 +153,12 @@ class Procedure:
         """Whether to take the lock at all; forty tasks of an unchanged release must not queue for it."""
         return (
             plan.has_work
-            or (self._pays(session.conf.phase, plan) and bool(Store(session.connection).due(plan.status.pending)))
+            or (
+                self._pays(session.conf.phase, plan)
+                and bool(self._due(session.connection, session.conf, plan.status.pending))
+            )
             or bool(self.edited or self.unproved)
+            or bool(AtticStore(session.connection).unfinished())
             or self._wants_syncdb(plan)
             or (self._owes_signals(plan) and not Ledger(session.raw).is_settled(plan.digest))
         )
@@ -167,7 +187,7 @@ class Procedure:
     def say_nothing_to_do(self, session: Session, plan: Plan) -> None:
         """The last lines of a run that had nothing to do."""
         _say_unknown(session.output.say, plan)
-        _say_owed(session.output.say, session.connection)
+        _say_owed(session.output.say, session.connection, session.conf)
         number = f"{plan.applied} migration{'s are' if plan.applied != 1 else ' is'} applied"
         left = len(plan.status.pending)
         found = (
@@ -250,15 +270,18 @@ class Procedure:
         pays = self._pays(context.conf.phase, plan)
         if pays:
             self._pay(context, plan, plan.status.pending)
+        if context.owing is not None:
+            attics.prepare(context, plan)
         signals = Signals(context, plan)
         with context.output.speaking_for(self.django.command):
             self.django.run(executor, signals.send_pre_migrate, signals.send_post_migrate)
+        attics.finish(context)
         remember_use(context)
         if pays and plan.steps:
             self._pay(context, plan, ())
 
     def _pay(self, context: RunContext, plan: Plan, pending: Collection[Key]) -> None:
-        debts = Store(context.connection).due(pending)
+        debts = self._due(context.connection, context.conf, pending)
         used: list[Use] = []
         if self.request.contract:
             refuse_while_served(context, debts)
@@ -270,7 +293,7 @@ class Procedure:
     def say_done(self, context: RunContext, plan: Plan) -> None:
         """The last lines of a run that did something."""
         _say_unknown(context.output.say, plan)
-        _say_owed(context.output.say, context.connection)
+        _say_owed(context.output.say, context.connection, context.conf)
         if plan.steps or not self.is_first_start:
             return
         release = getattr(settings, "RELEASE", "unknown")
@@ -307,12 +330,15 @@ def _say_unknown(say: Callable[..., None], plan: Plan) -> None:
             say(f"{fact} {number}: {refusals.names(list(keys))}", warning=True)
 
 
-def _say_owed(say: Callable[..., None], connection: BaseDatabaseWrapper) -> None:
+def _say_owed(say: Callable[..., None], connection: BaseDatabaseWrapper, conf: Conf) -> None:
     if debts := Store(connection).owed():
         shown = "; ".join(map(str, debts[:MAX_DEBTS])) + (
             f"; and {len(debts) - MAX_DEBTS} more" if len(debts) > MAX_DEBTS else ""
         )
         say(f"Owed until 'manage.py migrate --contract', once no older release runs: {shown}", warning=True)
+        if conf.contract_after_h > 0:
+            for window in windows(connection, debts, conf.contract_after_h).values():
+                say(f"  {window}: until then the release before can serve again", warning=True)
 
 
 def without_migrations(plan: Plan, left_out: Collection[tuple[str, str]]) -> Plan:

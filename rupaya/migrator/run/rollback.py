@@ -45,6 +45,13 @@ class Rollback(Procedure):
         """
         return self.undoing(session).plan
 
+    def in_batch(self, session: Session) -> list[Applied]:
+        """The attempts by which what is to be unapplied was applied, as the ledger has them, oldest first."""
+        in_force = Ledger(session.raw).in_force()
+        last = max((applied.batch for applied in in_force), default=0)
+        after = last - 1 if self.to_batch is None else self.to_batch
+        return [applied for applied in in_force if applied.batch > after]
+
     def undoing(self, session: Session) -> Undoing:
         """What would be unapplied, in that order, and by which attempts it was applied.
 
@@ -53,10 +60,7 @@ class Rollback(Procedure):
         """
         with history_explained():
             executor = self.django.plan().executor
-        in_force = Ledger(session.raw).in_force()
-        last = max((applied.batch for applied in in_force), default=0)
-        after = last - 1 if self.to_batch is None else self.to_batch
-        by_key = {applied.key: applied for applied in in_force if applied.batch > after}
+        by_key = {applied.key: applied for applied in self.in_batch(session)}
         disk = executor.loader.disk_migrations or {}
         if missing := [applied for applied in by_key.values() if applied.key not in disk]:
             names = ", ".join(f"{applied.app}.{applied.name} (release {applied.release})" for applied in missing)

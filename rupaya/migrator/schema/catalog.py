@@ -34,6 +34,9 @@ RELATION_KINDS = {
 }
 # The migrator's own tables and functions are no part of the schema that migrations build.
 OWN_PREFIX = "migrator_"
+# Nor is what was put away (`rupaya.migrator.attic`): tables in a schema of this name, columns, their indexes and
+# sequences under names that begin with it.
+ATTIC = "migrator_attic"
 
 # Constants in defaults and conditions are printed by these.
 _PRINTING = {
@@ -64,7 +67,7 @@ def _named(column: str) -> str:
 def _foreign(catalog: str, owner: str) -> str:
     """What is neither the server's nor an extension's; and, if asked, made by this very role."""
     return (
-        "n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'"
+        f"n.nspname NOT IN ('information_schema', '{ATTIC}') AND n.nspname !~ '^pg_'"
         f" AND (NOT %(own)s OR {owner} = {_THIS_ROLE})"
         f" AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = '{catalog}'::regclass AND e.objid = x.oid"
         " AND e.deptype = 'e')"
@@ -85,6 +88,7 @@ def _grants(acl: str, kind: str, owner: str) -> str:
 _RELATION_NAMES = f"""
     SELECT x.oid, {_named("x.relname")} FROM pg_class x JOIN pg_namespace n ON n.oid = x.relnamespace
     WHERE x.relkind IN ('r', 'p', 'f', 'v', 'm', 'S') AND NOT x.relispartition
+      AND NOT starts_with(x.relname, '{ATTIC}_')
       AND {_foreign("pg_class", "x.relowner")}
 """  # noqa: S608 - constants
 _FUNCTION_NAMES = f"""
@@ -167,21 +171,23 @@ _COLUMNS = f"""
     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_type t ON t.oid = a.atttypid
     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
     WHERE a.attrelid = ANY(%(oids)s::oid[]) AND c.relkind <> 'S' AND a.attnum > 0 AND NOT a.attisdropped
+      AND NOT starts_with(a.attname, '{ATTIC}_')
     ORDER BY a.attrelid, a.attnum
 """  # noqa: S608
 # Foreign keys are enforced by triggers of their own, which can be disabled.
-_CONSTRAINTS = """
+_CONSTRAINTS = f"""
     SELECT con.conrelid, con.conname, con.contype, pg_get_constraintdef(con.oid, true),
            NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgconstraint = con.oid AND t.tgenabled NOT IN ('O', 'A'))
     FROM pg_constraint con WHERE con.conrelid = ANY(%(oids)s::oid[]) AND con.contype IN ('c', 'f', 'p', 'u', 'x')
-"""
-_INDEXES = """
+      AND NOT starts_with(con.conname, '{ATTIC}_')
+"""  # noqa: S608
+_INDEXES = f"""
     SELECT i.indrelid, c.relname, i.indisunique, pg_get_indexdef(i.indexrelid, 0, true), i.indisvalid AND i.indisready
     FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-    WHERE i.indrelid = ANY(%(oids)s::oid[]) AND NOT EXISTS (
+    WHERE i.indrelid = ANY(%(oids)s::oid[]) AND NOT starts_with(c.relname, '{ATTIC}_') AND NOT EXISTS (
         SELECT FROM pg_constraint con
         WHERE con.conindid = i.indexrelid AND con.conrelid = i.indrelid AND con.contype IN ('p', 'u', 'x'))
-"""
+"""  # noqa: S608
 _TRIGGERS = """
     SELECT t.tgrelid, t.tgname, quote_ident(t.tgname), pg_get_triggerdef(t.oid, true), t.tgenabled
     FROM pg_trigger t WHERE t.tgrelid = ANY(%(oids)s::oid[]) AND NOT t.tgisinternal AND t.tgparentid = 0

@@ -17,6 +17,8 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 from psycopg2.extras import NumericRange
 
+from rupaya.migrator.attic.bringing import finish
+from rupaya.migrator.attic.store import AtticStore
 from rupaya.migrator.debts.debt import Debt
 from rupaya.migrator.debts.owing import Forecast, Owing, forecast
 from rupaya.migrator.debts.pay import Limits, Payer
@@ -101,7 +103,7 @@ class Shop:
 
     def start(self) -> None:
         """The release before, with some rows."""
-        self.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        self.sql("DROP SCHEMA IF EXISTS migrator_attic CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public")
         self.state = ProjectState()
         self.owing = Owing(self.connection, run_id=1, release="new")
         with self.connection.cursor():  # connected
@@ -138,11 +140,20 @@ class Shop:
         """By halves."""
         with self.owing.carrying_out(step):
             self.stock(step)
+        self.finish()
 
     def unapply(self, step: Migration, state: ProjectState) -> None:
         """By halves, backwards to the given state."""
         with self.owing.carrying_out(step, backwards=True):
             self.stock_back(step, state)
+        self.finish()
+
+    def finish(self) -> list[str]:
+        """Make what is left of what came back, as a run does at its end; what was said of it."""
+        said: list[str] = []
+        for item in AtticStore(self.connection).unfinished():
+            finish(self.connection, item, said.append)
+        return said
 
     def forecast(self, *steps: Migration) -> Forecast:
         """What carrying these out would owe."""
@@ -150,7 +161,8 @@ class Shop:
 
     def empty(self) -> None:
         """Without rows, to which Django's own way back could not give what was removed."""
-        tables = self.sql("SELECT tablename FROM pg_tables WHERE tablename ~ '^(shop|shelves)'")
+        ours = "tablename ~ '^(shop|shelves|migrator_attic_)'"
+        tables = self.sql(f"SELECT schemaname || '.' || tablename FROM pg_tables WHERE {ours}")
         self.sql(f"TRUNCATE {', '.join(table for (table,) in tables)}")
 
     def owed(self) -> list[Debt]:

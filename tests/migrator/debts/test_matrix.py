@@ -242,6 +242,7 @@ def change(case: Case) -> migrations.Migration:
 @pytest.mark.parametrize("case", CASES, ids=IDS)
 def test_both_codes_go_on_and_paying_makes_what_django_makes(case: Case, shop: Shop) -> None:
     step = change(case)
+    before = shop.schema()
     shop.stock(step)
     stock = shop.schema()
     shop.empty()
@@ -266,7 +267,9 @@ def test_both_codes_go_on_and_paying_makes_what_django_makes(case: Case, shop: S
 
     shop.unapply(step, shop.old)
 
-    assert differences(stock_back, shop.schema()) == []
+    # What comes out of the attic is what went in; Django's own way back loses what it cannot tell from the models.
+    came_back = {"column", "table"} & set(case.owed)
+    assert differences(before if came_back else stock_back, shop.schema()) == []
     shop.work(shop.old)
 
 

@@ -23,6 +23,7 @@ from django_linear_migrations.apps import check_max_migration_files
 
 from rupaya.migrator.analysis.gate.findings import Finding, finding
 from rupaya.migrator.analysis.gate.sql import changes_data
+from rupaya.migrator.operations import Backfill
 from rupaya.migrator.plan.phases import CONTRACT, PHASES, declared_phase, flat_operations, must_declare
 from rupaya.migrator.plan.repeatable import may_run_again
 
@@ -118,6 +119,8 @@ def _one_way(operation: Operation) -> str:
         return "It changes rows and does not say what undoes that."
     if isinstance(operation, ops.RunPython) and operation.reverse_code is None:
         return "Its Python does not say what undoes it."
+    if isinstance(operation, Backfill) and not operation.keep and not operation.fills_only_null:
+        return "It overwrites values, and does not keep them: it cannot be reversed."
     return ""
 
 

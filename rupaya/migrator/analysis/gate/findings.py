@@ -41,7 +41,8 @@ RULES = {
     "contract-changes-state": "New code cannot wait for it: add what it needs in an expand migration of its own.",
     "unready-removal": "Make it nullable or give it a db_default first; or use a plain RemoveField: 'Drop a column'.",
     "missing-column": "Let SeparateDatabaseAndState do in the database what it says in state_operations.",
-    "irreversible-data": "reverse_sql= or reverse_code=: what undoes it, or noop if the rows may stay as they are.",
+    "irreversible-data": "reverse_sql= or reverse_code=: what undoes it, or noop if the rows may stay as they are. "
+    "Backfill(keep=True).",
     "not-repeatable": "Safer* operations and Backfill; or SQL that looks before it acts, and idempotent = True.",
     "remarks": "Do what the server's remark says.",
     "argument-names": "def change(apps, schema_editor), which is what Django hands over and what everybody reads.",

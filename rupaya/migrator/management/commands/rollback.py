@@ -9,6 +9,8 @@ from django.core.management.base import BaseCommand, CommandParser, no_translati
 
 from rupaya.migrator.output import Output
 from rupaya.migrator.run import order
+from rupaya.migrator.run.foretold import foretold
+from rupaya.migrator.run.reopening import Reopening
 from rupaya.migrator.run.rollback import Rollback
 from rupaya.migrator.session.session import Session
 
@@ -26,6 +28,11 @@ class Command(BaseCommand):
         parser.add_argument(
             "--to", type=int, metavar="BATCH", help="Undo every batch after this one; 0 undoes them all."
         )
+        parser.add_argument(
+            "--paid",
+            action="store_true",
+            help="Undo no migration, but the paying of what it owed: the release before can serve beside this one.",
+        )
         parser.add_argument("--plan", action="store_true", help="Show what would be undone, and change nothing.")
 
     @no_translations
@@ -37,17 +44,22 @@ class Command(BaseCommand):
             verbosity=options["verbosity"],
             as_json=getattr(settings, "LOG_FORMAT", "text") == "json",
         )
-        rollback, session = Rollback(options["to"], output), Session(output)
+        rollback = (Reopening if options["paid"] else Rollback)(options["to"], output)
+        session = Session(output)
         if not options["plan"]:
             order.run(rollback, session)
             return
         with session.reading():
-            undoing = rollback.undoing(session)
-            if not undoing.undone:
+            # The plan first, and what it does to rows: whoever is refused must see what was meant.
+            applied_then = rollback.in_batch(session)
+            if not applied_then:
                 output.say("Nothing to roll back.")
-            for applied in undoing.undone:
+            for applied in reversed(applied_then):
                 output.say(
                     f"Batch {applied.batch}: {applied.app}.{applied.name}, "
                     f"applied {applied.finished_at:%Y-%m-%d %H:%M} UTC by release {applied.release}"
                 )
-            rollback.refuse(session, undoing.plan)  # the plan first: whoever is refused must see what was meant
+            undoing = rollback.undoing(session)
+            for line in foretold(session.connection, undoing.plan):
+                output.say(f"  {line}")
+            rollback.refuse(session, undoing.plan)

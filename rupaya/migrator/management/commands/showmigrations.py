@@ -16,10 +16,12 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
+from rupaya.migrator import conf
 from rupaya.migrator.analysis.audit import BAD_STATES, COLUMNS, Entry, as_rows, audit, is_clean
 from rupaya.migrator.analysis.schemadiff import with_snapshot
 from rupaya.migrator.analysis.table import fitted
 from rupaya.migrator.debts.store import Store
+from rupaya.migrator.debts.window import windows
 from rupaya.migrator.errors import counted
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.ledger.snapshots import last_snapshot
@@ -86,8 +88,13 @@ class Command(showmigrations.Command):
                 writer.writerows(as_rows(entries))
             case _:
                 self._write_table(entries)
+                after_h = conf.read()[0].contract_after_h
+                found = windows(connection, debts, after_h)
                 for debt in debts:
-                    self.stdout.write(f"Owed since release {debt.release} ({debt.owed_at:%Y-%m-%d %H:%M} UTC): {debt}")
+                    window = f"; {found[debt.run_id]}" if after_h > 0 else ""
+                    self.stdout.write(
+                        f"Owed since release {debt.release} ({debt.owed_at:%Y-%m-%d %H:%M} UTC): {debt}{window}"
+                    )
         if not options["check"]:
             return True
         sound = self._check(entries, connection)

@@ -518,7 +518,7 @@ safe_is(
     "insert", sql("INSERT INTO shop_label (word) VALUES ('a')", "DELETE FROM shop_label WHERE word = 'a'"), **EXPAND
 )
 safe_is("update_one_row", sql("UPDATE shop_bill SET note = 'x' WHERE id = 1", ""), **EXPAND)
-safe_is("backfill", Backfill("Bill", set="note = 'z'", where="note <> 'z'"), **BY_STEPS)
+safe_is("backfill", Backfill("Bill", set="note = 'z'", where="note <> 'z'", keep=True), **BY_STEPS)
 unsafe_is("backfill_in_a_transaction", "fails", Backfill("Bill", set="note = 'z'", where="note <> 'z'"))
 safe_is("sql_noop", migrations.RunSQL(migrations.RunSQL.noop, migrations.RunSQL.noop))
 

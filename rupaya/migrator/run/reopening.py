@@ -1,0 +1,120 @@
+"""Taking back what was paid, while the newer release serves: it is owed again, and the older one can come back.
+
+The migrations stay applied. Nothing that serves notices: both releases live with what is owed.
+"""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from rupaya.migrator.attic import bringing
+from rupaya.migrator.attic.facts import execute
+from rupaya.migrator.attic.item import DEBT, Item
+from rupaya.migrator.attic.store import AtticStore
+from rupaya.migrator.debts.debt import COLUMN, DEFAULT, INDEX, NOT_NULL, TABLE, VALIDATION, Debt
+from rupaya.migrator.debts.store import Store
+from rupaya.migrator.errors import HistoryRefused, counted
+from rupaya.migrator.plan.plan import Plan
+from rupaya.migrator.run import attics
+from rupaya.migrator.run.context import RunContext
+from rupaya.migrator.run.executor import Executor
+from rupaya.migrator.run.procedure import Procedure
+from rupaya.migrator.run.rollback import Rollback
+from rupaya.migrator.session.session import Session
+
+_UNNOTICED = (INDEX, VALIDATION)
+"""What an older release does not miss."""
+
+
+class Reopening(Rollback):
+    """A run that owes again what was paid of the batches that the rollback would undo."""
+
+    def read_plan(self, session: Session) -> Plan:
+        """No migration is unapplied."""
+        return Procedure.read_plan(self, session)
+
+    def refuse_before_the_lock(self, session: Session, plan: Plan) -> None:
+        """Refuse what cannot be taken back.
+
+        Raises:
+            HistoryRefused: naming it, and where migrations are pending.
+        """
+        if plan.steps:
+            raise HistoryRefused(
+                "This release has migrations that are not applied.",
+                "What was paid is taken back by the release that paid it; nothing was changed.",
+                "Run this from the image of the release that serves.",
+            )
+        if stuck := [debt for debt, item in self._paid(session) if not _can(debt, item)]:
+            raise HistoryRefused(
+                f"What was paid cannot be taken back: {'; '.join(map(str, stuck))}.",
+                "Of these it is not known how they were, or it was dropped for good; nothing was changed.",
+                "Undo the migrations by 'manage.py rollback', once no release is connected that needs them.",
+            )
+
+    def _paid(self, session: Session) -> list[tuple[Debt, Item | None]]:
+        """What was paid of these batches, the last first, with what is in the attic of it."""
+        keys = {applied.key for applied in self.in_batch(session)}
+        debts = [debt for debt in Store(session.connection).paid() if debt.key in keys and debt.kind not in _UNNOTICED]
+        kept = AtticStore(session.connection).kept()
+        return [(debt, _item_of(debt, kept)) for debt in reversed(debts)]
+
+    def has_work(self, session: Session, plan: Plan) -> bool:
+        """Whether anything was paid."""
+        self.found = self._paid(session)
+        return bool(self.found)
+
+    def nothing_to_do(self, session: Session, plan: Plan) -> None:
+        """Say so."""
+        session.output.say("Nothing of this batch was paid: the release before can start beside this one.")
+
+    def apply(self, executor: Executor) -> None:
+        """Owe it again, one debt after the other."""
+        context = executor.context
+        for debt, item in self.found:
+            attics.tried(
+                context,
+                f"taking back {debt}",
+                lambda debt=debt, item=item: _take_back(  # type: ignore[misc]
+                    context.connection, debt, item, context.ledger.run_id
+                ),
+            )
+            context.output.say(f"✓ owed again: {debt}", success=True, debt=str(debt))
+        attics.finish(context)
+
+    def say_done(self, context: RunContext, plan: Plan) -> None:
+        """What may be done now."""
+        context.output.say(
+            f"{counted(len(self.found), 'debt')} owed again: the release before can start beside this one. Deploy it; "
+            "then 'manage.py rollback' undoes the migrations. Or 'manage.py migrate --contract' pays again."
+        )
+
+
+def _item_of(debt: Debt, kept: list[Item]) -> Item | None:
+    of_it = [
+        item
+        for item in kept
+        if item.key == debt.key
+        and item.source.reason == DEBT
+        and (item.table, item.object) == (debt.table, debt.object)
+    ]
+    return of_it[-1] if of_it else None
+
+
+def _can(debt: Debt, item: Item | None) -> bool:
+    if debt.kind in (COLUMN, TABLE):
+        return item is not None
+    return debt.kind == NOT_NULL or (debt.kind == DEFAULT and "keep" in debt.details)
+
+
+def _take_back(connection: BaseDatabaseWrapper, debt: Debt, item: Item | None, run_id: int) -> None:
+    quote = connection.ops.quote_name
+    with transaction.atomic(using=connection.alias):
+        if item is not None:
+            bringing.reopen(connection, item, run_id)
+        elif debt.kind == NOT_NULL:
+            execute(connection, f"ALTER TABLE {quote(debt.table)} ALTER COLUMN {quote(debt.object)} DROP NOT NULL")
+        else:
+            execute(connection, debt.details["keep"])
+        Store(connection).owe_again(debt)

@@ -1,0 +1,1 @@
+"""Slow proofs of the attic, left to `make attic-test`."""
