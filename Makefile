@@ -77,6 +77,10 @@ migrate-test: $(VENV)/.test  ## Migrate from nothing, back to nothing and forwar
 gate-test: $(VENV)/.test  ## Try the migration gate on changes whose safety is known; ARGS="add_index" to choose and explain
 	RUPAYA_ENV=test $(BIN)/python -m tests.migrator.gate $(ARGS)
 
+.PHONY: authoring-test
+authoring-test: $(VENV)/.test  ## Let makemigrations write each kind of change, and live through it under traffic
+	$(BIN)/python -m pytest --no-cov -m authoring tests/migrator/authoring $(ARGS)
+
 .PHONY: schema
 schema: $(VENV)/.test  ## Rewrite schema.sql, the picture of what the migrations build, after a change of migrations
 	@RUPAYA_ENV=test $(BIN)/python -m rupaya.scratchdb $(BIN)/python manage.py schemasql --write schema.sql
