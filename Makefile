@@ -50,7 +50,7 @@ coverage: $(VENV)/.test  ## As test, and measure which lines and branches it rea
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered $(ARGS)
 
 .PHONY: django-test
-django-test: $(VENV)/.test  ## Run Django's own tests of migrate and showmigrations with ours in their place
+django-test: $(VENV)/.test  ## Run Django's own tests of migrate, makemigrations and showmigrations with ours in their place
 	RUPAYA_ENV=test $(BIN)/python -m tests.djangosuite $(ARGS)
 
 .PHONY: boring
