@@ -89,6 +89,7 @@ class Project:
             "RUPAYA_FIXTURE_APPS": "shop",
             "PYTHONPATH": f"{self.folder}:{PROJECT}",
             "PYTHONDONTWRITEBYTECODE": "1",
+            "MIGRATE_PHASE": "expand",  # as in production: by halves
             **variables,
         }
         return subprocess.run(
