@@ -50,7 +50,7 @@ coverage: $(VENV)/.test  ## As test, and measure which lines and branches it rea
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered $(ARGS)
 
 .PHONY: django-test
-django-test: $(VENV)/.test  ## Run Django's own tests of migrate and showmigrations with ours in their place
+django-test: $(VENV)/.test  ## Run Django's own tests of migrate, makemigrations and showmigrations with ours in their place
 	RUPAYA_ENV=test $(BIN)/python -m tests.djangosuite $(ARGS)
 
 .PHONY: boring
@@ -102,6 +102,10 @@ debts-test: $(VENV)/.test  ## Try every change that is done by halves, alone and
 .PHONY: attic-test
 attic-test: $(VENV)/.test  ## Put a million rows away and bring them back under traffic; kill both at every step
 	$(BIN)/python -m pytest --no-cov -s -m attic tests/attic $(ARGS)
+
+.PHONY: authoring-test
+authoring-test: $(VENV)/.test  ## Let makemigrations write each kind of change, and live through it under traffic
+	$(BIN)/python -m pytest --no-cov -m authoring tests/migrator/authoring $(ARGS)
 
 .PHONY: schema
 schema: $(VENV)/.test  ## Rewrite schema.sql, what migrations presume of rows and what packages bring, after a change of either

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.core.management.commands import migrate
+from django.core.management.commands import makemigrations, migrate
 from django.core.management.sql import emit_post_migrate_signal, emit_pre_migrate_signal
 from django.db import DatabaseError, InterfaceError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -171,6 +171,18 @@ def _seams(**names: Any) -> Iterator[None]:
     finally:
         for name, original in before.items():
             setattr(migrate, name, original)
+
+
+@contextmanager
+def writing_migrations_with(writer: type) -> Iterator[None]:
+    """Let Django's `makemigrations` write with this class, which it takes from its module's names (read in 5.2.19 and
+    6.0)."""
+    original = makemigrations.MigrationWriter  # type: ignore[attr-defined]
+    makemigrations.MigrationWriter = writer  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        makemigrations.MigrationWriter = original  # type: ignore[attr-defined]
 
 
 @contextmanager

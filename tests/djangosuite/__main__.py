@@ -1,4 +1,5 @@
-"""`make django-test`: Django's own tests that execute `migrate` or `showmigrations`, with ours in their place.
+"""`make django-test`: Django's own tests that execute `migrate`, `makemigrations` or `showmigrations`, with
+ours in their place.
 
 Django's sdist is fetched by the version that is locked. Each test runs in a process and with databases of its own, for
 a test that stops half-way would take others down with it.
@@ -36,7 +37,7 @@ MODULES = (
     "postgres_tests/test_array.py",
     "backends/base/test_creation.py",
 )
-COMMANDS = {"migrate", "showmigrations"}
+COMMANDS = {"makemigrations", "migrate", "showmigrations"}
 SETTINGS = """
 import os
 def _database(name):

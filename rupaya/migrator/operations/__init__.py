@@ -5,7 +5,9 @@ work for ever: what moves inside this package goes on being exported here.
 """
 
 from rupaya.migrator.operations.backfill import POSITIONS_TABLE, Backfill
+from rupaya.migrator.operations.indexes import AddIndexConcurrently, AlterFieldIndexConcurrently
 
-__all__ = ["POSITIONS_TABLE", "Backfill"]
+__all__ = ["POSITIONS_TABLE", "AddIndexConcurrently", "AlterFieldIndexConcurrently", "Backfill"]
 
-Backfill.__module__ = __name__  # the path that makemigrations and squashmigrations write
+for _operation in (AddIndexConcurrently, AlterFieldIndexConcurrently, Backfill):
+    _operation.__module__ = __name__  # the path that makemigrations and squashmigrations write

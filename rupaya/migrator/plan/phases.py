@@ -23,13 +23,15 @@ from django.db.models import Field, Model
 from django.db.models.fields import NOT_PROVIDED
 from django_pg_migration_tools import operations as safer
 
-from rupaya.migrator.operations import Backfill
+from rupaya.migrator.operations import AddIndexConcurrently, AlterFieldIndexConcurrently, Backfill
 
 EXPAND = "expand"
 CONTRACT = "contract"
 PHASES = (EXPAND, CONTRACT)
 
 _HARMLESS = (
+    AddIndexConcurrently,
+    AlterFieldIndexConcurrently,
     Backfill,
     ops.AddIndex,
     ops.AlterIndexTogether,

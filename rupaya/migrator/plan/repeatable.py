@@ -5,9 +5,11 @@ from __future__ import annotations
 from django.db.migrations.migration import Migration
 from django_pg_migration_tools import operations as safer
 
-from rupaya.migrator.operations import Backfill
+from rupaya.migrator.operations import AddIndexConcurrently, AlterFieldIndexConcurrently, Backfill
 
 IDEMPOTENT_OPERATIONS = (
+    AddIndexConcurrently,
+    AlterFieldIndexConcurrently,
     Backfill,
     safer.SaferAddIndexConcurrently,
     safer.SaferRemoveIndexConcurrently,

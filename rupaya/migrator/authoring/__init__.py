@@ -1,0 +1,1 @@
+"""What `makemigrations` writes: Django's operations, in the steps that two codes and their traffic survive."""

@@ -1,0 +1,49 @@
+"""Django's autodetector, whose migrations become steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.migrations.autodetector import MigrationAutodetector
+
+from rupaya.migrator.authoring.planning import Planner
+from rupaya.migrator.authoring.questions import Answers, Questioner
+from rupaya.migrator.authoring.refusals import NotSafely
+from rupaya.migrator.authoring.step import Step
+
+
+class SafeAutodetector(MigrationAutodetector):
+    """Detects as Django does, and writes it as two codes survive it."""
+
+    def __init__(self, from_state: Any, to_state: Any, questioner: Any = None, answers: Answers | None = None) -> None:
+        def app_of(model_name: str) -> list[str]:
+            return sorted(app for app, name in from_state.models if name == model_name.lower())
+
+        asked: Any = Questioner(questioner, answers or Answers(), app_of)
+        super().__init__(from_state, to_state, asked)
+
+    def _detect_changes(self, convert_apps: Any = None, graph: Any = None) -> dict[str, list[Any]]:
+        """Detect, and plan.
+
+        Raises:
+            NotSafely: for what no safe way is known for.
+        """
+        changes = super()._detect_changes(convert_apps, graph)  # type: ignore[misc]
+        planner = Planner(connections[DEFAULT_DB_ALIAS], self.from_state)
+        planned = planner.plan(changes)
+        if planner.refused:
+            raise NotSafely(planner.refused)
+        return planned
+
+    def arrange_for_graph(self, changes: Any, graph: Any, migration_name: str | None = None) -> Any:
+        """Number and name them; the name that was asked for is the first one's, and the others' begin with it."""
+        if migration_name is None or not any(isinstance(one, Step) for made in changes.values() for one in made):
+            return super().arrange_for_graph(changes, graph, migration_name)
+        for made in changes.values():
+            for number, one in enumerate(made):
+                if isinstance(one, Step):
+                    one.stem, one.title = migration_name, one.title if number else ""
+                else:
+                    one.suggest_name = lambda: migration_name
+        return super().arrange_for_graph(changes, graph)

@@ -1,0 +1,373 @@
+"""From what Django detected to the steps in which two codes and their traffic survive it.
+
+Most of it stays as Django writes it, for `migrate` carries that out by halves (docs/debts.md). Written otherwise is
+what works at once on every row of a table that is in use.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib.postgres.functions import RandomUUID
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import operations as ops
+from django.db.migrations.migration import Migration
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ModelState, ProjectState
+from django.db.models.fields import NOT_PROVIDED
+
+from rupaya.migrator.authoring import refusals
+from rupaya.migrator.authoring.questions import table_of
+from rupaya.migrator.authoring.step import Step
+from rupaya.migrator.debts.defaults import kept_default
+from rupaya.migrator.debts.types import widest
+from rupaya.migrator.operations import AddIndexConcurrently, AlterFieldIndexConcurrently, Backfill
+
+AnyField = Any  # Django's stubs know little of fields that migrations make
+
+INDEXED = "Built without a lock that traffic would notice, which a transaction cannot do."
+FILLED = "Each row gets a value of its own, in batches; a default in the same statement would give all rows the same."
+_LIKE = {
+    models.PositiveBigIntegerField: models.BigIntegerField,
+    models.PositiveIntegerField: models.IntegerField,
+    models.PositiveSmallIntegerField: models.SmallIntegerField,
+}
+"""Fields that come with a CHECK, and the field of the same type without."""
+
+
+class Planner:
+    """Works out the steps of all apps' migrations; `refused` is what it found no safe way for."""
+
+    def __init__(self, connection: BaseDatabaseWrapper, state: ProjectState) -> None:
+        self.connection = connection
+        self.state = state.clone()
+        self.created: set[tuple[str, str]] = set()
+        self.refused: list[str] = []
+
+    def plan(self, changes: dict[str, list[Migration]]) -> dict[str, list[Any]]:
+        """The steps, by app; a migration that stays as it is goes on being Django's."""
+        for migrations in changes.values():
+            for migration in migrations:
+                for operation in migration.operations:
+                    if isinstance(operation, ops.CreateModel):
+                        self.created.add((migration.app_label, operation.name_lower))
+        planned = {}
+        for app_label, migrations in changes.items():
+            steps: list[Any] = []
+            for migration in migrations:
+                made = _Line(self, migration).steps()
+                if steps:  # what followed the one before follows its last step now
+                    first = (app_label, migration.name)
+                    before = (app_label, migrations[migrations.index(migration) - 1].name)
+                    made[0].dependencies = [
+                        (app_label, steps[-1].name) if dependency == before else dependency
+                        for dependency in made[0].dependencies
+                    ]
+                    assert first[1] == made[0].name  # noqa: S101
+                steps += made
+            planned[app_label] = steps
+        return planned
+
+
+class _Line:
+    """One of Django's migrations, turned into steps."""
+
+    def __init__(self, planner: Planner, migration: Any) -> None:
+        self.planner, self.migration = planner, migration
+        self.app = migration.app_label
+        self.main: list[Operation] = []
+        self.fills: list[tuple[str, Operation]] = []
+        self.finals: list[tuple[str, Operation]] = []
+        self.indexes: list[tuple[str, Operation]] = []
+
+    def steps(self) -> list[Any]:
+        """The migration itself, and what has to be one of its own."""
+        for operation in self._pinned_first(self.migration.operations):
+            self._place(operation)
+            operation.state_forwards(self.app, self.planner.state)
+        if name_of_all := _title(self.migration.operations):
+            self.migration.suggest_name = lambda: name_of_all
+        self.migration.operations = self.main
+        main: list[Any] = [self.migration] if self.main else []
+        later = [
+            (title, [operation], comment, atomic)
+            for some, comment, atomic in (
+                (self.fills, FILLED, False),
+                (self.finals, "", True),
+                (self.indexes, INDEXED, False),
+            )
+            for title, operation in some
+        ]
+        for number, (title, operations, comment, atomic) in enumerate(later, start=1):
+            name = f"{self.migration.name}_{number}" if main else self.migration.name
+            step: Any = Step(name, self.app, operations, title=title, comment=comment, atomic=atomic)
+            if main:
+                step.dependencies = [(self.app, main[-1].name)]
+            else:
+                step.dependencies = list(self.migration.dependencies)
+                step.initial = self.migration.initial
+            main.append(step)
+        return main or [self.migration]
+
+    def _pinned_first(self, operations: Sequence[Operation]) -> list[Operation]:
+        """A table's pinned name comes before the renaming of its model, which then does nothing to it."""
+        ordered = list(operations)
+        for rename in [operation for operation in operations if isinstance(operation, ops.RenameModel)]:
+            pin = next(
+                (
+                    operation
+                    for operation in ordered
+                    if isinstance(operation, ops.AlterModelTable)
+                    and operation.name_lower == rename.new_name_lower
+                    and operation.table == table_of(self._model(rename.old_name_lower))
+                ),
+                None,
+            )
+            if pin:
+                ordered.remove(pin)
+                ordered.insert(ordered.index(rename), ops.AlterModelTable(rename.old_name, pin.table))
+        return ordered
+
+    def _model(self, name: str) -> ModelState:
+        model: ModelState = self.planner.state.models[self.app, name.lower()]
+        return model
+
+    def _refuse(self, sentence: str) -> None:
+        self.planner.refused.append(sentence)
+
+    def _is_new(self, name: str) -> bool:
+        if (self.app, name.lower()) in self.planner.created:
+            return True
+        return not self._model(name).options.get("managed", True)
+
+    def _place(self, operation: Operation) -> None:
+        match operation:
+            case ops.RenameModel():
+                self._rename_model(operation)
+            case ops.AlterModelTable():
+                self._alter_table(operation)
+            case ops.AddIndex() if not self._is_new(operation.model_name):
+                name = operation.index.name
+                if any(isinstance(one, ops.RemoveIndex) and one.name == name for one in self.main):
+                    self._refuse(refusals.same_index_name(operation.model_name, name))
+                made = AddIndexConcurrently(operation.model_name, operation.index)
+                self.indexes.append((_short(f"index_{name}"), made))
+                return
+            case ops.AddField() if not self._is_new(operation.model_name):
+                self._add_field(operation)
+                return
+            case ops.AlterField() if not self._is_new(operation.model_name):
+                self._alter_field(operation)
+                return
+            case ops.RenameField() if not self._is_new(operation.model_name):
+                self._rename_field(operation)
+        self.main.append(operation)
+
+    # Names
+
+    def _rename_model(self, operation: ops.RenameModel) -> None:
+        model = self._model(operation.old_name)
+        label = f"{self.app}.{operation.new_name}"
+        if not model.options.get("db_table"):
+            old, new = table_of(model), f"{self.app}_{operation.new_name_lower}"
+            if old != new:
+                self._refuse(refusals.renamed_table(label, old, new))
+        between = [
+            f"{other.app_label}.{other.name}.{name}"
+            for other in self.planner.state.models.values()
+            for name, field in other.fields.items()
+            if isinstance(field, models.ManyToManyField)
+            and not field.remote_field.through
+            and (other is model or _target(field, other) == f"{self.app}.{operation.old_name_lower}")
+        ]
+        if between and operation.old_name_lower != operation.new_name_lower:
+            self._refuse(refusals.renamed_in_between(label, between))
+
+    def _alter_table(self, operation: ops.AlterModelTable) -> None:
+        if self._is_new(operation.name):
+            return
+        old = table_of(self._model(operation.name))
+        new = operation.table or f"{self.app}_{operation.name_lower}"
+        if old != new:
+            self._refuse(refusals.renamed_table(f"{self.app}.{operation.name}", old, new))
+
+    def _rename_field(self, operation: ops.RenameField) -> None:
+        field: AnyField = self._model(operation.model_name).fields[operation.old_name]
+        label = f"{self.app}.{operation.model_name}"
+        if isinstance(field, models.ManyToManyField):
+            if not (_explicit(field, "db_table") or field.remote_field.through):
+                table = table_of(self._model(operation.model_name))
+                self._refuse(
+                    refusals.renamed_table(
+                        f"{label}.{operation.new_name}",
+                        f"{table}_{operation.old_name}",
+                        f"{table}_{operation.new_name}",
+                    )
+                )
+        elif not field.db_column:
+            old, new = (_column(field, name) for name in (operation.old_name, operation.new_name))
+            self._refuse(refusals.renamed_column(label, operation.new_name, old, new))
+
+    # Columns
+
+    def _add_field(self, operation: ops.AddField) -> None:
+        name, model_name = operation.name, operation.model_name
+        field: AnyField = operation.field
+        label = f"{self.app}.{model_name}"
+        if isinstance(field, models.ManyToManyField):
+            self.main.append(operation)
+            return
+        if field.generated:
+            self._refuse(refusals.stored_expression(label, name))
+        first, final = field.clone(), _without_one_off(operation)
+        steps: list[tuple[str, Operation]] = []
+        if self._is_of_each_row(field):
+            if field.default != uuid.uuid4:
+                self._refuse(refusals.other_each_time(label, name))
+            first.null, first.default = True, NOT_PROVIDED
+            with_default = first.clone()
+            with_default.db_default = RandomUUID()
+            column = self.planner.connection.ops.quote_name(field.db_column or name)
+            fill = Backfill(model_name, set=f"{column} = gen_random_uuid()", where=f"{column} IS NULL", elidable=True)
+            self.fills.append((_short(f"fill_{model_name}_{name}"), fill))
+            steps.append(("", ops.AlterField(model_name, name, _plain(with_default))))
+        first, unwrapped = _plain(first), final
+        is_indexed = bool(field.db_index and not field.unique)
+        is_split = bool(steps) or bool(field.unique) or type(field) in _LIKE
+        if isinstance(field, models.ForeignKey) and not field.null:
+            first = _with(first, db_constraint=False)
+            is_split = True
+        main = ops.AddField(model_name, name, first, preserve_default=operation.preserve_default)
+        if not (is_split or is_indexed):
+            self.main.append(operation)
+            return
+        self.main.append(main)
+        self.main += [one for _title, one in steps]
+        if is_split:
+            unindexed = _with(unwrapped, db_index=False) if is_indexed else unwrapped
+            title = _short(f"{model_name}_{name}_rules")
+            self.finals.append((title, ops.AlterField(model_name, name, unindexed)))
+        if is_indexed:
+            self.indexes.append(
+                (_short(f"index_{model_name}_{name}"), AlterFieldIndexConcurrently(model_name, name, unwrapped))
+            )
+
+    def _is_of_each_row(self, field: AnyField) -> bool:
+        if field.null or field.has_db_default() or not field.has_default() or not callable(field.default):
+            return False
+        if field.default == uuid.uuid4:
+            return True
+        with self.planner.connection.schema_editor(collect_sql=True, atomic=False) as editor:
+            return kept_default(editor, field) is None
+
+    def _alter_field(self, operation: ops.AlterField) -> None:
+        name, model_name = operation.name, operation.model_name
+        new: AnyField = operation.field
+        model = self._model(model_name)
+        old: AnyField = model.fields[name]
+        label = f"{self.app}.{model_name}"
+        if isinstance(old, models.ManyToManyField) or isinstance(new, models.ManyToManyField):
+            self.main.append(operation)
+            return
+        old_column, new_column = _column(old, name), _column(new, name)
+        if old_column != new_column:
+            self._refuse(refusals.renamed_column(label, name, old_column, new_column))
+        if not (old.remote_field or new.remote_field):
+            old_type, new_type = (side.db_type(self.planner.connection) for side in (old, new))
+            if not _keeps_rows(str(old_type), str(new_type)):
+                self._refuse(refusals.other_type(label, name, str(old_type), str(new_type)))
+        is_newly_indexed = bool(new.db_index and not new.unique and not (old.db_index or old.unique))
+        if not is_newly_indexed:
+            self.main.append(operation)
+            return
+        unindexed = _with(new, db_index=False)
+        if unindexed.deconstruct()[1:] != _with(old, db_index=False).deconstruct()[1:]:
+            self.main.append(ops.AlterField(model_name, name, unindexed, preserve_default=operation.preserve_default))
+        self.indexes.append(
+            (
+                _short(f"index_{model_name}_{name}"),
+                AlterFieldIndexConcurrently(model_name, name, _without_one_off(operation)),
+            )
+        )
+
+
+def _explicit(field: AnyField, argument: str) -> Any:
+    return field.deconstruct()[3].get(argument)
+
+
+def _keeps_rows(old: str, new: str) -> bool:
+    """Whether `migrate` can change a column's type at once, or owe it, without writing all rows anew for new code."""
+    common = widest(old, new)
+    if common is None:
+        return False
+    if common == old:
+        return True
+    if common != new:
+        return False
+    texts, numbers = ("varchar", "text"), "numeric"
+    if old.startswith(texts) and new.startswith(texts):
+        return True
+    return old.startswith(numbers) and _places(old) == _places(new)
+
+
+def _places(numeric: str) -> str:
+    return numeric.rpartition(",")[2].strip(" )")
+
+
+def _column(field: AnyField, name: str) -> str:
+    return str(field.db_column or (f"{name}_id" if isinstance(field, models.ForeignKey) else name))
+
+
+def _target(field: AnyField, model: ModelState) -> str:
+    to = field.remote_field.model
+    if not isinstance(to, str):
+        return str(to._meta.label_lower)
+    if to == "self":
+        return f"{model.app_label}.{model.name_lower}"
+    return to.lower() if "." in to else f"{model.app_label}.{to.lower()}"
+
+
+def _without_one_off(operation: Any) -> AnyField:
+    """The field as the models have it: without a default that was only for the rows that were there."""
+    field = operation.field.clone()
+    if not operation.preserve_default:
+        field.default = NOT_PROVIDED
+    return field
+
+
+def _with(field: AnyField, **changes: Any) -> AnyField:
+    """The field, but for these arguments."""
+    _name, _path, arguments, keywords = field.deconstruct()
+    return type(field)(*arguments, **{**keywords, **changes})
+
+
+def _plain(field: AnyField) -> AnyField:
+    """A field of the same column without what works on every row: its index, its uniqueness, its CHECK."""
+    _name, _path, arguments, keywords = field.deconstruct()
+    for name in ("unique", "db_index"):
+        keywords.pop(name, None)
+    if isinstance(field, models.OneToOneField):
+        return models.ForeignKey(*arguments, **keywords, db_index=False)
+    if isinstance(field, models.ForeignKey | models.SlugField):
+        keywords["db_index"] = False
+    return _LIKE.get(type(field), type(field))(*arguments, **keywords)
+
+
+def _title(operations: Sequence[Operation]) -> str:
+    """What these operations do, in a name that says so: Django's ends in `and_more`, which tells nobody what."""
+    fragments = [str(operation.migration_name_fragment) for operation in operations]
+    fragments = list(dict.fromkeys(fragment for fragment in fragments if fragment))
+    told: list[str] = []
+    for fragment in fragments:
+        if told and len("_".join([*told, fragment])) > 52:
+            break
+        told.append(fragment)
+    left = len(fragments) - len(told)
+    return _short("_".join(told) + (f"_and_{left}_others" if left > 1 else f"_and_{fragments[-1]}" if left else ""))
+
+
+def _short(title: str) -> str:
+    return title.lower()[:90]

@@ -1,0 +1,83 @@
+"""What cannot be written safely: what was asked for, why not, and what to write in the models instead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.core.management.base import CommandError
+
+RECIPES = "docs/writing-migrations.md"
+
+
+class NotSafely(CommandError):
+    """Changes of models for which no safe migration is known; nothing was written."""
+
+    def __init__(self, sentences: Sequence[str]) -> None:
+        super().__init__(
+            "\n".join(sentences)
+            + f"\nNothing was written. {RECIPES} has the recipes; --plain writes what Django would."
+        )
+
+
+class Unasked(CommandError):
+    """Something may be a rename, and nobody can be asked."""
+
+
+def renamed_column(model: str, field: str, old: str, new: str) -> str:
+    """A column with another name."""
+    return (
+        f"{model}.{field} would rename the column {old} to {new}: the release that is running needs the old name and "
+        f'this one the new. Keep the column: write db_column="{old}" in the field, which changes nothing in the '
+        "database ('Rename a column')."
+    )
+
+
+def renamed_table(model: str, old: str, new: str) -> str:
+    """A table with another name."""
+    return (
+        f"{model} would rename the table {old} to {new}: the release that is running needs the old name and this one "
+        f'the new. Keep the table: write db_table = "{old}" in its Meta (db_table="{old}" in a ManyToManyField), '
+        "which changes nothing in the database ('Rename a table')."
+    )
+
+
+def renamed_in_between(model: str, others: Sequence[str]) -> str:
+    """A renamed model whose many-to-many tables have a column of its name."""
+    return (
+        f"{model} is renamed, and Django would rename its column in the tables of {', '.join(others)}, which the "
+        "release that is running needs. Give these tables models of their own first, with db_column in their foreign "
+        "keys ('Add a many-to-many field', 'Rename a table')."
+    )
+
+
+def other_type(model: str, field: str, old: str, new: str) -> str:
+    """A type that rewrites the table, or that one of the codes reads otherwise."""
+    return (
+        f"{model}.{field} changes from {old} to {new}: that writes the whole table anew under a lock, or one of the "
+        "codes cannot read it. Leave the field, and add one of the new type under a new name "
+        "('Change a type, when rows have to be rewritten')."
+    )
+
+
+def other_each_time(model: str, field: str) -> str:
+    """A default that is another one at each call."""
+    return (
+        f"{model}.{field} is required, and its default is another one at each call, which the database cannot make: "
+        "all rows would get the same. Give it a db_default, or null=True and fill it ('Fill a column')."
+    )
+
+
+def stored_expression(model: str, field: str) -> str:
+    """A generated column."""
+    return (
+        f"{model}.{field} is worked out by the database for every row: that writes the whole table anew under a lock. "
+        "Make it an ordinary field, nullable, and fill it ('Fill a column')."
+    )
+
+
+def same_index_name(model: str, name: str) -> str:
+    """An index that is another one under the name it had."""
+    return (
+        f"The index {name} of {model} is to be another one under its old name, and the old one stays until no older "
+        "release is running. Give the new one a new name."
+    )

@@ -1,0 +1,101 @@
+"""`makemigrations` writes the steps that two codes survive, says why, and stops where it knows no safe way."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.migrator.authoring.changes import CHANGES, REFUSED
+from tests.migrator.authoring.project import Project
+
+
+def steps(project: Project) -> tuple[str, ...]:
+    return tuple(name[5:] for name in project.written())
+
+
+def ruff(project: Project, *arguments: str) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "ruff", *arguments, "shop/migrations"],
+        cwd=project.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name == "several at once" else pytest.mark.authoring) for name in CHANGES]
+)
+def test_the_gate_finds_nothing_in_what_is_written(project: Project, name: str) -> None:
+    change = CHANGES[name]
+    project.write_models(change.models)
+    project.succeed("makemigrations", "--noinput")
+    assert steps(project) == change.steps
+    assert (project.migrations / "max_migration.txt").read_text().strip() == list(project.written())[-1]
+    assert "No changes" in project.succeed("makemigrations", "--check")
+    assert "Migrations are fine" in project.succeed("lintmigrations")
+    ruff(project, "check")
+    ruff(project, "format", "--check")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if "rewrites" in name else pytest.mark.authoring) for name in REFUSED]
+)
+def test_what_cannot_be_done_safely_is_refused_with_what_to_write(project: Project, name: str) -> None:
+    models, advice = REFUSED[name]
+    project.write_models(models)
+    ran = project.manage("makemigrations", "--rename=shop.Item.colour=color", "--rename=shop.Item=Article", "--noinput")
+    assert ran.returncode == 1
+    assert advice in ran.stderr
+    assert "Nothing was written" in ran.stderr
+    assert not project.written()
+
+
+@pytest.mark.parametrize("option", ["--noinput", pytest.param("--dry-run", marks=pytest.mark.authoring)])
+def test_a_rename_is_never_guessed_where_nobody_can_be_asked(project: Project, option: str) -> None:
+    project.write_models(CHANGES["a renamed field that keeps its column"].models.replace("db_column='colour', ", ""))
+    ran = project.manage("makemigrations", option)
+    assert ran.returncode == 1
+    assert "--rename shop.item.colour=color" in ran.stderr
+    assert "--no-renames" in ran.stderr
+    assert not project.written()
+
+
+def test_removing_and_adding_can_be_said(project: Project) -> None:
+    project.write_models(REFUSED["a renamed column"][0])
+    project.succeed("makemigrations", "--noinput", "--no-renames")
+    assert steps(project) == ("remove_item_colour_item_color",)
+
+
+def test_plain_is_django(project: Project) -> None:
+    project.write_models(CHANGES["several at once"].models)
+    project.succeed("makemigrations", "--noinput", "--plain", "--name=all_of_it")
+    assert steps(project) == ("all_of_it",)
+    assert "atomic" not in project.written()["0002_all_of_it"]
+
+
+def test_a_name_is_given_to_the_first_step_and_begins_the_others(project: Project) -> None:
+    project.write_models(CHANGES["a foreign key"].models)
+    printed = project.succeed("makemigrations", "--noinput", "--name=second", "--explain")
+    assert steps(project) == ("second", "second_index_item_second")
+    assert "old code sees" in printed
+    assert "# Built without a lock" in project.written()["0003_second_index_item_second"]
+
+
+def test_update_does_not_merge_steps(project: Project) -> None:
+    project.write_models(CHANGES["a foreign key"].models)
+    ran = project.manage("makemigrations", "--noinput", "--update")
+    assert ran.returncode == 1
+    assert "--update would merge them" in ran.stderr
+    assert not project.written()
+
+
+def test_an_empty_migration_and_a_dry_run(project: Project) -> None:
+    project.succeed("makemigrations", "shop", "--empty", "--name=mine")
+    assert steps(project) == ("mine",)
+    project.write_models(CHANGES["a slug"].models)
+    assert "index field slug" in project.succeed("makemigrations", "--noinput", "--dry-run", "--verbosity=3")
+    assert steps(project) == ("mine",)

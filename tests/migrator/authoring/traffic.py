@@ -1,0 +1,66 @@
+"""What a code sends all the time, and whether it failed or waited."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import psycopg2
+
+WAITS_AT_MOST_S = 1.5
+
+OLD = (
+    "INSERT INTO shop_item (name, colour, amount, maker_id) VALUES ('old', 'green', 3, 1)",
+    "INSERT INTO shop_item (name, colour, amount, maker_id) VALUES ('old', NULL, 3, 1)",
+    "UPDATE shop_item SET name = 'changed', colour = 'blue', amount = 4 WHERE id = 1 + floor(random() * 1000)",
+    "SELECT id, name, colour, amount, maker_id FROM shop_item WHERE id = 1 + floor(random() * 1000)",
+)
+
+
+@dataclass
+class Sent:
+    """What became of it."""
+
+    statements: int = 0
+    failed: set[str] = field(default_factory=set)
+    slowest_s: float = 0.0
+
+    def check(self) -> None:
+        """Nothing failed, and nothing waited for long."""
+        assert not self.failed
+        assert self.statements
+        assert self.slowest_s < WAITS_AT_MOST_S
+
+
+@contextmanager
+def traffic(url: str, statements: Sequence[str]) -> Iterator[Sent]:
+    """Send these in turn for as long as the block runs."""
+    sent = Sent()
+    over = threading.Event()
+
+    def work() -> None:
+        connection = psycopg2.connect(url)
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            while not over.is_set():
+                for statement in statements:
+                    began = time.monotonic()
+                    try:
+                        cursor.execute(statement)
+                    except psycopg2.Error as error:
+                        sent.failed.add(f"{statement}: {error}")
+                    sent.slowest_s = max(sent.slowest_s, time.monotonic() - began)
+                    sent.statements += 1
+                over.wait(0.002)
+        connection.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield sent
+    finally:
+        over.set()
+        thread.join()
