@@ -32,12 +32,18 @@ def roles(server_url: str, database_url: str) -> Iterator[tuple[str, str]]:
     suffix = uuid.uuid4().hex[:8]
     owner, app = f"owner_{suffix}", f"app_{suffix}"
     name = urlsplit(database_url).path.strip("/")
-    with_server(server_url, f"CREATE ROLE {owner} LOGIN CREATEROLE")
+    with_server(server_url, f"CREATE ROLE {owner} LOGIN")
     with_server(server_url, f'ALTER DATABASE "{name}" OWNER TO {owner}')
     migrated = manage(PROJECT, "migrate", "--noinput", DATABASE_URL=as_role(database_url, owner))
     assert migrated.returncode == 0, migrated.stderr
-    (sql,) = re.findall(r"```sql\n(CREATE ROLE.*?)```", (PROJECT / "docs" / "runbook.md").read_text(), re.DOTALL)
-    with_server(as_role(database_url, owner), re.sub(r"\brupaya\b", owner, sql.replace("rupaya_app", app)))
+    text = (PROJECT / "docs" / "runbook.md").read_text()
+    first, then = (
+        re.sub(r"\brupaya\b", owner, block.replace("rupaya_app", app)).replace("\\set ON_ERROR_STOP on\n", "")
+        for block in re.findall(r"```sql\n(.*?)```", text[text.index("## Two database roles") :], re.DOTALL)[:2]
+    )
+    # The rest needs pg_stat_statements, a library that the embedded server lacks.
+    with_server(server_url, first.partition("-- Who still uses")[0])
+    with_server(as_role(database_url, owner), then)
     try:
         yield as_role(database_url, owner), as_role(database_url, app)
     finally:
