@@ -238,7 +238,7 @@ def test_an_older_ledger_is_brought_up_to_date_first(migrated_url: str) -> None:
     query(
         migrated_url,
         "DROP TABLE migrator_accepted_drift, migrator_progress, migrator_use_baselines, migrator_paid_in_use; "
-        "DELETE FROM migrator_versions WHERE version = 6",
+        "DELETE FROM migrator_versions WHERE version = 7",
     )
     query(migrated_url, "CREATE INDEX reports ON users (name)")
     assert len(drift(migrated_url)) == 1

@@ -115,7 +115,7 @@ def test_paying_is_rehearsed_before_and_after_the_migration_is_applied(left: str
     for rehearsal in (ahead, owed):
         drop, tidy = rehearsal["paid"]
         assert drop["migration"] == "shop.0003_motto (Remove field colour from item): column shop_item.colour"
-        assert drop["statements"][0]["locks"] == {"shop_item": "AccessExclusive"}
+        assert {"shop_item": "AccessExclusive"} in [statement["locks"] for statement in drop["statements"]]
         assert [statement["sql"] for statement in tidy["statements"]] == ["UPDATE shop_item SET name = upper(name)"]
         assert any("shop_item.colour" in change for change in rehearsal["changes_by_paying"])
         assert rehearsal["left_behind"] == rehearsal["differs_again"] == []
