@@ -42,12 +42,16 @@ demo: $(VENV)/.test  ## As run, with 2,000 made-up people, and accounts to look 
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench.demo
 
 .PHONY: test
-test: $(VENV)/.test  ## Run the whole test suite; ARGS="-k name" to choose
+test: $(VENV)/.test  ## Run the test suite, but for what takes long; ARGS="-k name" to choose
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
+.PHONY: slow-test
+slow-test: $(VENV)/.test  ## Run those tests of the suite that take more than some seconds each
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow $(ARGS)
+
 .PHONY: coverage
-coverage: $(VENV)/.test  ## As test, and measure which lines and branches it reaches: half as long again
-	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered $(ARGS)
+coverage: $(VENV)/.test  ## As test and slow-test, and measure which lines and branches they reach
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'slow or not (image or infra or rollout or browser or debts or attic or authoring)' --cov --cov-report=term:skip-covered $(ARGS)
 
 .PHONY: django-test
 django-test: $(VENV)/.test  ## Run Django's own tests of migrate, makemigrations and showmigrations with ours in their place

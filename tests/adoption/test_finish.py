@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
+import pytest
+
 from rupaya.adoption.original import ADOPTED
 from tests.adoption.original import DECISIONS, HASH_2A, Rows, build, checksums, columns, regular, rows, schema, uid
 from tests.adoption.test_adopt import schema_of_others, sign_in
@@ -129,6 +131,7 @@ def test_rows_that_were_mended_keep_the_time_of_their_last_change(adopted_url: s
     assert dict(query(adopted_url, changed)) != before
 
 
+@pytest.mark.slow
 def test_a_database_without_rows_is_adopted_and_finished_by_its_owner_alone(empty_url: str, owner_url: str) -> None:
     for url, options in ((empty_url, ()), (owner_url, DECISIONS)):
         assert migrate(url, "adopt").process.returncode == 0
@@ -139,6 +142,7 @@ def test_a_database_without_rows_is_adopted_and_finished_by_its_owner_alone(empt
     assert query(owner_url, "SELECT count(*) FROM pg_roles WHERE rolname = current_user AND rolcreatedb") == [(0,)]
 
 
+@pytest.mark.slow
 def test_tables_and_columns_that_somebody_dropped_are_made_anew(irregular_url: str) -> None:
     query(irregular_url, "DROP TABLE revoked_tokens")
     query(irregular_url, "ALTER TABLE categories DROP COLUMN updated_at, DROP COLUMN is_deleted, DROP COLUMN color")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg2
+import pytest
 
 from tests.adoption.original import DECISIONS, checksums, columns, rows, schema, uid
 from tests.adoption.test_finish import assert_nothing_is_left_to_migrate, assert_nothing_is_lost
@@ -92,6 +93,7 @@ def is_held(url: str) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_killed_at_each_step_it_goes_on_and_ends_as_if_nobody_had(
     irregular_url: str, adopted_url: str, finished_url: str
 ) -> None:
@@ -147,6 +149,7 @@ def test_killed_while_rows_are_moved_no_row_is_there_twice_or_not_at_all(adopted
     ]
 
 
+@pytest.mark.slow
 def test_killed_after_each_decision_before_it_is_recorded_it_carries_none_out_twice(
     adopted_url: str, finished_url: str
 ) -> None:

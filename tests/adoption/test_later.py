@@ -61,6 +61,7 @@ def assert_as_the_newer_release_has_it(tree: Path, url: str) -> None:
     assert query(url, "SELECT count(*) FROM auth_group WHERE name = 'later'") == [(1,)]
 
 
+@pytest.mark.slow
 def test_what_ran_between_the_two_steps_is_left_as_it_is(newer: Path, adopted_url: str) -> None:
     assert "transactions.9000_later" not in applied(adopted_url)
     assert "✓ transactions.9000_later" in done(newer, adopted_url, "migrate", "--noinput")
@@ -76,6 +77,7 @@ def test_what_ran_between_the_two_steps_is_left_as_it_is(newer: Path, adopted_ur
     assert query(adopted_url, "SELECT length(icon) FROM accounts WHERE account_id = %s", uid("account", 1)) == [(80,)]
 
 
+@pytest.mark.slow
 def test_what_comes_after_both_steps_runs_as_everywhere(newer: Path, irregular_url: str) -> None:
     done(newer, irregular_url, "adopt")
     assert "transactions.9000_later" not in applied(irregular_url)
@@ -86,6 +88,7 @@ def test_what_comes_after_both_steps_runs_as_everywhere(newer: Path, irregular_u
     assert_as_the_newer_release_has_it(newer, irregular_url)
 
 
+@pytest.mark.slow
 def test_a_failed_finish_goes_on_beside_what_ran_between(newer: Path, adopted_url: str) -> None:
     database_url = adopted_url
     done(newer, database_url, "migrate", "--noinput")

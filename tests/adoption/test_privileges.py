@@ -23,6 +23,7 @@ def serving_url(owner_url: str, server_url: str) -> Iterator[str]:
     with_server(urlunsplit(urlsplit(server_url)._replace(path=parts.path)), f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
+@pytest.mark.slow
 def test_the_role_that_serves_is_granted_what_it_lacks_and_can_serve(
     owner_url: str, serving_url: str, irregular_url: str
 ) -> None:

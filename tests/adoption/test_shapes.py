@@ -92,6 +92,7 @@ SHAPES = (
 )
 
 
+@pytest.mark.slow
 def test_what_cannot_be_adopted_is_refused_before_the_first_change_and_each_way_out_works(database_url: str) -> None:
     build(database_url, ";".join(sql for sql, _told, _way_out in SHAPES[1:]))
     query(database_url, OTP)
@@ -140,6 +141,7 @@ CREATE POLICY everybody ON devices USING (true);
 """
 
 
+@pytest.mark.slow
 def test_what_is_there_besides_needs_a_decision_and_dropped_nothing_differs(database_url: str) -> None:
     build(database_url, FIRST_FILE_BESIDES)
     planned = migrate(database_url, "adopt", "--plan")
@@ -195,6 +197,7 @@ def test_the_first_sql_file_alone_leads_to_the_originals_last_release_and_never_
     assert schema(database_url) == before
 
 
+@pytest.mark.slow
 def test_what_was_recorded_by_mistake_is_made_all_the_same(database_url: str) -> None:
     build(database_url)
     assert migrate(database_url, "migrate", "auth").process.returncode == 0
@@ -205,6 +208,7 @@ def test_what_was_recorded_by_mistake_is_made_all_the_same(database_url: str) ->
     assert (planned.process.returncode, run.process.returncode) == (0, 0), planned.output + run.output
 
 
+@pytest.mark.slow
 def test_a_hand_made_function_does_not_overwrite_the_times_of_mended_rows(database_url: str) -> None:
     build(
         database_url,

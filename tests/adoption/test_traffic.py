@@ -89,6 +89,7 @@ def traffic(url: str, folder: Path) -> Iterator[Waits]:
     assert not errors, errors  # a client that meets an error leaves, and the others go on
 
 
+@pytest.mark.slow
 def test_traffic_never_waits_long_while_its_database_is_taken_over(
     database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -49,6 +49,7 @@ CREATE EVENT TRIGGER no ON ddl_command_end EXECUTE FUNCTION no();
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", STUMBLING)
 def test_what_the_server_will_refuse_is_told_before_the_first_change(database_url: str, case: str) -> None:
     sql, happened, remedy, way_out = STUMBLING[case]
@@ -119,6 +120,7 @@ def test_what_cannot_be_tried_out_is_not_said_to_be_proved(owner_url: str, irreg
     assert migrate(owner_url, "adopt", "--retry-failed").process.returncode == 0
 
 
+@pytest.mark.slow
 def test_after_a_failure_whose_cause_is_gone_it_goes_on_at_once_but_for_a_sequence_that_is_behind(
     irregular_url: str,
 ) -> None:

@@ -28,6 +28,7 @@ def bench(module: str, *arguments: str, **variables: str) -> subprocess.Complete
     )
 
 
+@pytest.mark.slow
 def test_the_demo_has_people_and_two_accounts(migrated_url: str) -> None:
     shown = bench("demo", DATABASE_URL=migrated_url)
 

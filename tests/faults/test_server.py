@@ -170,6 +170,7 @@ def test_a_server_that_hangs_for_some_seconds_only_delays_the_run(
     assert_complete(own_url)
 
 
+@pytest.mark.slow
 def test_sigterm_ends_the_process_even_while_the_server_hangs(
     own_server: LocalPostgres, own_url: str, tmp_path: Path
 ) -> None:

@@ -56,6 +56,7 @@ def test_on_an_empty_database_all_succeed_and_each_migration_runs_once(database_
     assert "Nothing to migrate" in migrate(database_url).output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("_round", range(ROUNDS))
 def test_data_is_migrated_once_and_a_concurrent_index_is_whole(database_url: str, _round: int) -> None:
     assert migrate(database_url, "migrate", "points", "0002", apps="points").process.returncode == 0

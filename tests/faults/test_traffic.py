@@ -108,6 +108,7 @@ READ = "SELECT id FROM traffic_entry WHERE id = 1000000 AND currency <> 'do-not-
 WROTE = "UPDATE traffic_entry SET currency = 'INR' WHERE id = 1000000"
 
 
+@pytest.mark.slow
 def test_a_column_and_an_index_behind_a_long_reader_hold_nobody_up(url: str, tmp_path: Path) -> None:
     with traffic_on(url, tmp_path) as traffic:
         with idle_in_transaction(url, READ) as reader:
@@ -193,6 +194,7 @@ def test_a_concurrent_index_waits_for_a_writer_beyond_the_lock_timeout_and_holds
     assert invalid_indexes(url) == []
 
 
+@pytest.mark.slow
 def test_behind_a_session_that_never_ends_it_gives_up_with_12_and_nothing_is_changed(url: str) -> None:
     with idle_in_transaction(url, READ) as reader:
         pid = reader.info.backend_pid

@@ -22,6 +22,7 @@ HISTORY = "LOCK TABLE django_migrations IN ACCESS EXCLUSIVE MODE"
 LEDGER = "LOCK TABLE migrator_runs, migrator_attempts IN ACCESS EXCLUSIVE MODE"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lock", [HISTORY, LEDGER], ids=["history", "ledger"])
 def test_a_lock_on_the_migrators_own_tables_is_told_and_can_be_stopped(database_url: str, lock: str) -> None:
     assert migrate(database_url, "migrate", "points", "0002", apps="points").process.returncode == 0
@@ -115,6 +116,7 @@ def wait_for_a_replica(server: LocalPostgres, *, on: bool) -> None:
     server.psql("SELECT pg_reload_conf()")
 
 
+@pytest.mark.slow
 def test_a_commit_that_waits_for_a_replica_is_told_and_can_be_stopped(lonely: LocalPostgres) -> None:
     url = lonely.url(user=SUPERUSER)
     assert migrate(url, "migrate", "points", "0002", apps="points").process.returncode == 0

@@ -48,6 +48,7 @@ def told(filled_url: str) -> Told:
     return pages
 
 
+@pytest.mark.slow
 def test_no_page_reads_a_big_table_whole(told: Told) -> None:
     assert [(page["address"], page["read_whole"]) for page in told if page["read_whole"]] == []
 

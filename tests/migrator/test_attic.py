@@ -91,6 +91,7 @@ def schema(release: Release, url: str) -> str:
     return release.run(url, "schemasql").stdout
 
 
+@pytest.mark.slow
 def test_a_release_takes_away_regrets_it_and_has_every_row_back(url: str, v1: Release, v2: Release) -> None:
     before, drawn = contents(url), schema(v1, url)
     assert v2.run(url).returncode == 0

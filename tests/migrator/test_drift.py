@@ -191,6 +191,7 @@ def test_two_snapshots_tell_what_a_run_did(live: str) -> None:
         connection.close()
 
 
+@pytest.mark.slow
 def test_a_locked_table_does_not_hold_the_run_up(migrated_url: str) -> None:
     assert migrate(migrated_url, "migrate", "accounts", "0003").process.returncode == 0
     blocker = psycopg2.connect(migrated_url)

@@ -69,6 +69,7 @@ class Relay:
                 target.shutdown(socket.SHUT_WR)
 
 
+@pytest.mark.slow
 def test_readiness_comes_back_after_a_silent_cut(migrated_url: str) -> None:
     relay = Relay(migrated_url)
     try:

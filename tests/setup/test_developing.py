@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.server.service import copy_release, manage
 
 APP = {
@@ -56,6 +58,7 @@ def test_of_two_branches_one_is_put_behind_the_other(tmp_path: Path, migrated_ur
     assert manage(tree, "migrate", "--noinput", DATABASE_URL=migrated_url).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_squashed_migration_is_noted_and_builds_the_same(
     tmp_path: Path, migrated_url: str, database_url: str
 ) -> None:

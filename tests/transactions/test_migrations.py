@@ -75,6 +75,7 @@ def run_sql(database_url: str, sql: str) -> list[tuple[object, ...]]:
         return cursor.fetchall() if cursor.description else []
 
 
+@pytest.mark.slow
 def test_there_and_back_and_there_again_gives_the_same_schema(database_url: str) -> None:
     dumps = []
     for target in ([], ["transactions", "zero"], ["accounts", "zero"], []):

@@ -273,6 +273,7 @@ def test_both_codes_go_on_and_paying_makes_what_django_makes(case: Case, shop: S
     shop.work(shop.old)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=IDS)
 def test_unapplied_before_it_is_paid_nothing_is_left_of_it(case: Case, shop: Shop) -> None:
     before = shop.schema()

@@ -151,6 +151,7 @@ RELEASES = (
 )
 
 
+@pytest.mark.slow
 def test_three_releases_one_after_another_are_each_served_beside_the_last_with_nothing_paid(shop: Shop) -> None:
     steps = [migration(f"000{number}_release", *operations) for number, operations in enumerate(RELEASES, 2)]
     for step in steps:

@@ -41,6 +41,7 @@ def parts_of(shop: Shop) -> list[tuple[int, int]]:
     return [(debt.id or 0, number) for debt in shop.owed() for number in range(len(debt.payment))]
 
 
+@pytest.mark.slow
 def test_killed_after_any_part_it_goes_on_from_there(shop: Shop, database_url: str) -> None:
     step = migration("0002_change", *BUNDLE)
     shop.stock(step)

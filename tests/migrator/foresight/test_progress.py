@@ -71,16 +71,19 @@ def new_progress(stream: io.StringIO | None = None, *, as_json: bool = False) ->
     return Progress(Output(stream or io.StringIO(), no_style(), as_json=as_json), lambda: 7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["", "CONCURRENTLY"])
 def test_an_index_grows_by_the_servers_figures(observed: tuple[str, Connection], how: str) -> None:
     found = readings(*observed, f"CREATE INDEX {how} ON big (slowly(id))", new_progress())
 
     percents = [reading.percent for reading in found if reading.percent is not None and reading.basis == BY_SERVER]
-    assert percents == sorted(percents), "it never goes back"
+    # But for the first: the server writes its figures one by one, and a look may come in between.
+    assert percents[1:] == sorted(percents[1:]), "it never goes back"
     assert any(0 < percent < 50 for percent in percents)
     assert any(reading.phase == "building index: scanning table on big" for reading in found)
 
 
+@pytest.mark.slow
 def test_a_rewrite_is_told_by_growth_and_its_lock_is_not_waited_for(observed: tuple[str, Connection]) -> None:
     found = readings(*observed, "ALTER TABLE big ALTER id TYPE bigint USING slowly(id)", new_progress())
 
@@ -89,6 +92,7 @@ def test_a_rewrite_is_told_by_growth_and_its_lock_is_not_waited_for(observed: tu
     assert grown[0].phase == "writing big anew"
 
 
+@pytest.mark.slow
 def test_what_the_server_has_no_figure_for_is_told_as_time(observed: tuple[str, Connection]) -> None:
     found = readings(*observed, "SELECT sum(slowly(id)) FROM big", new_progress())
 
@@ -125,6 +129,7 @@ def test_a_backfill_is_told_by_its_position(observed: tuple[str, Connection]) ->
     assert (progress.last.percent, progress.last.basis) == (25, BY_ROWS)
 
 
+@pytest.mark.slow
 def test_a_log_has_a_line_now_and_then_and_machines_its_fields(
     observed: tuple[str, Connection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,6 +145,7 @@ def test_a_log_has_a_line_now_and_then_and_machines_its_fields(
     assert {"phase", "running_s", "estimated_s"} <= line.keys()
 
 
+@pytest.mark.slow
 def test_the_ledger_has_how_far_it_is(observed: tuple[str, Connection]) -> None:
     url, observer = observed
     with observer.cursor() as cursor:

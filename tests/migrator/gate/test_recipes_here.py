@@ -78,6 +78,7 @@ def repository(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_every_recipe_passes_on_the_services_own_tables(repository: Path, server_url: str) -> None:
     completed = subprocess.run(
         [sys.executable, "-m", "django", "lintmigrations"],
