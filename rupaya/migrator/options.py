@@ -63,7 +63,7 @@ OPTIONS = {
     "on_edited": Option("warn", choices=("error", "warn")),
     "on_drift": Option("warn", choices=("error", "warn")),
     "on_use": Option("warn", choices=("refuse", "warn")),
-    "use_watch_h": Option(25, bounds=(0, 8784)),
+    "use_watch_h": Option(24, bounds=(0, 8784)),
     "heartbeat_file": Option(""),
 }
 NAMES = tuple(PREFIX + name.upper() for name in OPTIONS)
