@@ -227,6 +227,27 @@ def test_the_attic_is_listed_restored_and_purged(url: str, v2: Release) -> None:
     assert query(url, "SELECT count(*) FROM shop_note") == [(0,)]
 
 
+def test_a_lock_on_the_table_keeps_no_list_waiting_and_a_purge_says_what_became_of_it(url: str, v2: Release) -> None:
+    assert v2.run(url).returncode == 0
+    assert v2.run(url, "migrate", "--contract").returncode == 0
+    holder = psycopg2.connect(url)
+    try:
+        holder.cursor().execute("LOCK TABLE shop_item IN ACCESS EXCLUSIVE MODE")
+        listed = json.loads(v2.run(url, "attic", "list", "--format", "json").stdout)
+        limits = {"MIGRATE_LOCK_TIMEOUT_MS": "100", "MIGRATE_RETRIES": "1"}
+        refused = v2.run(url, "attic", "purge", "--older-than", "0d", **limits)
+    finally:
+        holder.close()
+
+    assert "shop_item.colour" in {item["what"] for item in listed}
+    assert refused.returncode == 12, refused.stderr
+    assert "Purging the column shop_item.colour could not lock" in refused.stderr
+    assert "The column shop_item.colour is in the attic still." in refused.stderr
+    assert query(url, "SELECT count(*) FROM migrator_attic WHERE state = 'kept' AND object = 'colour'") == [(1,)]
+    assert v2.run(url, "attic", "purge", "--older-than", "0d").returncode == 0
+    assert query(url, "SELECT count(*) FROM migrator_attic WHERE state = 'kept'") == [(0,)]
+
+
 def test_within_the_window_nothing_is_paid_and_both_neighbours_start(
     url: str, v1: Release, v2: Release, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ from rupaya.migrator.attic.facts import execute, fetch, short_transaction
 from rupaya.migrator.attic.item import COLUMN, PURGED, Item
 from rupaya.migrator.attic.store import AtticStore
 from rupaya.migrator.schema.catalog import ATTIC
+from rupaya.migrator.schema.size import SIZE_BYTES
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Kept:
     relation: str
     """Where it stands; empty: somebody dropped it by hand."""
     size_bytes: int
-    """Of a table, all of it; of a column, an estimate from the server's statistics, with its indexes."""
+    """By the server's estimates, for which nobody waits: of a table, all of it; of a column, with its indexes."""
     rows: int
     """By the server's estimate."""
 
@@ -39,15 +40,15 @@ def _measured(connection: BaseDatabaseWrapper, item: Item) -> Kept:
         return Kept(item, "", 0, 0)
     rows, size = fetch(
         connection,
-        "SELECT greatest(reltuples, 0)::bigint, pg_total_relation_size(oid) FROM pg_class WHERE oid = %s::regclass",
+        f"SELECT greatest(c.reltuples, 0)::bigint, {SIZE_BYTES} FROM pg_class c WHERE c.oid = %s::regclass",
         [relation],
     )[0]
     if item.kind == COLUMN:
         size = fetch(
             connection,
             "SELECT coalesce((SELECT avg_width * (1 - null_frac) FROM pg_stats WHERE attname = %s), 0) * %s "
-            "+ coalesce((SELECT sum(pg_relation_size(c.oid)) FROM pg_class c WHERE c.relkind = 'i' "
-            "AND starts_with(c.relname, %s || '_')), 0)",
+            "+ coalesce((SELECT sum(c.relpages) * current_setting('block_size')::bigint FROM pg_class c "
+            "WHERE c.relkind = 'i' AND starts_with(c.relname, %s || '_')), 0)",
             [item.name, rows, item.name],
         )[0][0]
     return Kept(item, relation, int(size), int(rows))

@@ -42,6 +42,13 @@ class AtticStore:
         """What was put away for a migration, or would have been, and was dropped for good."""
         return self._of("state IN ('purged', 'forgotten') AND app = %s AND migration = %s", [app, migration])
 
+    def state_of(self, item: Item) -> str:
+        """What the ledger says of an item now: ``kept``, ``restored``, ``purged`` or ``forgotten``."""
+        with self.connection.cursor() as cursor:
+            cursor.execute("SELECT state FROM migrator_attic WHERE item_id = %s", [item.id])
+            row = cursor.fetchone()
+            return str(row[0]) if row else "unknown to the ledger"
+
     def unfinished(self) -> list[Item]:
         """What came back, and of which something is still to be made or made sure of."""
         return self._of(f"state = '{RESTORED}' AND jsonb_array_length(details->'left') > 0")

@@ -6,16 +6,13 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from rupaya.migrator.debts.debt import INDEX, VALIDATION
+from rupaya.migrator.debts.debt import UNNOTICED
 from rupaya.migrator.debts.store import Store
 from rupaya.migrator.errors import HistoryRefused
 from rupaya.migrator.ledger.ledger import Applied
 from rupaya.migrator.plan.phases import CONTRACT
 
 Key = tuple[str, str]
-
-_UNNOTICED = (INDEX, VALIDATION)
-"""Kinds that no statement fails of."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ def breaking(
     found = [
         Breaking(debt.key, debt.release, debt.breaks)
         for debt in Store(connection).paid()
-        if debt.key in newer and debt.kind not in _UNNOTICED
+        if debt.key in newer and debt.kind not in UNNOTICED
     ]
     known = {item.key for item in found}
     # No evidence is no evidence of harmlessness.

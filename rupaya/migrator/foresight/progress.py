@@ -16,6 +16,7 @@ import psycopg2
 from psycopg2.extensions import connection as PgConnection  # noqa: N812
 
 from rupaya.migrator.output import Output
+from rupaya.migrator.schema.size import SIZE_BYTES
 
 LOOK_EVERY_S = 1.0
 SAY_EVERY_S = 10.0
@@ -70,12 +71,8 @@ _BACKFILL = """
     JOIN pg_class c ON c.oid = to_regclass(quote_ident(b.table_name))
     WHERE b.updated_at > clock_timestamp() - interval '30 seconds' ORDER BY b.updated_at DESC LIMIT 1
 """
-# Pages as the catalog has them: of the table, what its long values are kept in, and its indexes.
-_LOCKED = """
-    SELECT c.relname, (c.relpages::bigint + coalesce(t.relpages, 0)
-        + coalesce((SELECT sum(x.relpages) FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
-                    WHERE i.indrelid = c.oid), 0)) * current_setting('block_size')::bigint
-    FROM pg_locks l JOIN pg_class c ON c.oid = l.relation LEFT JOIN pg_class t ON t.oid = c.reltoastrelid
+_LOCKED = f"""
+    SELECT c.relname, {SIZE_BYTES} FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
     WHERE l.pid = %s AND l.locktype = 'relation' AND l.granted AND l.mode = 'AccessExclusiveLock'
       AND c.relkind IN ('r', 'm') AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
     ORDER BY 2 DESC LIMIT 1

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from itertools import count
+from functools import partial
 from typing import Any
 
-from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from rupaya.migrator.attic import bringing
-from rupaya.migrator.attic.item import COLUMN, DEBT, ROLLBACK, Item
+from rupaya.migrator.attic.item import COLUMN, DEBT, KEPT, RESTORED, ROLLBACK, Item
 from rupaya.migrator.attic.store import AtticStore
 from rupaya.migrator.django import Key
-from rupaya.migrator.errors import (
-    DatabaseUnreachable,
-    MigrationFailed,
-    MigratorError,
-    TableLocked,
-    driver_text,
-    is_lost,
-    sqlstate,
-)
 from rupaya.migrator.plan.fingerprint import migration_hashes
 from rupaya.migrator.plan.plan import Plan, key_of
-from rupaya.migrator.run import backoff
+from rupaya.migrator.run import again
 from rupaya.migrator.run.context import RunContext
+from rupaya.migrator.run.outcome import connections
 from rupaya.migrator.sessionsettings import session_settings
-from rupaya.migrator.sqlstates import RETRYABLE
 
 
 def coming_back(connection: BaseDatabaseWrapper, plan: Plan) -> list[Item]:
@@ -70,13 +59,8 @@ def prepare(context: RunContext, plan: Plan) -> None:
     """
     for item in coming_back(context.connection, plan):
         if fill := fill_of(context.connection, plan, item):
-            tried(
-                context,
-                f"filling the {item}",
-                lambda item=item, fill=fill: bringing.prepare(  # type: ignore[misc]
-                    context.connection, item, fill, context.stop.check
-                ),
-            )
+            work = partial(bringing.prepare, context.connection, item, fill, context.stop.check)
+            _tried(context, item, f"filling the {item}", work)
 
 
 def finish(context: RunContext) -> None:
@@ -85,54 +69,39 @@ def finish(context: RunContext) -> None:
     Raises:
         MigratorError: if a table stays locked; the next run goes on from there.
     """
+    say = partial(context.output.say, warning=True)
     for item in AtticStore(context.connection).unfinished():
-        tried(
-            context,
-            f"making the rules of the {item} again",
-            lambda item=item: bringing.finish(  # type: ignore[misc]
-                context.connection, item, lambda line: context.output.say(line, warning=True)
-            ),
-        )
+        work = partial(bringing.finish, context.connection, item, say)
+        _tried(context, item, f"making the rules of the {item} again", work)
         context.output.say(f"✓ {item} is back", success=True)
 
 
-def tried(context: RunContext, what: str, work: Callable[[], None]) -> None:
-    """Do what bears being done again, until no lock is in its way."""
-    conf = context.conf
-    for tries in count(1):
-        context.stop.check()
-        context.lock.verify()
-        try:
-            raw = context.connection.connection
-            with (
-                context.stop.interrupting(),
-                context.watch.observing(raw.info.backend_pid),
-                session_settings(
-                    context.connection,
-                    lock_timeout=conf.lock_timeout_ms,
-                    statement_timeout=conf.statement_timeout_ms,
-                ),
-            ):
-                work()
-            return
-        except Exception as error:
-            if context.stop.requested:
-                raise context.stop.error(f"It was {what}; the next run goes on from there.") from None
-            if sqlstate(error) in RETRYABLE and tries <= conf.retries and time.monotonic() < context.deadline:
-                context.stop.wait(backoff.pause_s(tries, at_most_s=context.deadline - time.monotonic()))
-                continue
-            raise _explained(context, what, error, tries) from error
-
-
-def _explained(context: RunContext, what: str, error: Exception, tries: int) -> MigratorError:
-    still = "What was in the attic is there still or is back whole; starting again goes on from there."
-    if isinstance(error, MigratorError):
-        return error
-    if is_lost(error):
-        return DatabaseUnreachable.lost(error, what, still)
-    if sqlstate(error) in RETRYABLE:
-        return TableLocked(what, error, tries, still, context.watch.blockers)
-    reason = driver_text(error) if isinstance(error, DatabaseError) else f"{type(error).__name__}: {error}"
-    return MigrationFailed(
-        f"{what.capitalize()} failed: {reason}", still, "Mend what is named, then start the same command again."
+def _tried(context: RunContext, item: Item, what: str, work: Callable[[], None]) -> None:
+    again.tried_in(
+        context,
+        f"{what[0].upper()}{what[1:]}",
+        partial(limited, context, work),
+        during=what,
+        failed=f"{what[0].upper()}{what[1:]} failed",
+        remedy="Mend what is named, then start the same command again: it goes on from there.",
+        state=lambda: again.asked(connections(context), partial(became, item), f"the {item}"),
     )
+
+
+def became(item: Item, connection: Any) -> str:
+    """What became of an item, by the ledger's word."""
+    state = AtticStore(connection).state_of(item)
+    if state == KEPT:
+        return f"The {item} is in the attic still."
+    if state == RESTORED:
+        return f"The {item} is back under its own name; the next run makes what is left of its rules."
+    return f"The {item} is {state}."
+
+
+def limited(context: RunContext, work: Callable[[], None]) -> None:
+    """Do something within the limits of a statement that keeps traffic waiting."""
+    conf = context.conf
+    with session_settings(
+        context.connection, lock_timeout=conf.lock_timeout_ms, statement_timeout=conf.statement_timeout_ms
+    ):
+        work()

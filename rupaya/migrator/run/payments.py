@@ -4,34 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable
-from contextlib import suppress
-from itertools import count
+from functools import partial
 from typing import Any
-
-import psycopg2
-from django.db import DatabaseError
 
 from rupaya.migrator.debts.debt import Debt
 from rupaya.migrator.debts.pay import Limits, Payer
 from rupaya.migrator.debts.store import Store
-from rupaya.migrator.errors import (
-    DatabaseUnreachable,
-    HistoryRefused,
-    MigrationFailed,
-    MigratorError,
-    TableLocked,
-    counted,
-    driver_text,
-    is_lost,
-    sqlstate,
-)
+from rupaya.migrator.errors import HistoryRefused, MigrationFailed, counted
 from rupaya.migrator.foresight.look import look_at_debts
 from rupaya.migrator.plan.plan import Plan
-from rupaya.migrator.run import backoff
+from rupaya.migrator.run import again
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.outcome import connections
 from rupaya.migrator.session.serving import serving_releases
-from rupaya.migrator.sqlstates import RETRYABLE
 
 
 def refuse_while_served(context: RunContext, debts: Iterable[Debt]) -> None:
@@ -100,48 +85,21 @@ def pay(context: RunContext, plan: Plan, debts: Collection[Debt]) -> None:
 def _pay_one(context: RunContext, payer: Payer, debt: Debt) -> None:
     began = time.monotonic()
     context.progress.begin(f"paying {debt}")
-    for tries in count(1):
-        context.stop.check()
-        context.lock.verify()
-        try:
-            raw = context.connection.connection
-            with context.watch.observing(raw.info.backend_pid), context.stop.interrupting():
-                was_owed = payer.pay(debt)
-        except Exception as error:
-            if context.stop.requested:
-                raise context.stop.error(_state(context, debt)) from None
-            may_wait = tries <= context.conf.retries and time.monotonic() < context.deadline
-            if sqlstate(error) in RETRYABLE and may_wait:
-                context.stop.wait(backoff.pause_s(tries, at_most_s=context.deadline - time.monotonic()))
-                continue
-            raise _explained(context, debt, error, tries) from error
-        break
+    was_owed = again.tried_in(
+        context,
+        str(debt),
+        lambda: payer.pay(debt),
+        during=f"{debt} was being paid",
+        failed=f"{debt} could not be paid",
+        remedy="Fix the rows or what else is in the way, then start 'manage.py migrate --contract' again.",
+        state=lambda: again.asked(connections(context), partial(_state, debt), str(debt)),
+    )
     if was_owed:
         context.output.say(f"✓ paid {debt} ({time.monotonic() - began:.3f} s)", success=True, debt=str(debt))
 
 
-def _state(context: RunContext, debt: Debt) -> str:
-    """What became of a debt, by the server's word."""
-    for connection in connections(context):
-        with suppress(psycopg2.Error):
-            raw: Any = connection  # a driver's own connection does as well
-            if debt.id in {owed.id for owed in Store(raw).owed()}:
-                return f"{debt} is still owed; both releases can go on as they are."
-            return f"{debt} is not owed any more."
-    return f"Whether {debt} is still owed could not be asked of the server."
-
-
-def _explained(context: RunContext, debt: Debt, error: Exception, tries: int) -> MigratorError:
-    if isinstance(error, MigratorError):
-        return error
-    still = _state(context, debt)
-    if is_lost(error):
-        return DatabaseUnreachable.lost(error, f"{debt} was being paid", still)
-    if sqlstate(error) in RETRYABLE:
-        return TableLocked(str(debt), error, tries, still, context.watch.blockers)
-    reason = driver_text(error) if isinstance(error, DatabaseError) else f"{type(error).__name__}: {error}"
-    return MigrationFailed(
-        f"{debt} could not be paid: {reason}",
-        still,
-        "Fix the rows or what else is in the way, then start 'manage.py migrate --contract' again.",
-    )
+def _state(debt: Debt, connection: Any) -> str:
+    """What became of a debt."""
+    if debt.id in {owed.id for owed in Store(connection).owed()}:
+        return f"{debt} is still owed; both releases can go on as they are."
+    return f"{debt} is not owed any more."

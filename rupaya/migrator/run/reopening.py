@@ -5,6 +5,9 @@ The migrations stay applied. Nothing that serves notices: both releases live wit
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -12,19 +15,17 @@ from rupaya.migrator.attic import bringing
 from rupaya.migrator.attic.facts import execute
 from rupaya.migrator.attic.item import DEBT, Item
 from rupaya.migrator.attic.store import AtticStore
-from rupaya.migrator.debts.debt import COLUMN, DEFAULT, INDEX, NOT_NULL, TABLE, VALIDATION, Debt
+from rupaya.migrator.debts.debt import COLUMN, DEFAULT, NOT_NULL, TABLE, UNNOTICED, Debt
 from rupaya.migrator.debts.store import Store
 from rupaya.migrator.errors import HistoryRefused, counted
 from rupaya.migrator.plan.plan import Plan
-from rupaya.migrator.run import attics
+from rupaya.migrator.run import again, attics
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.executor import Executor
+from rupaya.migrator.run.outcome import connections
 from rupaya.migrator.run.procedure import Procedure
 from rupaya.migrator.run.rollback import Rollback
 from rupaya.migrator.session.session import Session
-
-_UNNOTICED = (INDEX, VALIDATION)
-"""What an older release does not miss."""
 
 
 class Reopening(Rollback):
@@ -56,7 +57,7 @@ class Reopening(Rollback):
     def _paid(self, session: Session) -> list[tuple[Debt, Item | None]]:
         """What was paid of these batches, the last first, with what is in the attic of it."""
         keys = {applied.key for applied in self.in_batch(session)}
-        debts = [debt for debt in Store(session.connection).paid() if debt.key in keys and debt.kind not in _UNNOTICED]
+        debts = [debt for debt in Store(session.connection).paid() if debt.key in keys and debt.kind not in UNNOTICED]
         kept = AtticStore(session.connection).kept()
         return [(debt, _item_of(debt, kept)) for debt in reversed(debts)]
 
@@ -73,12 +74,15 @@ class Reopening(Rollback):
         """Owe it again, one debt after the other."""
         context = executor.context
         for debt, item in self.found:
-            attics.tried(
+            work = partial(_take_back, context.connection, debt, item, context.ledger.run_id)
+            again.tried_in(
                 context,
-                f"taking back {debt}",
-                lambda debt=debt, item=item: _take_back(  # type: ignore[misc]
-                    context.connection, debt, item, context.ledger.run_id
-                ),
+                f"Taking back {debt}",
+                partial(attics.limited, context, work),
+                during=f"{debt} was being taken back",
+                failed=f"{debt} could not be taken back",
+                remedy="Mend what is named, then start the same command again: it goes on from there.",
+                state=partial(_became, context, debt),
             )
             context.output.say(f"✓ owed again: {debt}", success=True, debt=str(debt))
         attics.finish(context)
@@ -89,6 +93,16 @@ class Reopening(Rollback):
             f"{counted(len(self.found), 'debt')} owed again: the release before can start beside this one. Deploy it; "
             "then 'manage.py rollback' undoes the migrations. Or 'manage.py migrate --contract' pays again."
         )
+
+
+def _became(context: RunContext, debt: Debt) -> str:
+    return again.asked(connections(context), partial(_state, debt), str(debt))
+
+
+def _state(debt: Debt, connection: Any) -> str:
+    """What became of a debt, by the server's word."""
+    is_owed = debt.id in {owed.id for owed in Store(connection).owed()}
+    return f"{debt} is {'owed again' if is_owed else 'paid still'}; both releases can go on as they are."
 
 
 def _item_of(debt: Debt, kept: list[Item]) -> Item | None:

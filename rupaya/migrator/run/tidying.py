@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 import time
 from datetime import UTC, datetime, timedelta
-from itertools import count
-
-from django.db import DatabaseError
+from functools import partial
 
 from rupaya.migrator.attic import emptying
 from rupaya.migrator.attic.bringing import bring_back
@@ -16,7 +14,7 @@ from rupaya.migrator.attic.facts import fetch
 from rupaya.migrator.attic.item import COLUMN, VALUES
 from rupaya.migrator.errors import HistoryRefused, TableLocked, counted, sqlstate
 from rupaya.migrator.ledger.ledger import Ledger
-from rupaya.migrator.run import backoff, order
+from rupaya.migrator.run import again, attics, order
 from rupaya.migrator.session.session import Session
 from rupaya.migrator.sessionsettings import session_settings
 from rupaya.migrator.sqlstates import RETRYABLE
@@ -76,22 +74,26 @@ def _say_size(session: Session) -> None:
 
 
 def _purge_one(session: Session, ledger: Ledger, kept: Kept) -> None:
-    conf = session.conf
-    deadline = time.monotonic() + conf.deadline_s
-    for tries in count(1):
-        session.stop.check()
-        try:
-            with session.stop.interrupting(), session_settings(session.connection, lock_timeout=conf.lock_timeout_ms):
-                emptying.purge(session.connection, kept.item, ledger.run_id)
-            return
-        except DatabaseError as error:
-            if session.stop.requested:
-                raise session.stop.error(f"The {kept.item} is in the attic still.") from None
-            if sqlstate(error) not in RETRYABLE:
-                raise
-            if tries > conf.retries or time.monotonic() > deadline:
-                raise TableLocked(f"Purging the {kept.item}", error, tries, "It is in the attic still.") from error
-            session.stop.wait(backoff.pause_s(tries, at_most_s=deadline - time.monotonic()))
+    def purged() -> None:
+        with session_settings(session.connection, lock_timeout=session.conf.lock_timeout_ms):
+            emptying.purge(session.connection, kept.item, ledger.run_id)
+
+    def became() -> str:
+        return again.asked([ledger.connection], partial(attics.became, kept.item), f"the {kept.item}")
+
+    def failed(error: Exception, tries: int) -> Exception:
+        if sqlstate(error) not in RETRYABLE:
+            return error
+        return TableLocked(f"Purging the {kept.item}", error, tries, became())
+
+    again.tried(
+        purged,
+        conf=session.conf,
+        stop=session.stop,
+        deadline=time.monotonic() + session.conf.deadline_s,
+        stopped=became,
+        failed=failed,
+    )
 
 
 def restore(session: Session, name: str) -> None:

@@ -1,0 +1,117 @@
+"""Work that bears being done again: tried until no lock is in its way, and its failure told by the server's word."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from itertools import count
+from typing import Any, TypeVar
+
+import psycopg2
+from django.db import DatabaseError
+
+from rupaya.migrator.conf import Conf
+from rupaya.migrator.errors import (
+    DatabaseUnreachable,
+    MigrationFailed,
+    MigratorError,
+    TableLocked,
+    driver_text,
+    is_lost,
+    sqlstate,
+)
+from rupaya.migrator.run import backoff
+from rupaya.migrator.run.context import RunContext
+from rupaya.migrator.session.stop import Stop
+from rupaya.migrator.sqlstates import RETRYABLE
+
+Result = TypeVar("Result")
+
+
+def tried(
+    work: Callable[[], Result],
+    *,
+    conf: Conf,
+    stop: Stop,
+    deadline: float,
+    stopped: Callable[[], str],
+    failed: Callable[[Exception, int], Exception],
+    around: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Result:
+    """Do it, after each lock that was not obtained in time again, until `deadline` (of `time.monotonic`).
+
+    `stopped` says what became of it where a signal ended it; `failed` makes the failure of the error and the tries.
+
+    Raises:
+        MigratorError: as `stopped` and `failed` say.
+    """
+    for tries in count(1):
+        stop.check()
+        try:
+            # `around` first, which may start a thread: a signal that is raised meanwhile leaves that in pieces.
+            with around(), stop.interrupting():
+                return work()
+        except Exception as error:
+            if stop.requested:
+                raise stop.error(stopped()) from None
+            if sqlstate(error) in RETRYABLE and tries <= conf.retries and time.monotonic() < deadline:
+                stop.wait(backoff.pause_s(tries, at_most_s=deadline - time.monotonic()))
+                continue
+            failure = failed(error, tries)
+            if failure is error:
+                raise
+            raise failure from error
+    raise AssertionError("count() does not end")
+
+
+def tried_in(
+    context: RunContext,
+    subject: str,
+    work: Callable[[], Result],
+    *,
+    during: str,
+    failed: str,
+    remedy: str,
+    state: Callable[[], str],
+) -> Result:
+    """The same in a run: observed, and only while both locks are its own.
+
+    `subject` is who needs the lock, `during` what is under way and `failed` what was not to be, in sentences; `state`
+    asks the server what became of it.
+
+    Raises:
+        MigratorError: the failure as its class.
+    """
+
+    def explained(error: Exception, tries: int) -> MigratorError:
+        if isinstance(error, MigratorError):
+            return error
+        if is_lost(error):
+            return DatabaseUnreachable.lost(error, during, state())
+        if sqlstate(error) in RETRYABLE:
+            return TableLocked(subject, error, tries, state(), context.watch.blockers)
+        reason = driver_text(error) if isinstance(error, DatabaseError) else f"{type(error).__name__}: {error}"
+        return MigrationFailed(f"{failed}: {reason}", state(), remedy)
+
+    def observed() -> AbstractContextManager[None]:
+        context.lock.verify()
+        return context.watch.observing(context.connection.connection.info.backend_pid)
+
+    return tried(
+        work,
+        conf=context.conf,
+        stop=context.stop,
+        deadline=context.deadline,
+        stopped=state,
+        failed=explained,
+        around=observed,
+    )
+
+
+def asked(connections: Iterable[Any], question: Callable[[Any], str], subject: str) -> str:
+    """What the server says of a subject, on the first of these connections on which it can be asked."""
+    for connection in connections:
+        with suppress(psycopg2.Error):
+            return question(connection)
+    return f"What became of {subject} could not be asked of the server."
