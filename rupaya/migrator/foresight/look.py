@@ -69,18 +69,27 @@ class Look:
         """What surely makes a migration fail."""
         return [finding for finding in self.findings if finding.stops]
 
-    def lines(self) -> Iterator[str]:
-        """All that a reader should know: what is in the way, what could not be asked, and what was asked in vain."""
+    def warnings(self) -> Iterator[str]:
+        """What is in the way, what could not be asked, and of which migrations nothing is known."""
         for finding in self.findings:
             if finding.answer.count != 0:
                 yield str(finding)
-        fine = sum(finding.answer.count == 0 for finding in self.findings)
-        if fine:
-            where = f" on {self.source}" if self.source else ""
-            yield f"{counted(fine, 'presumption')} asked of the live rows{where} ({self.took_s:.1f} s): none in the way"
         if self.unknown:
             names = ", ".join(self.unknown)
             yield f"What they presume of rows is not known: {names} ('manage.py presumptions' writes it down)"
+
+    def summary(self) -> str:
+        """What was asked and is as presumed; empty if nothing."""
+        fine = sum(finding.answer.count == 0 for finding in self.findings)
+        where = f" on {self.source}" if self.source else ""
+        said = f"{counted(fine, 'presumption')} asked of the live rows{where} ({self.took_s:.1f} s): none in the way"
+        return said if fine else ""
+
+    def lines(self) -> Iterator[str]:
+        """All that a reader should know."""
+        yield from self.warnings()
+        if summary := self.summary():
+            yield summary
 
 
 def look(

@@ -6,6 +6,7 @@ A look is never a proof that all is well: rows go on changing. That a row is in 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -109,8 +110,9 @@ class Rows:
     def _found_by(self, cast: Cast) -> tuple[str, ...]:
         """The key of the first row that a cast does not take, by halving the pages that are looked at."""
         try:
-            size = f"pg_relation_size('{cast.relation.replace(chr(39), chr(39) * 2)}')"
-            ((pages,),) = self._fetch(f"SELECT {size} / current_setting('block_size')::integer")
+            ((pages,),) = self._fetch(
+                "SELECT pg_relation_size(%s::regclass) / current_setting('block_size')::integer", [cast.relation]
+            )
             first, end = 0, int(pages)
             while end - first > 1:
                 middle = (first + end) // 2
@@ -138,9 +140,9 @@ class Rows:
     def _server_version(self) -> int:
         return int(self.connection.connection.server_version)
 
-    def _fetch(self, sql: str) -> list[tuple[Any, ...]]:
+    def _fetch(self, sql: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
         with self._bounded() as cursor:
-            cursor.execute(sql, None)
+            cursor.execute(sql, parameters)
             return list(cursor.fetchall())
 
     def _bounded(self) -> _Bounded:

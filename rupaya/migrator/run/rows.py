@@ -46,8 +46,10 @@ class RowsAhead:
         if not presumed.is_shipped():
             return
         self.found = look(self.connection, self.known, self.owed, budget_s=self.budget_s)
-        for line in self.found.lines():
-            output.say(line, warning="none in the way" not in line)
+        for line in self.found.warnings():
+            output.say(line, warning=True)
+        if summary := self.found.summary():
+            output.say(summary)
 
     def failure(self, migration: Migration) -> MigrationFailed | None:
         """What this migration would surely fail with."""

@@ -39,7 +39,7 @@ def apart_by_use(context: RunContext, debts: list[Debt], *, reason: str) -> tupl
     with closing(database.connect(context.connection)) as connection, context.stop.interrupting():
         found = uses(connection, asked, watch_s=watch_s)
     for use in found:
-        if use.answer == NOT_SEEN or (context.conf.on_use == "refuse" or use.answer == IN_USE):
+        if context.conf.on_use == "refuse" or use.answer in (NOT_SEEN, IN_USE):
             context.output.say(str(use), warning=use.answer != NOT_SEEN)
     used = [use for use in found if use.answer != NOT_SEEN]
     if context.conf.on_use == "warn" and not reason:
