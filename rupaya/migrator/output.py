@@ -19,6 +19,11 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _LINE_SEPARATORS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 
+def logs_json() -> bool:
+    """Whether each line of the log is to be a JSON object."""
+    return bool(getattr(settings, "LOG_FORMAT", "text") == "json")
+
+
 class Output:
     """Writes one message a line to a command's output stream, from any thread."""
 

@@ -48,6 +48,11 @@ def column(connection: BaseDatabaseWrapper, table: str, name: str) -> ColumnFact
     return ColumnFacts(*rows[0]) if rows else None
 
 
+def is_there(connection: BaseDatabaseWrapper, table: str) -> bool:
+    """Whether there is anything of a table's name."""
+    return bool(fetch(connection, f"SELECT {_OID} IS NOT NULL", [table])[0][0])
+
+
 def why_not(connection: BaseDatabaseWrapper, table: str) -> str:
     """Why nothing of a table can be put away; empty: it can."""
     rows = fetch(

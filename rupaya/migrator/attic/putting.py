@@ -110,7 +110,7 @@ def forget(connection: BaseDatabaseWrapper, kind: str, table: str, name: str, so
 
 def _lock(connection: BaseDatabaseWrapper, table: str) -> bool:
     """Lock a table as dropping it would, before anything is asked of it; False if it is not there."""
-    if not facts.fetch(connection, "SELECT to_regclass(quote_ident(%s))", [table])[0][0]:
+    if not facts.is_there(connection, table):
         return False
     execute(connection, f"LOCK TABLE {connection.ops.quote_name(table)} IN ACCESS EXCLUSIVE MODE")
     return True

@@ -57,16 +57,13 @@ class Planner:
         planned = {}
         for app_label, migrations in changes.items():
             steps: list[Any] = []
-            for migration in migrations:
+            for before, migration in zip([None, *migrations], migrations, strict=False):
                 made = _Line(self, migration).steps()
-                if steps:  # what followed the one before follows its last step now
-                    first = (app_label, migration.name)
-                    before = (app_label, migrations[migrations.index(migration) - 1].name)
+                if before is not None:  # what followed it follows its last step now
                     made[0].dependencies = [
-                        (app_label, steps[-1].name) if dependency == before else dependency
+                        (app_label, steps[-1].name) if dependency == (app_label, before.name) else dependency
                         for dependency in made[0].dependencies
                     ]
-                    assert first[1] == made[0].name  # noqa: S101
                 steps += made
             planned[app_label] = steps
         return planned

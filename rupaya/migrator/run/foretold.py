@@ -9,7 +9,7 @@ from django.db.migrations import operations as ops
 from django.db.migrations.migration import Migration
 
 from rupaya.migrator.attic.bringing import relation_of, without_value
-from rupaya.migrator.attic.facts import fetch
+from rupaya.migrator.attic.facts import fetch, is_there
 from rupaya.migrator.attic.item import COLUMN, FORGOTTEN, Item
 from rupaya.migrator.attic.store import AtticStore
 from rupaya.migrator.debts.debt import COLUMN as COLUMN_DEBT
@@ -100,7 +100,7 @@ def _goes(connection: BaseDatabaseWrapper, plan: Plan, migration: Migration) -> 
 def _put_away(connection: BaseDatabaseWrapper, table: str, column: str = "") -> str:
     label = f"column {table}.{column}" if column else f"table {table}"
     quote = connection.ops.quote_name
-    if not fetch(connection, "SELECT to_regclass(quote_ident(%s))", [table])[0][0]:
+    if not is_there(connection, table):
         return f"{label} is not in the database"
     (number,) = fetch(connection, f"SELECT count({quote(column) if column else '*'}) FROM {quote(table)}")[0]  # noqa: S608
     return f"{label} is put away with {counted(number, 'value' if column else 'row')}"

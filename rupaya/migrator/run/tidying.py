@@ -7,10 +7,9 @@ import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from rupaya.migrator.attic import emptying
+from rupaya.migrator.attic import emptying, facts
 from rupaya.migrator.attic.bringing import bring_back
 from rupaya.migrator.attic.emptying import Kept
-from rupaya.migrator.attic.facts import fetch
 from rupaya.migrator.attic.item import COLUMN, VALUES
 from rupaya.migrator.errors import HistoryRefused, TableLocked, counted, sqlstate
 from rupaya.migrator.ledger.ledger import Ledger
@@ -126,13 +125,9 @@ def restore(session: Session, name: str) -> None:
                 f"Read them where they are: {found[0].relation}.",
             )
         taken = (
-            fetch(
-                connection,
-                "SELECT true FROM pg_attribute WHERE attrelid = to_regclass(quote_ident(%s)) AND attname = %s",
-                [item.table, item.object],
-            )
+            facts.column(connection, item.table, item.object) is not None
             if item.kind == COLUMN
-            else fetch(connection, "SELECT true WHERE to_regclass(quote_ident(%s)) IS NOT NULL", [item.table])
+            else facts.is_there(connection, item.table)
         )
         if taken or not found[0].relation:
             raise HistoryRefused(

@@ -15,10 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from django.conf import settings
-
 from rupaya.migrator.errors import Terminated
-from rupaya.migrator.output import json_line
+from rupaya.migrator.output import json_line, logs_json
 
 CANCEL_EVERY_S = 0.2
 # Short statements of the migrator's own may end; one that waits is cancelled.
@@ -144,4 +142,4 @@ class Stop:
 
 def _last_words() -> str:
     text = "The server answers no cancellation. What became of the statement under way is not known. Ending."
-    return json_line(text, "ERROR") if getattr(settings, "LOG_FORMAT", "text") == "json" else text
+    return json_line(text, "ERROR") if logs_json() else text

@@ -6,14 +6,13 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser, no_translations
 
 from rupaya.adoption import report
 from rupaya.adoption.adoption import Adoption, AdoptionRun, Finish, plan_of
 from rupaya.adoption.decisions import REFUSE, Decisions, Mapping
 from rupaya.migrator.conf import require_configuration
-from rupaya.migrator.output import JsonStream, Output
+from rupaya.migrator.output import JsonStream, Output, logs_json
 from rupaya.migrator.run import order
 from rupaya.migrator.session.session import Session
 
@@ -96,7 +95,7 @@ class Command(BaseCommand):
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Run the command, its errors in the format of the log."""
-        if getattr(settings, "LOG_FORMAT", "text") == "json":
+        if logs_json():
             self.stderr = JsonStream(options.get("stderr") or sys.stderr)
             options["stderr"] = None
         require_configuration()
@@ -117,10 +116,9 @@ class Command(BaseCommand):
         )
         if not (options["plan"] or options["finish"]) and decisions != Decisions():
             raise CommandError(f"'adopt' changes no row; '{decisions}' belongs to 'adopt --finish' or 'adopt --plan'.")
-        as_json = getattr(settings, "LOG_FORMAT", "text") == "json"
         # A plan's own output is for a program, perhaps.
         stream = self.stderr if options["plan"] else self.stdout
-        output = Output(stream, self.style, verbosity=options["verbosity"], as_json=as_json)
+        output = Output(stream, self.style, verbosity=options["verbosity"], as_json=logs_json())
         if not options["plan"]:
             run: AdoptionRun = Finish(decisions, output) if options["finish"] else Adoption(output)
             run.request = replace(run.request, retry_failed=options["retry_failed"])

@@ -7,11 +7,10 @@ from argparse import ArgumentTypeError
 from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser, no_translations
 
 from rupaya.migrator.attic.emptying import Kept, listed
-from rupaya.migrator.output import Output
+from rupaya.migrator.output import Output, logs_json
 from rupaya.migrator.run import tidying
 from rupaya.migrator.session.session import Session
 
@@ -40,7 +39,7 @@ class Command(BaseCommand):
             self.stdout,
             self.style,
             verbosity=options["verbosity"],
-            as_json=getattr(settings, "LOG_FORMAT", "text") == "json",
+            as_json=logs_json(),
         )
         session = Session(output)
         match options["action"]:

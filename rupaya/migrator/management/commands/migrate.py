@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from django.apps import apps
-from django.conf import settings
 from django.core.management.base import CommandParser, no_translations
 from django.core.management.commands import migrate
 from django.db import connections
@@ -19,7 +18,7 @@ from rupaya.migrator.conf import require_configuration
 from rupaya.migrator.debts.store import Store
 from rupaya.migrator.django import DjangoMigrate
 from rupaya.migrator.errors import exit_codes
-from rupaya.migrator.output import JsonStream, Output
+from rupaya.migrator.output import JsonStream, Output, logs_json
 from rupaya.migrator.run import order
 from rupaya.migrator.run.batch import BatchExecutor
 from rupaya.migrator.run.context import RunContext
@@ -86,7 +85,7 @@ class Command(migrate.Command):
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Run the command, its errors in the format of the log; invalid MIGRATE_* settings have an exit code."""
-        if _logs_json():
+        if logs_json():
             self.stderr = JsonStream(options.get("stderr") or sys.stderr)
             options["stderr"] = None
         require_configuration()
@@ -105,7 +104,7 @@ class Command(migrate.Command):
             self._join(context, options)
             return
         self.verbosity = options["verbosity"]
-        output = Output(self.stdout, self.style, verbosity=options["verbosity"], as_json=_logs_json())
+        output = Output(self.stdout, self.style, verbosity=options["verbosity"], as_json=logs_json())
         session = Session(output, alias=options["database"])
         procedure = Procedure(
             Request(
@@ -205,7 +204,3 @@ def _is_inside_a_transaction(connection: BaseDatabaseWrapper) -> bool:
 def _of_django(options: dict[str, Any]) -> dict[str, Any]:
     ours = ("retry_failed", "contract", "dry_run", "rehearse", "format", "accept_edited", "in_use_anyway")
     return {name: value for name, value in options.items() if name not in ours}
-
-
-def _logs_json() -> bool:
-    return getattr(settings, "LOG_FORMAT", "text") == "json"

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-from django.core.management.base import BaseCommand, CommandParser
-from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from rupaya.migrator.analysis.presuming import as_text, presumed_by_code
-from rupaya.migrator.output import Output
-from rupaya.migrator.session.session import Session
+from rupaya.migrator.management.writing import WritingCommand
 
 
-class Command(BaseCommand):
+class Command(WritingCommand):
     """Carry out, read, write."""
 
     help = (
@@ -21,19 +16,7 @@ class Command(BaseCommand):
         "there, as JSON: the same text on every server. 'migrate' asks live rows by it, where MIGRATOR_PRESUMPTIONS "
         "names the file. The live database is neither read nor changed."
     )
-    requires_system_checks = []
-    requires_migrations_checks = False
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        """Where to write it."""
-        parser.add_argument("--write", metavar="FILE", help="Write it to a file instead of printing it.")
-
-    def handle(self, *args: Any, **options: Any) -> None:
-        """Print or write."""
-        session = Session(Output(self.stderr, self.style))
-        with session.reading():
-            text = as_text(presumed_by_code(connection))
-        if options["write"]:
-            Path(options["write"]).write_text(text)
-        else:
-            self.stdout.write(text, ending="")
+    def text(self, connection: BaseDatabaseWrapper) -> str:
+        """The file."""
+        return as_text(presumed_by_code(connection))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser, no_translations
 
-from rupaya.migrator.output import Output
+from rupaya.migrator.output import Output, logs_json
 from rupaya.migrator.run import order
 from rupaya.migrator.run.foretold import foretold
 from rupaya.migrator.run.reopening import Reopening
@@ -42,7 +41,7 @@ class Command(BaseCommand):
             self.stdout,
             self.style,
             verbosity=options["verbosity"],
-            as_json=getattr(settings, "LOG_FORMAT", "text") == "json",
+            as_json=logs_json(),
         )
         rollback = (Reopening if options["paid"] else Rollback)(options["to"], output)
         session = Session(output)
