@@ -6,7 +6,8 @@ locked otherwise: the copy has their structure, and the rows that break a rule o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,9 +71,23 @@ class Trial:
         with self.connection.cursor() as cursor:
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
-    def trying(self, name: str) -> Any:
-        """What to say of the block if the server refuses something in it."""
-        return _Trying(self, name)
+    @contextmanager
+    def trying(self, name: str) -> Iterator[None]:
+        """What to say of the block if the server refuses something in it.
+
+        Raises:
+            Stumbled: if it does.
+        """
+        try:
+            yield
+        except Error as error:
+            if not (code := sqlstate(error)):
+                raise
+            way = _WAYS.get(code) or _WAYS.get(code[:2]) or _OTHER_WAY
+            at = one_line(mask_literals(self.last_sql))
+            raise Stumbled(f"{name} would fail: {driver_text(error)} at {at}: {way}") from error
+        except MigratorError as error:
+            raise Stumbled(f"{name} would fail: {error.happened} {error.remedy}") from error
 
     def note(self, execute: Callable[..., Any], sql: Any, parameters: Any, many: bool, context: dict[str, Any]) -> Any:
         """Remember the last statement."""
@@ -80,22 +95,6 @@ class Trial:
         if not text.startswith(("SAVEPOINT", "RELEASE", "ROLLBACK TO", "SELECT set_config")):
             self.last_sql = text
         return execute(sql, parameters, many, context)
-
-
-class _Trying:
-    def __init__(self, trial: Trial, name: str) -> None:
-        self.trial, self.name = trial, name
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        if isinstance(error, Error) and (code := sqlstate(error)):
-            way = _WAYS.get(code) or _WAYS.get(code[:2]) or _OTHER_WAY
-            at = one_line(mask_literals(self.trial.last_sql))
-            raise Stumbled(f"{self.name} would fail: {driver_text(error)} at {at}: {way}") from error
-        if isinstance(error, MigratorError):
-            raise Stumbled(f"{self.name} would fail: {error.happened} {error.remedy}") from error
 
 
 @dataclass(frozen=True)
