@@ -20,7 +20,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
 from django.db.migrations.state import ProjectState
 
-from rupaya.migrator.django import Conflict, Key, Planned, Step, Target, Unloadable, full_order, recorded_rows
+from rupaya.migrator.django import Conflict, Key, Planned, Step, Unloadable, full_order, recorded_rows
 from rupaya.migrator.errors import HistoryRefused
 from rupaya.migrator.plan import manifest
 from rupaya.migrator.plan.phases import phase_of
@@ -33,7 +33,6 @@ class Plan:
 
     executor: MigrationExecutor
     """Django's, which has read every migration and the history."""
-    targets: tuple[Target, ...]
     steps: tuple[Step, ...]
     """Migrations in the order in which they are to run; True: backwards."""
     status: Status
@@ -140,7 +139,6 @@ def read_plan(planned: Planned) -> Plan:
     left = set(status.pending) - forwards
     return Plan(
         executor=executor,
-        targets=planned.targets,
         steps=steps,
         status=status,
         phases=phases,
