@@ -23,7 +23,13 @@ from django.db.models import Field, Model
 from django.db.models.fields import NOT_PROVIDED
 from django_pg_migration_tools import operations as safer
 
-from rupaya.migrator.operations import AddIndexConcurrently, AlterFieldIndexConcurrently, Backfill
+from rupaya.migrator.operations import (
+    AddIndexConcurrently,
+    AlterFieldIndexConcurrently,
+    Backfill,
+    FillRenamedField,
+    RenameFieldInStep,
+)
 
 EXPAND = "expand"
 CONTRACT = "contract"
@@ -33,6 +39,8 @@ _HARMLESS = (
     AddIndexConcurrently,
     AlterFieldIndexConcurrently,
     Backfill,
+    FillRenamedField,
+    RenameFieldInStep,
     ops.AddIndex,
     ops.AlterIndexTogether,
     ops.AlterModelManagers,

@@ -118,7 +118,7 @@ def _item_of(debt: Debt, kept: list[Item]) -> Item | None:
 
 def _can(debt: Debt, item: Item | None) -> bool:
     if debt.kind in (COLUMN, TABLE):
-        return item is not None
+        return item is not None and not debt.details.get("default_then")
     return debt.kind == NOT_NULL or (debt.kind == DEFAULT and "keep" in debt.details)
 
 

@@ -21,12 +21,21 @@ def added(line: str) -> str:
 
 @dataclass(frozen=True)
 class Change:
-    """The models afterwards, the names of the migrations, and what an insert of new code says besides."""
+    """The models afterwards, the names of the migrations, and the column that new code writes besides or instead."""
 
     models: str
     steps: tuple[str, ...]
     column: str = ""
     value: str = ""
+    rename: str = ""
+    gone: str = ""
+    """The column that new code does not know any more."""
+
+    @property
+    def makemigrations(self) -> tuple[str, ...]:
+        """The command that writes them."""
+        renames = (f"--rename=shop.Item.{self.rename}",) if self.rename else ()
+        return ("makemigrations", "--noinput", *renames)
 
 
 CHANGES = {
@@ -77,6 +86,30 @@ CHANGES = {
         MODELS.replace("colour = models.CharField(", "color = models.CharField(db_column='colour', "),
         ("alter_item_colour_rename_colour_item_color",),
     ),
+    "a renamed field": Change(
+        MODELS.replace("colour =", "color ="),
+        ("rename_colour_item_color", "fill_item_color"),
+        "color",
+        "'black'",
+        rename="colour=color",
+        gone="colour",
+    ),
+    "a renamed field with rules": Change(
+        MODELS.replace("amount =", "number ="),
+        ("rename_amount_item_number", "fill_item_number", "item_number_rules"),
+        "number",
+        "5",
+        rename="amount=number",
+        gone="amount",
+    ),
+    "a renamed foreign key": Change(
+        MODELS.replace("maker =", "producer ="),
+        ("rename_maker_item_producer", "fill_item_producer", "item_producer_rules", "index_item_producer"),
+        "producer_id",
+        "1",
+        rename="maker=producer",
+        gone="maker_id",
+    ),
     "a renamed model that keeps its table": Change(
         MODELS.replace("class Item(models.Model):\n", "class Article(models.Model):\n")
         + "\n    class Meta:\n        db_table = 'shop_item'\n",
@@ -89,6 +122,7 @@ CHANGES = {
         ("remove_item_colour_item_weight",),
         "weight",
         "2",
+        gone="colour",
     ),
     "several at once": Change(
         added("second = models.ForeignKey(Maker, models.CASCADE, null=True, related_name='+')")
@@ -115,7 +149,8 @@ CHANGES = {
 }
 
 REFUSED = {
-    "a renamed column": (MODELS.replace("colour =", "color ="), 'db_column="colour"'),
+    "a renamed column that is unique": (MODELS.replace("name =", "title =", 1), 'write db_column="name"'),
+    "a renamed column that is NULL, with a default": (MODELS.replace("city =", "town ="), 'write db_column="city"'),
     "a renamed table": (MODELS.replace("Item(", "Article("), 'db_table = "shop_item"'),
     "a type that rewrites": (MODELS.replace("models.IntegerField", "models.BigIntegerField"), "new name"),
     "a type that one code cannot read": (MODELS.replace("models.IntegerField", "models.TextField"), "new name"),
