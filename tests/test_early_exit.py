@@ -174,6 +174,7 @@ def test_a_role_with_capitals_can_migrate_again_and_again(database_url: str, ser
         query(server_url, f'DROP ROLE "{role}"')
 
 
+@pytest.mark.slow
 def test_a_herd_does_not_starve_itself(server_url: str, tmp_path: Path) -> None:
     """Sixty start at once on a server with thirty connections, of which traffic holds ten."""
     server = LocalPostgres(tmp_path / "data", tmp_path / "socket", {"fsync": "off", "max_connections": "30"})

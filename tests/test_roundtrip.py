@@ -6,11 +6,14 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from rupaya.environment import BASE_DIR
 from tests.faults.migrator import query
 from tests.patience import HANGING_S
 
 
+@pytest.mark.slow
 def test_there_back_and_there_again(database_url: str) -> None:
     completed = subprocess.run(
         [sys.executable, "-m", "tests.roundtrip"],

@@ -136,6 +136,7 @@ def test_a_column_and_an_index_behind_a_long_reader_hold_nobody_up(url: str, tmp
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "migration", "session", "truth"),
     [
@@ -171,6 +172,7 @@ def test_a_safer_operation_that_needs_the_table_is_tried_until_it_gets_it(
     assert applied(url)[-1] == f"traffic.{migration}"
 
 
+@pytest.mark.slow
 def test_a_concurrent_index_waits_for_a_writer_beyond_the_lock_timeout_and_holds_nobody_up(
     url: str, tmp_path: Path
 ) -> None:

@@ -323,6 +323,13 @@ class Migration(migrations.Migration):
     dependencies = [("blog", "0001_initial")]
     operations = [migrations.AddField("Thing", "size", models.IntegerField(null=True))]
 """
+AFTER = """
+from django.db import migrations
+
+class Migration(migrations.Migration):
+    dependencies = [("diary", "0001_initial"), ("blog", "{name}")]
+    operations = []
+"""
 SIZED = MODELS + "    size = models.IntegerField(null=True)\n"
 
 
@@ -414,6 +421,96 @@ def test_a_new_database_is_built_by_the_squash_alone(foreign: Foreign) -> None:
     assert "✓ blog.0001_squashed_0002_add_size" in ran.stdout
     assert READY in foreign.python("-c", READINESS).stdout
     assert "Nothing to migrate" in foreign.manage("migrate", extra='RELEASE = "v1"').stdout
+
+
+def test_a_squash_of_squashes_goes_through_all_its_stages(foreign: Foreign) -> None:
+    """Since Django 6.0 a squash may replace another one that is still there; before, the first is finished by then."""
+    folder = foreign.app("blog", models=SIZED, m0001_initial=INITIAL, m0002_add_size=ADD_SIZE) / "migrations"
+    weighed = ADD_SIZE.replace('"size"', '"weight"').replace("IntegerField", "FloatField")
+    other = foreign.app("diary", m0001_initial=INITIAL) / "migrations"
+    assert foreign.manage("migrate", extra='RELEASE = "v1"').returncode == 0
+    (folder / "0001_squashed_0002_add_size.py").write_text(SQUASHED.format(replaces=REPLACES))
+    assert foreign.manage("migrate", extra='RELEASE = "v2"').returncode == 0
+    for name in ("0001_initial", "0002_add_size"):
+        (folder / f"{name}.py").unlink()
+    (folder / "0001_squashed_0002_add_size.py").write_text(SQUASHED.format(replaces=""))
+    (folder / "0003_add_weight.py").write_text(weighed.replace("0001_initial", "0001_squashed_0002_add_size"))
+    assert foreign.manage("migrate", extra='RELEASE = "v3"').returncode == 0
+
+    again = 'replaces = [("blog", "0001_squashed_0002_add_size"), ("blog", "0003_add_weight")]'
+    whole = SQUASHED.replace("null=True))])]", 'null=True)),\n ("weight", models.FloatField(null=True))])]')
+    (folder / "0001_squashed_0003.py").write_text(whole.format(replaces=again))
+    (folder.parent / "models.py").write_text(SIZED + "    weight = models.FloatField(null=True)\n")
+    (other / "0002_after.py").write_text(AFTER.format(name="0003_add_weight"))
+    before = foreign.python("-c", READINESS)
+    recorded = foreign.manage("migrate", extra='RELEASE = "v4"')
+
+    assert before.stdout.startswith("pending 1 "), before.stdout + before.stderr
+    assert recorded.returncode == 0, recorded.stderr
+    assert {"blog.0001_squashed_0003", "diary.0002_after"} <= set(applied(foreign.url))
+    for name in ("0001_squashed_0002_add_size", "0003_add_weight"):
+        (folder / f"{name}.py").unlink()
+    (folder / "0001_squashed_0003.py").write_text(whole.format(replaces=""))
+    (other / "0002_after.py").write_text(AFTER.format(name="0001_squashed_0003"))
+    finished = foreign.manage("migrate", extra='RELEASE = "v5"')
+
+    assert finished.returncode == 0, finished.stderr
+    assert READY in foreign.python("-c", READINESS).stdout
+    for command in (["schemadiff"], ["showmigrations", "--audit", "--check"], ["makemigrations", "--check"]):
+        ran = foreign.manage(*command, extra='RELEASE = "v5"')
+        assert ran.returncode == 0, f"{command}: {ran.stdout}{ran.stderr}"
+    with new_database(foreign.url) as url:
+        foreign.url = url
+        assert foreign.manage("migrate", extra='RELEASE = "v5"').returncode == 0
+        assert READY in foreign.python("-c", READINESS).stdout
+
+
+def test_two_services_on_one_database_do_not_take_each_other_down(foreign: Foreign, tmp_path: Path) -> None:
+    """Each sees in the history what the other applied, breaking or not, and knows that it is not its own."""
+    breaking = INITIAL.replace("initial = True", 'initial = True\n    phase = "contract"')
+    foreign.app("blog")
+    (tmp_path / "second").mkdir()
+    second = Foreign(tmp_path / "second", foreign.url)
+    second.app("polls", m0001_initial=breaking)
+    assert foreign.manage("migrate", extra='RELEASE = "blog-1"').returncode == 0
+
+    for service, release, app in ((second, "polls-1", "polls"), (foreign, "blog-1", ""), (second, "polls-1", "")):
+        ran = service.manage("migrate", extra=f'RELEASE = "{release}"')
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        assert (f"{app}.0001_initial" in ran.stdout) if app else ("Nothing to migrate" in ran.stdout)
+        assert READY in service.python("-c", READINESS).stdout
+        audited = service.manage("showmigrations", "--audit", "--check", extra=f'RELEASE = "{release}"')
+        assert audited.returncode == 0, audited.stdout + audited.stderr
+
+    # The other's next release, which takes something away, is nobody's business here.
+    folder = second.folder / "polls" / "migrations"
+    (folder / "0002_drop_name.py").write_text(
+        "from django.db import migrations\n\nclass Migration(migrations.Migration):\n"
+        '    phase = "contract"\n    dependencies = [("polls", "0001_initial")]\n'
+        '    operations = [migrations.RemoveField("Thing", "name")]\n'
+    )
+    assert second.manage("migrate", "--contract", extra='RELEASE = "polls-2"').returncode == 0
+    for release in ("blog-1", "blog-2"):
+        ran = foreign.manage("migrate", extra=f'RELEASE = "{release}"')
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        assert "pending 0 breaking 0" in foreign.python("-c", READINESS).stdout
+
+
+def test_the_role_that_django_assumes_owns_everything(foreign: Foreign) -> None:
+    foreign.app("blog")
+    role = f"Shop Owner {abs(hash(foreign.url)) % 10**8}"
+    query(foreign.url, f'CREATE ROLE "{role}"; GRANT ALL ON SCHEMA public TO "{role}"')
+    assumed = f'DATABASES["default"]["OPTIONS"] = {{"assume_role": "{role}"}}'
+    try:
+        for release in ("v1", "v1", "v2"):
+            ran = foreign.manage("migrate", extra=f'RELEASE = "{release}"\n{assumed}')
+            assert ran.returncode == 0, ran.stdout + ran.stderr
+        audited = foreign.manage("showmigrations", "--audit", "--check", extra=f'RELEASE = "v2"\n{assumed}')
+        assert audited.returncode == 0, audited.stdout + audited.stderr
+        owners = query(foreign.url, "SELECT DISTINCT tableowner::text FROM pg_tables WHERE schemaname = 'public'")
+        assert owners == [(role,)]
+    finally:
+        query(foreign.url, f'DROP OWNED BY "{role}"; DROP ROLE "{role}"')
 
 
 def test_an_app_that_was_uninstalled_stops_nobody(foreign: Foreign) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rupaya.migrator.plan.fingerprint import file_hash, fingerprint
+from rupaya.migrator.plan.fingerprint import do_the_same, file_hash, fingerprint
 
 SOURCE = '''
 """Adds a column."""
@@ -50,4 +50,15 @@ def test_operations_bodies_and_sql_do(edit: tuple[str, str]) -> None:
     edited = SOURCE.replace(*edit)
 
     assert edited != SOURCE
+    assert not do_the_same(fingerprint(edited.encode()), fingerprint(SOURCE.encode()))
+
+
+@pytest.mark.parametrize(
+    "place", ['dependencies = [("a", "0001_squashed_0009")]', 'replaces: list = [("a", "0001_b")]\n    initial = True']
+)
+def test_another_place_is_another_attempt_and_no_other_migration(place: str) -> None:
+    """A squash is finished by naming it in the dependencies of migrations that were applied long ago."""
+    edited = SOURCE.replace("    operations", f"    {place}\n    operations")
+
+    assert do_the_same(fingerprint(edited.encode()), fingerprint(SOURCE.encode()))
     assert fingerprint(edited.encode()) != fingerprint(SOURCE.encode())

@@ -194,6 +194,7 @@ def stage(server_url: str) -> Iterator[Stage]:
     with_server(server_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES, ids=str)
 def test_a_recipe_does_its_work_and_traffic_hardly_notices(stage: Stage, recipe: Recipe) -> None:
     traffic = stage.traffic

@@ -57,6 +57,7 @@ def answer(port: int, request: bytes, then: bytes = b"") -> tuple[bytes, float]:
     return got, after_s
 
 
+@pytest.mark.slow
 def test_a_request_has_a_time_to_be_read_in(module_url: str) -> None:
     assert (worker.HEAD_S, worker.REQUEST_S) == (10, 20)
     hurried = "--worker-class=tests.server.hurried.HurriedWorker"

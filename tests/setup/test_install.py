@@ -110,6 +110,7 @@ def pinned(index: Index, *locks: str) -> dict[str, str]:
     return pins
 
 
+@pytest.mark.slow
 def test_what_the_makefile_installs_is_pinned(clone: Path, index: Index, environ: dict[str, str]) -> None:
     """With the pip that this Python brings."""
     for target, lock in TARGETS.items():
@@ -119,6 +120,7 @@ def test_what_the_makefile_installs_is_pinned(clone: Path, index: Index, environ
         assert installed(shared / "bin" / "python", environ) == pinned(index, *before, lock)
 
 
+@pytest.mark.slow
 def test_the_oldest_pip_installs_it_too(clone: Path, index: Index, environ: dict[str, str], old_python: Path) -> None:
     venv = old_python.parents[1]
     run("make", f"VENV={venv}", f"{venv}/.test", cwd=clone, environ=environ)
@@ -132,6 +134,7 @@ def test_a_lock_keeps_the_extras_that_were_asked_for(lock: Path) -> None:
     assert not [each for each in asked if f"{each}==" not in lock.read_text()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("file", "command"), commands(), ids=lambda text: text.partition(" ")[0])
 def test_every_other_command_that_installs_a_lock_does_likewise(
     file: str, command: str, clone: Path, index: Index, environ: dict[str, str], old_python: Path
@@ -149,6 +152,7 @@ def _next_line(file: str, command: str) -> str:
     return text.partition(command)[2].split("\n")[1] if command in text else ""
 
 
+@pytest.mark.slow
 def test_the_index_would_tempt_a_pip_that_resolves(
     clone: Path, index: Index, environ: dict[str, str], old_python: Path
 ) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from html import unescape
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import psycopg2
@@ -17,7 +20,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from rupaya.story import live, state
-from tests.faults.migrator import query
+from tests.faults.migrator import PROJECT, query
 from tests.security.test_headers import assert_needs_nothing_inline
 from tests.story.conftest import add_attempt, add_run, rewrite, somebody
 
@@ -152,6 +155,38 @@ def test_a_strange_address_of_the_timeline_is_answered(viewer: Client, query_str
 
 
 # The headline, state by state
+
+
+SQUASHED = """
+from django.db import migrations
+from importlib import import_module
+
+REPLACED = ["0004_complete_transactions_table", "0005_summary_views"]
+
+
+class Migration(migrations.Migration):
+    replaces = [("transactions", name) for name in REPLACED]
+    dependencies = import_module("transactions.migrations." + REPLACED[0]).Migration.dependencies
+    operations = [one for name in REPLACED for one in
+                  import_module("transactions.migrations." + name).Migration.operations]
+"""
+
+
+@pytest.mark.parametrize("is_recorded", [False, True])
+def test_a_squash_breaks_no_page(
+    client: Client, url: str, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_recorded: bool
+) -> None:
+    folder = tmp_path / "with_a_squash"
+    shutil.copytree(PROJECT / "transactions" / "migrations", folder)
+    (folder / "0004_squashed_0005.py").write_text(SQUASHED)
+    monkeypatch.syspath_prepend(tmp_path)
+    settings.MIGRATION_MODULES = {"transactions": "with_a_squash"}
+    if is_recorded:
+        query(url, "INSERT INTO django_migrations VALUES (DEFAULT, 'transactions', '0004_squashed_0005', now())")
+
+    for path in PAGES:
+        assert text(client, path), path
+    assert "Traceback" not in headline(client)
 
 
 def test_in_step(viewer: Client) -> None:

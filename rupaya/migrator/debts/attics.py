@@ -8,6 +8,7 @@ from rupaya.migrator.attic import putting
 from rupaya.migrator.attic.bringing import bring_back
 from rupaya.migrator.attic.item import DEBT, ROLLBACK, TABLE, Item, Source
 from rupaya.migrator.attic.store import AtticStore
+from rupaya.migrator.plan.fingerprint import do_the_same
 
 if TYPE_CHECKING:
     from rupaya.migrator.debts.stepping import SteppingEditor
@@ -30,7 +31,7 @@ class Attic:
             item
             for item in self.store.of_migration(step.app, step.migration, reason=DEBT if step.backwards else ROLLBACK)
             if (item.kind, item.table, item.object) == (kind, table, name)
-            and (step.backwards or item.source.fingerprint == book.fingerprint)
+            and (step.backwards or do_the_same(item.source.fingerprint, book.fingerprint))
         ]
         return found[-1] if found else None
 

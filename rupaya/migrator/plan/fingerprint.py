@@ -10,6 +10,9 @@ from pathlib import Path
 
 from django.db.migrations.migration import Migration
 
+_PLACE = {"dependencies", "run_before", "replaces", "initial"}
+"""What a migration says of its place among the others."""
+
 
 def source_path(migration: Migration) -> Path | None:
     """The file that defines a migration, or None where there is none to read."""
@@ -26,11 +29,13 @@ def file_hash(source: bytes) -> str:
 
 @lru_cache(maxsize=1024)
 def fingerprint(source: bytes) -> str:
-    """A hash of what a migration's file does: formatting, comments and docstrings leave it as it is.
+    """A hash of what a migration's file does, a dot, and one of its place among the others.
 
-    It depends on the Python version, whose `ast.dump` it uses: compare within one version only.
+    Formatting, comments and docstrings change neither. It depends on the Python version, whose `ast.dump` it uses:
+    compare within one version only.
     """
     tree = ast.parse(source)
+    place: list[ast.stmt] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
             first = node.body[0]
@@ -40,7 +45,25 @@ def fingerprint(source: bytes) -> str:
                 and isinstance(first.value.value, str)
             ):
                 node.body = node.body[1:] or [ast.Pass()]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+        if isinstance(node, ast.ClassDef) and node.name == "Migration":
+            place += [line for line in node.body if _is_place(line)]
+            node.body = [line for line in node.body if not _is_place(line)] or [ast.Pass()]
+    does, stands = (hashlib.sha256(text.encode()) for text in (ast.dump(tree), "".join(map(ast.dump, place))))
+    return f"{does.hexdigest()}.{stands.hexdigest()[:16]}"
+
+
+def do_the_same(one: str, other: str) -> bool:
+    """Whether the migrations of two fingerprints do the same.
+
+    Their places may differ: finishing a squash changes `dependencies` and `replaces` of what was applied long ago,
+    https://docs.djangoproject.com/en/5.2/topics/migrations/#squashing-migrations.
+    """
+    return one.partition(".")[0] == other.partition(".")[0]
+
+
+def _is_place(line: ast.stmt) -> bool:
+    targets = line.targets if isinstance(line, ast.Assign) else [line.target] if isinstance(line, ast.AnnAssign) else []
+    return any(isinstance(target, ast.Name) and target.id in _PLACE for target in targets)
 
 
 @lru_cache(maxsize=4096)

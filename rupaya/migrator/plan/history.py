@@ -15,7 +15,7 @@ from django.utils.module_loading import import_string
 
 from rupaya.migrator.errors import HistoryRefused
 from rupaya.migrator.ledger.ledger import Applied, comparable_versions
-from rupaya.migrator.plan.fingerprint import file_hash_of, migration_hashes, source_path
+from rupaya.migrator.plan.fingerprint import do_the_same, file_hash_of, migration_hashes, source_path
 from rupaya.migrator.plan.phases import flat_operations
 from rupaya.migrator.plan.plan import Plan
 
@@ -42,7 +42,9 @@ def edited_migrations(disk: Mapping[Key, Migration], in_force: Iterable[Applied]
         if migration is None or not applied.file_hash:
             continue
         # The file's hash first: what it does is worked out only for a file that has changed.
-        if file_hash_of(migration) in ("", applied.file_hash) or migration_hashes(migration)[0] == applied.fingerprint:
+        if file_hash_of(migration) in ("", applied.file_hash):
+            continue
+        if do_the_same(migration_hashes(migration)[0], applied.fingerprint):
             continue
         path = source_path(migration)
         is_ours = path is not None and not {"site-packages", "dist-packages"} & set(path.parts)

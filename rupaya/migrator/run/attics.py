@@ -13,7 +13,7 @@ from rupaya.migrator.attic.instep import IN_STEP
 from rupaya.migrator.attic.item import COLUMN, DEBT, KEPT, RESTORED, ROLLBACK, Item
 from rupaya.migrator.attic.store import AtticStore
 from rupaya.migrator.django import Key
-from rupaya.migrator.plan.fingerprint import migration_hashes
+from rupaya.migrator.plan.fingerprint import do_the_same, migration_hashes
 from rupaya.migrator.plan.plan import Plan, key_of
 from rupaya.migrator.run import again
 from rupaya.migrator.run.context import RunContext
@@ -30,7 +30,7 @@ def coming_back(connection: BaseDatabaseWrapper, plan: Plan) -> list[Item]:
     for migration, backwards in plan.steps:
         items = store.of_migration(*key_of(migration), reason=DEBT if backwards else ROLLBACK)
         fingerprint = migration_hashes(migration)[0]
-        found += [item for item in items if backwards or item.source.fingerprint == fingerprint]
+        found += [item for item in items if backwards or do_the_same(item.source.fingerprint, fingerprint)]
     return found
 
 

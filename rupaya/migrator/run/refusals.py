@@ -9,7 +9,7 @@ from rupaya.migrator.django import Key
 from rupaya.migrator.errors import FailedBefore, HistoryRefused
 from rupaya.migrator.ledger.ledger import Failure, Ledger
 from rupaya.migrator.output import Output
-from rupaya.migrator.plan.fingerprint import migration_hashes
+from rupaya.migrator.plan.fingerprint import do_the_same, migration_hashes
 from rupaya.migrator.plan.history import Edited, edited_migrations, refuse_edited
 from rupaya.migrator.plan.plan import Plan
 from rupaya.migrator.plan.repeatable import may_run_again
@@ -94,7 +94,9 @@ def refuse_half_done(ledger: Ledger, plan: Plan) -> None:
         if may_run_again(migration):
             continue
         outcome, fingerprint = ledger.last_end(migration.app_label, migration.name)
-        if outcome != "interrupted" and (outcome != "failed" or fingerprint != migration_hashes(migration)[0]):
+        if outcome != "interrupted" and (
+            outcome != "failed" or not do_the_same(fingerprint, migration_hashes(migration)[0])
+        ):
             continue
         raise HistoryRefused(
             f"{migration} {'failed' if outcome == 'failed' else 'was interrupted'} half-way, and it is not atomic.",

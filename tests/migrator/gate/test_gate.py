@@ -30,7 +30,7 @@ def test_every_case_has_a_name_of_its_own() -> None:
     assert set(HERE) <= set(names)
 
 
-@pytest.mark.parametrize("half", [0, 1])
+@pytest.mark.parametrize("half", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_what_is_unsafe_is_refused_by_its_rule_and_what_is_safe_passes(server_url: str, half: int) -> None:
     cases = [case for case in CASES if case.name in HERE][half::2]
 
