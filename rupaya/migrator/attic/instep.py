@@ -15,9 +15,10 @@ IN_STEP = "in_step"
 PREFIX = "migrator_in_step_"
 """Of the triggers and their functions, by which drift and the diagram know what they are."""
 
-_BEFORE_TRIGGERS = r"""
+_BEFORE_TRIGGERS = rf"""
     SELECT t.tgname FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
     WHERE t.tgrelid = to_regclass(quote_ident(%s)) AND NOT t.tgisinternal AND t.tgtype & 3 = 3
+      AND NOT starts_with(t.tgname, '{PREFIX}')
       AND (p.prosrc ~* ('\m' || %s || '\M') OR pg_get_triggerdef(t.oid) ~* ('\m' || %s || '\M'))
     ORDER BY 1
 """

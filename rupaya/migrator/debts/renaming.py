@@ -37,7 +37,8 @@ class RenamingEditor(ConstraintsEditor):
         mine = [debt for debt in self.book.of(COLUMN, table=table, object=old) if debt.details.get(IN_STEP) == new]
         if mine:
             return  # by an attempt that was cut off later on, and is not atomic
-        self._pay_first([*self.book.of(table=table, column=old), *self.book.of(COLUMN, table=table, object=new)])
+        owed = self.book.of(table=table, column=old) + self.book.of(COLUMN, table=table, object=new)
+        self._pay_first(owed + self._in_step(table, old))
         if reason := why_not(self.connection, table, old, is_null=old_field.null):
             raise refusals.not_in_step(self.where, table, old, new, reason)
         self.book.fresh.columns.add((table, new))
