@@ -67,18 +67,21 @@ class Planner:
                 for operation in migration.operations:
                     if isinstance(operation, ops.CreateModel):
                         self.created.add((migration.app_label, operation.name_lower))
-        planned = {}
-        for app_label, migrations in changes.items():
-            steps: list[Any] = []
-            for before, migration in zip([None, *migrations], migrations, strict=False):
-                made = _Line(self, migration).steps()
-                if before is not None:  # what followed it follows its last step now
-                    made[0].dependencies = [
-                        (app_label, steps[-1].name) if dependency == (app_label, before.name) else dependency
-                        for dependency in made[0].dependencies
-                    ]
-                steps += made
-            planned[app_label] = steps
+        lines = {
+            (app_label, migration.name): _Line(self, migration).steps()
+            for app_label, migrations in changes.items()
+            for migration in migrations
+        }
+        # What comes after a migration, in its app or another, may need any of its steps: it comes after the last one.
+        for steps in lines.values():
+            for step in steps:
+                step.dependencies = [
+                    (needed[0], lines[needed][-1].name) if needed in lines and lines[needed] is not steps else needed
+                    for needed in step.dependencies
+                ]
+        planned: dict[str, list[Any]] = {app_label: [] for app_label in changes}
+        for (app_label, _name), steps in lines.items():
+            planned[app_label] += steps
         return planned
 
 

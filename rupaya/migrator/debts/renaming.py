@@ -10,7 +10,7 @@ from rupaya.migrator.attic.instep import IN_STEP, InStep, why_not
 from rupaya.migrator.debts import refusals
 from rupaya.migrator.debts.altering import copied
 from rupaya.migrator.debts.constraints import ConstraintsEditor
-from rupaya.migrator.debts.debt import COLUMN, Debt
+from rupaya.migrator.debts.debt import COLUMN, CONSTRAINT, TYPE, UNIQUE, Debt
 from rupaya.migrator.debts.stepping import AnyField, AnyModel
 
 
@@ -37,8 +37,9 @@ class RenamingEditor(ConstraintsEditor):
         mine = [debt for debt in self.book.of(COLUMN, table=table, object=old) if debt.details.get(IN_STEP) == new]
         if mine:
             return  # by an attempt that was cut off later on, and is not atomic
-        owed = self.book.of(table=table, column=old) + self.book.of(COLUMN, table=table, object=new)
-        self._pay_first(owed + self._in_step(table, old))
+        # What else is owed of the old column holds for both, or goes with it.
+        owed = self.book.of(TYPE, UNIQUE, CONSTRAINT, table=table, column=old)
+        self._pay_first([*owed, *self.book.of(COLUMN, table=table, object=new), *self._in_step(table, old)])
         if reason := why_not(self.connection, table, old, is_null=old_field.null):
             raise refusals.not_in_step(self.where, table, old, new, reason)
         self.book.fresh.columns.add((table, new))

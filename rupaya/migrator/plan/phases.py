@@ -233,9 +233,10 @@ def _is_contract(part: Part, app_label: str, created: set[str]) -> bool:
 
 
 def _field(state: ProjectState, app_label: str, model_name: str, name: str) -> Any:
-    """A field as its model has it. One that refers to no other model needs none: making all of them takes long."""
+    """A field as its model has it. Most need none, and making all models takes long: but those that refer to one, and
+    whose database default Django works out with it."""
     field: Any = state.models[app_label, model_name].fields[name]
-    if field.remote_field:
+    if field.remote_field or field.has_db_default():
         return state.apps.get_model(app_label, model_name)._meta.get_field(name)
     field = field.clone()
     field.set_attributes_from_name(name)

@@ -137,8 +137,8 @@ CHANGES = {
             "index_item_second",
             "index_by_amount",
         ),
-        "second_id",
-        "1",
+        "second_id, token",
+        "1, gen_random_uuid()",
     ),
     "a new model with all of it": Change(
         MODELS

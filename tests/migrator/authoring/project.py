@@ -25,7 +25,7 @@ HEADER = "import uuid\n\nfrom django.db import models\nfrom django.utils import 
 MODELS = """
 class Maker(models.Model):
     name = models.CharField(max_length=50, unique=True)
-    city = models.CharField(max_length=20, null=True, db_default='here')
+    city = models.CharField(max_length=25, null=True, db_default='here')
 
 
 class Item(models.Model):

@@ -5,14 +5,25 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import psycopg2
 import pytest
 
+from tests.conftest import new_database
 from tests.migrator.authoring.changes import CHANGES, REFUSED
 from tests.migrator.authoring.project import Project
 
 
 def steps(project: Project) -> tuple[str, ...]:
     return tuple(name[5:] for name in project.written())
+
+
+def query(url: str, sql: str) -> list[tuple[object, ...]]:
+    connection = psycopg2.connect(url)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(sql)
+        rows = list(cursor.fetchall())
+    connection.close()
+    return rows
 
 
 def ruff(project: Project, *arguments: str) -> None:
@@ -100,3 +111,61 @@ def test_an_empty_migration_and_a_dry_run(project: Project) -> None:
     project.write_models(CHANGES["a slug"].models)
     assert "index field slug" in project.succeed("makemigrations", "--noinput", "--dry-run", "--verbosity=3")
     assert steps(project) == ("mine",)
+
+
+def test_two_branches_of_steps_are_merged(project: Project) -> None:
+    project.write_models(CHANGES["a slug"].models)
+    project.succeed("makemigrations", "--noinput")
+    mine = project.written()
+    for name in mine:
+        (project.migrations / f"{name}.py").rename(project.folder / f"{name}.py")
+    (project.migrations / "max_migration.txt").write_text("0001_initial\n")
+    project.write_models(CHANGES["an index"].models)
+    project.succeed("makemigrations", "--noinput")
+    for name in mine:
+        (project.folder / f"{name}.py").rename(project.migrations / f"{name}.py")
+
+    project.succeed("makemigrations", "--merge", "--noinput", "--name=merge")
+
+    merged = project.written()["0004_merge"]
+    assert '("shop", "0003_index_item_slug")' in merged
+    assert '("shop", "0002_index_by_colour")' in merged
+    assert "operations = []" in merged
+    with new_database(project.url) as url:
+        project.succeed("migrate", "--noinput", url=url)
+
+
+def test_what_another_app_depends_on_is_the_last_step(project: Project) -> None:
+    project.write_models(CHANGES["an identifier for each row"].models)
+    crates = project.folder / "crates"
+    (crates / "migrations").mkdir(parents=True)
+    for name in ("__init__.py", "migrations/__init__.py", "migrations/max_migration.txt"):
+        (crates / name).touch()
+    (crates / "models.py").write_text(
+        "from django.db import models\n\n\nclass Crate(models.Model):\n"
+        "    item = models.ForeignKey('shop.Item', models.CASCADE)\n"
+    )
+    settings = project.folder / "project_settings.py"
+    settings.write_text(settings.read_text() + "INSTALLED_APPS += ['crates']\n")
+
+    project.succeed("makemigrations", "--noinput")
+
+    assert steps(project) == CHANGES["an identifier for each row"].steps
+    assert '("shop", "0004_item_token_rules")' in (crates / "migrations" / "0001_initial.py").read_text()
+    assert "No changes" in project.succeed("makemigrations", "--check")
+    with new_database(project.url) as url:
+        project.succeed("migrate", "--noinput", url=url)
+
+
+@pytest.mark.authoring
+def test_the_content_type_follows_a_renamed_model_whose_table_is_pinned(project: Project, database_url: str) -> None:
+    listed = "SELECT id, model FROM django_content_type WHERE app_label = 'shop' AND model <> 'maker'"
+    project.succeed("migrate", "--noinput", url=database_url)
+    ((number, before),) = query(database_url, listed)
+    project.write_models(CHANGES["a renamed model that keeps its table"].models)
+    project.succeed("makemigrations", "--noinput")
+    project.succeed("migrate", "--noinput", url=database_url)
+    assert before == "item"
+    assert query(database_url, listed) == [(number, "article")]
+    project.succeed("migrate", "shop", "0001", "--noinput", url=database_url)
+    assert query(database_url, listed) == [(number, "item")]

@@ -234,3 +234,37 @@ def test_a_column_that_the_same_plan_made_is_renamed(shop: Shop) -> None:
     assert shop.owed() == []
     assert "remark" in shop.schema()["relations"]["shop_item"]["columns"]
     assert "note" not in shop.schema()["relations"]["shop_item"]["columns"]
+
+
+def test_indexes_and_checks_over_it_are_made_anew(shop: Shop) -> None:
+    cost = models.DecimalField(max_digits=10, decimal_places=2)
+    check = models.CheckConstraint(condition=models.Q(cost__gte=-5, amount__gte=-5), name="item_sane")
+    steps = [
+        migration(
+            "0002_rename",
+            migrations.RemoveConstraint("item", "item_sane"),
+            migrations.RemoveIndex("item", "item_price"),
+            RenameFieldInStep("item", "price", "cost", models.DecimalField(max_digits=10, decimal_places=2, null=True)),
+            migrations.AddConstraint("item", check),
+        ),
+        migration("0003_fill", FillRenamedField("item", old_column="price", new_column="cost"), atomic=False),
+        migration("0004_rules", migrations.AlterField("item", "cost", cost)),
+        migration("0005_index", migrations.AddIndex("item", models.Index(fields=["cost"], name="item_cost"))),
+    ]
+    shop.forecast(*steps)
+    for step in steps:
+        shop.apply(step)
+        shop.work(shop.old)
+    shop.work(shop.state)
+    shop.pay()
+    paid = shop.schema()
+    shop.start()
+    for step in steps:
+        shop.stock(step)
+    assert differences(shop.schema(), paid) == []
+
+
+def test_what_is_narrower_soon_is_paid_before_another_column_is_made_so(shop: Shop) -> None:
+    shop.apply(migration("0002_narrow", migrations.AlterField("item", "colour", char(10, null=True))))
+    step = migration("0003_rename", RenameFieldInStep("item", "colour", "color", char(10, null=True)))
+    assert len(shop.forecast(step).pay_first["shop", "0003_rename"]) == 1
