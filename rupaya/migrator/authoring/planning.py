@@ -35,18 +35,23 @@ from rupaya.migrator.authoring.fields import (
 from rupaya.migrator.authoring.questions import table_of
 from rupaya.migrator.authoring.step import Step
 from rupaya.migrator.debts.defaults import kept_default
+from rupaya.migrator.debts.types import widest
 from rupaya.migrator.operations import (
     AddIndexConcurrently,
     AlterFieldIndexConcurrently,
     Backfill,
     FillRenamedField,
     RenameFieldInStep,
+    WidenField,
 )
 
 INDEXED = "Built without a lock that traffic would notice, which a transaction cannot do."
 FILLED = "Each row gets a value of its own, in batches; a default in the same statement would give all rows the same."
 RENAMED = (
     "Triggers keep both columns in step until no older release is left, and 'migrate --contract' takes the old one."
+)
+WIDENED = (
+    "A column beside the old one takes its place in one short lock; in place, all rows would be written under one."
 )
 FILLED_FROM_OLD = "In batches; every row has it before new code serves."
 
@@ -246,7 +251,19 @@ class _Line:
         title = _short(f"index_{model_name}_{name}")
         self.indexes.append((title, AlterFieldIndexConcurrently(model_name, name, field)))
 
-    def _why_not_in_step(self, model: ModelState, name: str, field: AnyField) -> str:
+    def _widens(self, model: ModelState, name: str, old: AnyField, new: AnyField) -> bool:
+        """Whether the type takes all values of the old one, is read alike by both codes, and is all that changes."""
+        connection = self.planner.connection
+        types = [str(side.db_type(connection)) for side in (old, new)]
+        same = ("null", "db_index", "unique", "db_default", "primary_key", "db_comment")
+        return (
+            widest(*types) == types[1]
+            and all(getattr(old, each) == getattr(new, each) for each in same)
+            and (old.db_check(connection) is None) == (new.db_check(connection) is None)
+            and not self._why_not_in_step(model, name, old, is_same_name=True)
+        )
+
+    def _why_not_in_step(self, model: ModelState, name: str, field: AnyField, *, is_same_name: bool = False) -> str:
         """Why a field's column cannot have another beside it; empty: it can, as far as the models tell."""
         together = {each for fields in model.options.get("unique_together", ()) for each in fields}
         for constraint in model.options.get("constraints", ()):
@@ -256,7 +273,7 @@ class _Line:
             return "it is the primary key"
         if field.unique or name in together:
             return "it is unique, and upserts of the two codes that race would fail on each other's index (23505)"
-        if field.null and field.has_db_default():
+        if field.null and field.has_db_default() and not is_same_name:
             return "it may be NULL and has a db_default, which would take the place of a NULL that new code writes"
         expressions = [str(vars(other).get("expression", "")) for other in model.fields.values()]
         if field.generated or any(re.search(rf"\b{name}\b", each) for each in expressions):
@@ -328,6 +345,10 @@ class _Line:
         if not (old.remote_field or new.remote_field):
             old_type, new_type = (side.db_type(self.planner.connection) for side in (old, new))
             if not keeps_rows(str(old_type), str(new_type)):
+                if self._widens(model, name, old, new):
+                    title = _short(f"widen_{model_name}_{name}")
+                    self.fills.append((title, WidenField(model_name, name, new), WIDENED))
+                    return
                 self._refuse(refusals.other_type(label, name, str(old_type), str(new_type)))
         is_newly_indexed = bool(new.db_index and not new.unique and not (old.db_index or old.unique))
         if not is_newly_indexed:

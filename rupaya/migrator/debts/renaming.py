@@ -85,6 +85,12 @@ class RenamingEditor(ConstraintsEditor):
         """What is owed of the column that this one is kept in step with."""
         return [debt for debt in self.book.of(COLUMN, table=table) if debt.details.get(IN_STEP) == column]
 
+    def pay_before_widening(self, table: str, column: str) -> None:
+        """What is owed of the column's type, or makes it unique, and what it is kept in step with."""
+        if self._owes(table):
+            self._pay_first([*self.book.of(TYPE, UNIQUE, CONSTRAINT, table=table, column=column)])
+            self._pay_first(self._in_step(table, column))
+
     def _pay_before_loosening(self, table: str, old_field: AnyField, new_field: AnyField, types: set[str]) -> None:
         """What the new column takes, the old one has to take too for as long as it is kept in step."""
         is_checked = bool(old_field.remote_field and old_field.db_constraint)

@@ -29,6 +29,7 @@ from rupaya.migrator.operations import (
     Backfill,
     FillRenamedField,
     RenameFieldInStep,
+    WidenField,
 )
 
 EXPAND = "expand"
@@ -41,6 +42,7 @@ _HARMLESS = (
     Backfill,
     FillRenamedField,
     RenameFieldInStep,
+    WidenField,
     ops.AddIndex,
     ops.AlterIndexTogether,
     ops.AlterModelManagers,

@@ -86,6 +86,16 @@ CHANGES = {
         MODELS.replace("colour = models.CharField(", "color = models.CharField(db_column='colour', "),
         ("alter_item_colour_rename_colour_item_color",),
     ),
+    "a larger number": Change(
+        MODELS.replace("models.IntegerField", "models.BigIntegerField"),
+        ("widen_item_amount",),
+    ),
+    "more decimals": Change(
+        MODELS.replace("max_digits=8, decimal_places=2", "max_digits=12, decimal_places=4"),
+        ("widen_item_price",),
+        "price",
+        "1.2345",
+    ),
     "a renamed field": Change(
         MODELS.replace("colour =", "color ="),
         ("rename_colour_item_color", "fill_item_color"),
@@ -152,7 +162,14 @@ REFUSED = {
     "a renamed column that is unique": (MODELS.replace("name =", "title =", 1), 'write db_column="name"'),
     "a renamed column that is NULL, with a default": (MODELS.replace("city =", "town ="), 'write db_column="city"'),
     "a renamed table": (MODELS.replace("Item(", "Article("), 'db_table = "shop_item"'),
-    "a type that rewrites": (MODELS.replace("models.IntegerField", "models.BigIntegerField"), "new name"),
+    "a type that rewrites": (
+        MODELS.replace("models.DecimalField", "models.FloatField").replace("max_digits=8, decimal_places=2, ", ""),
+        "new name",
+    ),
+    "a larger number that is another one as well": (
+        MODELS.replace("models.IntegerField(", "models.BigIntegerField(null=True, "),
+        "new name",
+    ),
     "a type that one code cannot read": (MODELS.replace("models.IntegerField", "models.TextField"), "new name"),
     "a stored expression": (
         added(

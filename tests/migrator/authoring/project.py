@@ -33,6 +33,7 @@ class Item(models.Model):
     colour = models.CharField(max_length=20, null=True)
     amount = models.IntegerField(default=0)
     maker = models.ForeignKey(Maker, models.CASCADE)
+    price = models.DecimalField(max_digits=8, decimal_places=2, null=True, db_index=True)
 """
 """The models of the deployed release."""
 
