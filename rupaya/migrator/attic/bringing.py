@@ -72,6 +72,8 @@ def prepare(connection: BaseDatabaseWrapper, item: Item, fill: str, pause: Calla
             pause()
         if item.details.get("not_null"):
             _make_sure(connection, item, relation)
+        item.details["filled"] = True
+        AtticStore(connection).keep_details(item)
         return
     if not fill or not item.details.get("not_null"):
         return
@@ -165,7 +167,8 @@ def _bring_back_column(connection: BaseDatabaseWrapper, item: Item, *, bare: boo
     name, check = quote(item.name), _check_name(item)
     execute(connection, f"LOCK TABLE {quote(item.table)} IN ACCESS EXCLUSIVE MODE")
     if pair := _pair(connection, item):
-        execute(connection, pair.fill_old())
+        if not item.details.pop("filled", False):  # else no row is looked at under the lock
+            execute(connection, pair.fill_old())
         for sql in pair.drop():
             execute(connection, sql)
     _rename_parts_back(connection, item)

@@ -9,7 +9,9 @@ from django.contrib.postgres.fields import IntegerRangeField
 from django.db import migrations, models
 from django.db.migrations.migration import Migration
 
+from rupaya.migrator.attic.bringing import prepare, reopen
 from rupaya.migrator.attic.instep import InStep
+from rupaya.migrator.attic.store import AtticStore
 from rupaya.migrator.errors import HistoryRefused
 from rupaya.migrator.operations import FillRenamedField, RenameFieldInStep
 from rupaya.migrator.schema.diff import differences
@@ -262,6 +264,28 @@ def test_indexes_and_checks_over_it_are_made_anew(shop: Shop) -> None:
     for step in steps:
         shop.stock(step)
     assert differences(shop.schema(), paid) == []
+
+
+@pytest.mark.parametrize("renamed", [COLOUR, FIELDS[1]], ids=["NULL allowed", "NOT NULL"])
+def test_what_was_paid_is_kept_in_step_again_while_new_code_serves(renamed: Renamed, shop: Shop) -> None:
+    states(shop, renamed)
+    shop.pay()
+    shop.work(shop.state)
+    (item,) = AtticStore(shop.connection).kept()
+    written = f"SELECT id, {renamed.new} FROM shop_item ORDER BY id"
+    prepare(shop.connection, item, "", lambda: None)
+    # Until it is back it follows, and is not followed.
+    shop.sql(f"UPDATE shop_item SET {renamed.new} = 'meanwhile'")
+    shop.work(shop.state)
+    before = shop.sql(written)
+
+    reopen(shop.connection, item, 3)
+
+    assert shop.sql(written) == before
+    assert shop.sql(renamed.differ) == [(0,)]
+    shop.work(shop.old)
+    shop.work(shop.state)
+    assert shop.sql(renamed.differ) == [(0,)]
 
 
 def test_what_is_narrower_soon_is_paid_before_another_column_is_made_so(shop: Shop) -> None:
