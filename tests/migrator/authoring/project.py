@@ -82,8 +82,10 @@ class Project:
         identity = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
         subprocess.run(["git", *identity, *arguments], cwd=self.folder, check=True, capture_output=True)
 
-    def manage(self, *arguments: str, url: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run a management command, without a terminal."""
+    def manage(
+        self, *arguments: str, url: str = "", answer: str = "", **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a management command, without a terminal; `answer`: what is typed all the same."""
         environ = {
             **os.environ,
             "DATABASE_URL": url or self.url,
@@ -100,7 +102,7 @@ class Project:
             env=environ,
             capture_output=True,
             text=True,
-            stdin=subprocess.DEVNULL,
+            input=answer,
             timeout=HANGING_S,
             check=False,
         )

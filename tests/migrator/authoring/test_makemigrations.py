@@ -76,6 +76,27 @@ def test_a_rename_is_never_guessed_where_nobody_can_be_asked(project: Project, o
     assert not project.written()
 
 
+def test_a_rename_that_is_answered_with_yes_is_written_and_explained(project: Project) -> None:
+    change = CHANGES["a renamed field"]
+    project.write_models(change.models)
+    ran = project.manage("makemigrations", "--explain", answer="y\n")
+    assert ran.returncode == 0, ran.stderr
+    assert steps(project) == change.steps
+    lines = {line.split()[0]: line for line in ran.stdout.splitlines() if line.startswith("shop.")}
+    assert "the old column" in lines["shop.0002_rename_colour_item_color:"]
+    assert "fill" in lines["shop.0003_fill_item_color:"].lower()
+    text = project.written()["0002_rename_colour_item_color"]
+    assert "RenameFieldInStep(" in text
+    assert "# Triggers keep both columns in step" in text
+
+
+@pytest.mark.authoring
+def test_a_wider_type_is_explained(project: Project) -> None:
+    project.write_models(CHANGES["a larger number"].models)
+    assert "the wider column" in project.succeed("makemigrations", "--noinput", "--explain")
+    assert "atomic = False" in project.written()["0002_widen_item_amount"]
+
+
 def test_removing_and_adding_can_be_said(project: Project) -> None:
     project.write_models(CHANGES["a renamed field"].models)
     project.succeed("makemigrations", "--noinput", "--no-renames")
