@@ -23,7 +23,14 @@ from django.db.models import Field
 from django.db.models.fields import NOT_PROVIDED
 from django_pg_migration_tools import operations as safer
 
-from rupaya.migrator.operations import AddIndexConcurrently, AlterFieldIndexConcurrently, Backfill
+from rupaya.migrator.operations import (
+    AddIndexConcurrently,
+    AlterFieldIndexConcurrently,
+    Backfill,
+    FillRenamedField,
+    RenameFieldInStep,
+    WidenField,
+)
 
 EXPAND = "expand"
 CONTRACT = "contract"
@@ -33,6 +40,9 @@ _HARMLESS = (
     AddIndexConcurrently,
     AlterFieldIndexConcurrently,
     Backfill,
+    FillRenamedField,
+    RenameFieldInStep,
+    WidenField,
     ops.AddIndex,
     ops.AlterIndexTogether,
     ops.AlterModelManagers,
@@ -217,21 +227,31 @@ def _is_contract(part: Part, app_label: str, created: set[str]) -> bool:
         return not _may_be_left_out(operation.field)
     try:
         if isinstance(operation, ops.AlterField):
-            new, old = (_field(state, app_label, model_name, operation.name) for state in (part.after, part.before))
-            return _is_narrower(new, old)
+            states = part.after, part.before
+            try:
+                new, old = (_field(state, app_label, model_name, operation.name) for state in states)
+                return _is_narrower(new, old)
+            except AttributeError:  # a field that asks its model for something
+                new, old = (_field_of_model(state, app_label, model_name, operation.name) for state in states)
+                return _is_narrower(new, old)
         return not _columns(part.before, app_label) <= _columns(part.after, app_label)
     except (LookupError, ValueError):  # the models cannot be made of what the migration's own dependencies amount to
         return True
 
 
 def _field(state: ProjectState, app_label: str, model_name: str, name: str) -> Any:
-    """A field as its model has it. One that refers to no other model needs none: making all of them takes long."""
+    """A field as its model has it. Most need none, and making all models takes long: but those that refer to one, and
+    whose database default Django works out with it."""
     field: Any = state.models[app_label, model_name].fields[name]
-    if field.remote_field:
-        return state.apps.get_model(app_label, model_name)._meta.get_field(name)
+    if field.remote_field or field.has_db_default():
+        return _field_of_model(state, app_label, model_name, name)
     field = field.clone()
     field.set_attributes_from_name(name)
     return field
+
+
+def _field_of_model(state: ProjectState, app_label: str, model_name: str, name: str) -> Any:
+    return state.apps.get_model(app_label, model_name)._meta.get_field(name)
 
 
 def _columns(state: ProjectState, app_label: str) -> set[tuple[str, str]]:
