@@ -87,3 +87,18 @@ def test_a_failure_that_does_not_pass_by_itself_is_not_repeated_at_once(
 
     with refused_with(FailedBefore if refused else None, "failed before in the same way: as the test says"):
         refuse_failed_before(conf.require_configuration(), ledger, plan(migration))
+
+
+def test_after_the_hold_one_attempt_is_made_and_the_next_one_waits_again(
+    ledger: Record, plan: Planner, settings: Any
+) -> None:
+    settings.MIGRATE_FAILED_HOLD_S = 1800
+    held = conf.require_configuration()
+    migration = a_migration(atomic=True)
+    ledger.had(migration, "failed", sqlstate="22012")
+    ledger.age("1 hour")
+    refuse_failed_before(held, ledger, plan(migration))
+
+    ledger.had(migration, "failed", sqlstate="22012")
+    with refused_with(FailedBefore, "One new attempt is made 1800 s after the last"):
+        refuse_failed_before(held, ledger, plan(migration))
