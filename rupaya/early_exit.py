@@ -124,7 +124,7 @@ class _Waiter:
             if time.monotonic() - self.began > self.lock_wait_s:
                 return None
             self._beat()
-            time.sleep(pause_s * random.uniform(0.75, 1.25))  # noqa: S311
+            time.sleep(pause_s * random.uniform(0.75, 1.25))  # noqa: S311 - jitter, not a secret
             pause_s = min(LOOK_IN_AT_MOST_EVERY_S, pause_s * 1.3)
 
     def _look_in(self) -> tuple[bool, frozenset[str] | None]:

@@ -138,7 +138,7 @@ class Environment:
         self.csrf_trusted_origins = self._list("CSRF_TRUSTED_ORIGINS")
         self.port = self._integer("PORT", 8000, 1, 65535)
         # In development nobody but whoever sits at this machine is meant to reach it.
-        self.bind_address = self._text("BIND_ADDRESS") or ("0.0.0.0" if self.is_production else "127.0.0.1")  # noqa: S104
+        self.bind_address = self._text("BIND_ADDRESS") or ("0.0.0.0" if self.is_production else "127.0.0.1")  # noqa: S104 - behind a load balancer
         self.web_concurrency = self._integer("WEB_CONCURRENCY", 2, 1, 64)
         self.log_level = self._choice("LOG_LEVEL", "INFO", LOG_LEVELS, normalise=str.upper)
         self.log_format = self._choice("LOG_FORMAT", "json" if self.is_production else "text", LOG_FORMATS)

@@ -27,7 +27,7 @@ def cells(content: bytes) -> list[list[tuple[str, str, str]]]:
         assert archive.testzip() is None
         for name in archive.namelist():
             ET.fromstring(archive.read(name))  # noqa: S314 - our own
-        sheet = ET.fromstring(archive.read("xl/worksheets/sheet1.xml"))  # noqa: S314
+        sheet = ET.fromstring(archive.read("xl/worksheets/sheet1.xml"))  # noqa: S314 - our own file
     return [
         [(cell.get("t", ""), cell.get("s", ""), "".join(cell.itertext())) for cell in row]
         for row in sheet.iter(f"{NAMESPACE}row")

@@ -10,7 +10,7 @@ _DJANGO = [f"django.contrib.{app}" for app in ("auth", "contenttypes", "sessions
 if PROJECT == "oscar":
     _APPS = ["django.contrib.flatpages", *import_module("oscar").INSTALLED_APPS]
     _APPS = [app for app in _APPS if app not in _DJANGO]
-    from oscar.defaults import *  # noqa: F403
+    from oscar.defaults import *  # noqa: F403 - as the project's own documentation has it
 
     HAYSTACK_CONNECTIONS = {"default": {"ENGINE": "haystack.backends.simple_backend.SimpleEngine"}}
 elif PROJECT == "wagtail":

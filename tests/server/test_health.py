@@ -200,7 +200,7 @@ print(client.cookies["sessionid"].value)
 
 def test_a_command_without_its_development_database_says_how_to_start_it() -> None:
     environ = dict.fromkeys(("DATABASE_URL", "DB_HOST"), "")
-    if os.path.exists(PROJECT / ".data" / "socket" / ".s.PGSQL.5432"):  # noqa: PTH110
+    if (PROJECT / ".data" / "socket" / ".s.PGSQL.5432").exists():
         pytest.skip("the development database of this folder is running")
 
     shown = manage(PROJECT, "showmigrations", RUPAYA_ENV="development", **environ)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from psycopg2.extensions import connection as PgConnection  # noqa: N812
+from psycopg2.extensions import connection as PgConnection  # noqa: N812 - a class, whatever its author named it
 
 from rupaya.migrator.foresight.calls import Calls, as_baseline
 

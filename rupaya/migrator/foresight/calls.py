@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import psycopg2
-from psycopg2.extensions import connection as PgConnection  # noqa: N812
+from psycopg2.extensions import connection as PgConnection  # noqa: N812 - a class, whatever its author named it
 
 from rupaya.migrator.errors import driver_text
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import psycopg2
-from psycopg2.extensions import connection as PgConnection  # noqa: N812
+from psycopg2.extensions import connection as PgConnection  # noqa: N812 - a class, whatever its author named it
 
 from rupaya.migrator.debts.debt import COLUMN, TABLE, Debt
 from rupaya.migrator.errors import counted

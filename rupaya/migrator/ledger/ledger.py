@@ -18,7 +18,7 @@ from typing import Any
 
 import django
 import psycopg2
-from psycopg2.extensions import connection as PgConnection  # noqa: N812
+from psycopg2.extensions import connection as PgConnection  # noqa: N812 - a class, whatever its author named it
 from psycopg2.extensions import encodings
 
 from rupaya.migrator.ledger.settled import HISTORY_HASH
@@ -442,7 +442,7 @@ _FINISH_ATTEMPT = f"""
         UPDATE migrator_attempts SET finished_at = clock_timestamp(), outcome = 'succeeded', tries = %s, faked = %s
         WHERE attempt_id = %s AND finished_at IS NULL RETURNING attempt_id)
     {_ADD_TRACE}
-"""  # noqa: S608
+"""  # noqa: S608 - constants
 
 
 def _trace_parameters(trace: Trace) -> list[str | int]:

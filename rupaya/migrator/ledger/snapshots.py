@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg2.errors import UndefinedTable
-from psycopg2.extensions import connection as PgConnection  # noqa: N812
+from psycopg2.extensions import connection as PgConnection  # noqa: N812 - a class, whatever its author named it
 
 from rupaya.migrator.schema.catalog import Catalog, digest
 from rupaya.migrator.schema.diff import Difference, differences

@@ -102,7 +102,7 @@ def _put_away(connection: BaseDatabaseWrapper, table: str, column: str = "") -> 
     quote = connection.ops.quote_name
     if not is_there(connection, table):
         return f"{label} is not in the database"
-    (number,) = fetch(connection, f"SELECT count({quote(column) if column else '*'}) FROM {quote(table)}")[0]  # noqa: S608
+    (number,) = fetch(connection, f"SELECT count({quote(column) if column else '*'}) FROM {quote(table)}")[0]  # noqa: S608 - quoted names
     return f"{label} is put away with {counted(number, 'value' if column else 'row')}"
 
 

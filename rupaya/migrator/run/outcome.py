@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import psycopg2
 from django.db.migrations.migration import Migration
-from psycopg2.extensions import connection as PgConnection  # noqa: N812
+from psycopg2.extensions import connection as PgConnection  # noqa: N812 - a class, whatever its author named it
 
 from rupaya.migrator.plan.plan import Plan, key_of
 from rupaya.migrator.plan.repeatable import may_run_again

@@ -94,18 +94,18 @@ _RELATION_NAMES = f"""
 _FUNCTION_NAMES = f"""
     SELECT x.oid, {_named("x.proname")} || '(' || pg_get_function_identity_arguments(x.oid) || ')'
     FROM pg_proc x JOIN pg_namespace n ON n.oid = x.pronamespace WHERE {_foreign("pg_proc", "x.proowner")}
-"""  # noqa: S608
+"""  # noqa: S608 - constants
 # Row types and arrays come with their tables and elements.
 _TYPE_NAMES = f"""
     SELECT x.oid, {_named("x.typname")} FROM pg_type x JOIN pg_namespace n ON n.oid = x.typnamespace
     WHERE (x.typtype IN ('e', 'd') OR x.typtype = 'r'
            OR x.typtype = 'c' AND (SELECT relkind FROM pg_class WHERE oid = x.typrelid) = 'c')
       AND {_foreign("pg_type", "x.typowner")}
-"""  # noqa: S608
+"""  # noqa: S608 - constants
 _EXTENSION_NAMES = f"""
     SELECT x.oid, x.extname FROM pg_extension x JOIN pg_namespace n ON n.oid = x.extnamespace
     WHERE x.extname <> 'plpgsql' AND (NOT %(own)s OR x.extowner = {_THIS_ROLE})
-"""  # noqa: S608
+"""  # noqa: S608 - constants
 _NAMES = {
     "extensions": _EXTENSION_NAMES,
     "types": _TYPE_NAMES,
@@ -159,7 +159,7 @@ _RELATIONS = f"""
             FROM pg_inherits i WHERE i.inhrelid = c.oid),
            pg_get_expr(c.relpartbound, c.oid, true)
     FROM pg_class c WHERE c.oid = ANY(%(oids)s::oid[])
-"""  # noqa: S608
+"""  # noqa: S608 - constants
 _COLUMNS = f"""
     SELECT a.attrelid, a.attname, rank() OVER (PARTITION BY a.attrelid ORDER BY a.attnum),
            format_type(a.atttypid, a.atttypmod), NOT a.attnotnull, pg_get_expr(d.adbin, d.adrelid, true),
@@ -173,21 +173,21 @@ _COLUMNS = f"""
     WHERE a.attrelid = ANY(%(oids)s::oid[]) AND c.relkind <> 'S' AND a.attnum > 0 AND NOT a.attisdropped
       AND NOT starts_with(a.attname, '{ATTIC}_')
     ORDER BY a.attrelid, a.attnum
-"""  # noqa: S608
+"""  # noqa: S608 - constants
 # Foreign keys are enforced by triggers of their own, which can be disabled.
 _CONSTRAINTS = f"""
     SELECT con.conrelid, con.conname, con.contype, pg_get_constraintdef(con.oid, true),
            NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgconstraint = con.oid AND t.tgenabled NOT IN ('O', 'A'))
     FROM pg_constraint con WHERE con.conrelid = ANY(%(oids)s::oid[]) AND con.contype IN ('c', 'f', 'p', 'u', 'x')
       AND NOT starts_with(con.conname, '{ATTIC}_')
-"""  # noqa: S608
+"""  # noqa: S608 - constants
 _INDEXES = f"""
     SELECT i.indrelid, c.relname, i.indisunique, pg_get_indexdef(i.indexrelid, 0, true), i.indisvalid AND i.indisready
     FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
     WHERE i.indrelid = ANY(%(oids)s::oid[]) AND NOT starts_with(c.relname, '{ATTIC}_') AND NOT EXISTS (
         SELECT FROM pg_constraint con
         WHERE con.conindid = i.indexrelid AND con.conrelid = i.indrelid AND con.contype IN ('p', 'u', 'x'))
-"""  # noqa: S608
+"""  # noqa: S608 - constants
 _TRIGGERS = """
     SELECT t.tgrelid, t.tgname, quote_ident(t.tgname), pg_get_triggerdef(t.oid, true), t.tgenabled
     FROM pg_trigger t WHERE t.tgrelid = ANY(%(oids)s::oid[]) AND NOT t.tgisinternal AND t.tgparentid = 0
@@ -220,7 +220,7 @@ _FUNCTIONS = f"""
            CASE p.provolatile WHEN 'i' THEN 'IMMUTABLE' WHEN 's' THEN 'STABLE' ELSE 'VOLATILE' END,
            p.proisstrict, p.prosecdef, p.proconfig, coalesce(pg_get_function_sqlbody(p.oid), p.prosrc)
     FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang WHERE p.oid = ANY(%(oids)s::oid[])
-"""  # noqa: S608
+"""  # noqa: S608 - constants
 _TYPES = f"""
     SELECT t.oid, t.typtype, pg_get_userbyid(t.typowner), {_grants("t.typacl", "T", "t.typowner")},
            (SELECT array_agg(e.enumlabel::text ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = t.oid),
@@ -240,7 +240,7 @@ _TYPES = f"""
            WHEN 'r' THEN (SELECT format_type(r.rngsubtype, NULL) FROM pg_range r WHERE r.rngtypid = t.oid)
            END
     FROM pg_type t WHERE t.oid = ANY(%(oids)s::oid[])
-"""  # noqa: S608
+"""  # noqa: S608 - constants
 # Without the version: it follows the server's packages, not the migrations.
 _EXTENSIONS = """
     SELECT e.oid, n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from psycopg2.extensions import connection as PgConnection  # noqa: N812
+from psycopg2.extensions import connection as PgConnection  # noqa: N812 - a class, whatever its author named it
 
 from rupaya.migrator.conf import Conf
 from rupaya.migrator.errors import DatabaseUnreachable, LockWaitExceeded
