@@ -121,7 +121,7 @@ def _lines(survey: Survey) -> Iterator[str]:
     if survey.obstacles:
         looked = "" if survey.findings else "; the rows were not looked at"
         command = "adopt --finish" if survey.is_adopted else "adopt"
-        yield f"To be mended before '{command}', which refuses until then{looked}"
+        yield f"To be fixed before '{command}', which refuses until then{looked}"
     if survey.needs_decision or survey.finished_by:
         return
     if survey.unproved:

@@ -94,7 +94,7 @@ def read(
         from difflib import get_close_matches  # slow to import, and hardly ever needed
 
         meant = get_close_matches(name, NAMES, 1)
-        remedy = f"Did you mean {meant[0]}?" if meant else f"There are {', '.join(NAMES)}."
+        remedy = f"Did you mean {meant[0]}?" if meant else f"Valid settings: {', '.join(NAMES)}."
         problems.append(("migrator.E004", f"{name} is not a setting of the migrator.", remedy))
     for field, option in OPTIONS.items():
         name = PREFIX + field.upper()

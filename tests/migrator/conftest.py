@@ -32,7 +32,8 @@ class Record(Ledger):
     def age(self, by: str) -> None:
         """Move every attempt into the past, which the ledger refuses to whoever does not switch its triggers off."""
         self._fetch(
-            "SET session_replication_role = replica; UPDATE migrator_attempts SET started_at = started_at - %s::interval, "
+            "SET session_replication_role = replica; "
+            "UPDATE migrator_attempts SET started_at = started_at - %s::interval, "
             "finished_at = finished_at - %s::interval; RESET session_replication_role",
             [by, by],
         )
