@@ -49,7 +49,7 @@ EXIT_CODES = {
     "Fix it and release again; --retry-failed insists.",
     16: "The server, the role or the settings do not allow migrating. "
     "Change the setting, privilege or server that is named, then start again.",
-    17: "The migrator itself failed; that says nothing of the database. "
+    17: "The migrator itself failed; that says nothing about the database. "
     "Run it again with --traceback, and report what it shows.",
     137: "It was killed: out of memory, or it did not end within 30 s of being told to.",
     139: "It crashed (segmentation fault).",

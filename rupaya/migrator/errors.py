@@ -123,8 +123,8 @@ class LedgerDamaged(EnvironmentUnfit):
             f"The migrator's own tables are not as it made them: {found}",
             "Somebody dropped or changed tables that begin with migrator_, or the history; without them nothing is "
             "migrated.",
-            "Put them back from a backup. If what they tell may be lost, drop all tables that begin with migrator_: "
-            "the next run creates them again.",
+            "Put them back from a backup. If you can do without their record, drop all tables that begin with "
+            "migrator_: the next run creates them again.",
         )
 
 
@@ -132,7 +132,7 @@ class Crashed(MigratorError):
     """Something failed that has no name here; no check may take that for a verdict."""
 
     exit_code = 17
-    code_means = "The migrator itself failed; that says nothing of the database."
+    code_means = "The migrator itself failed; that says nothing about the database."
     code_remedy = "Run it again with --traceback, and report what it shows."
 
     @classmethod
@@ -142,7 +142,7 @@ class Crashed(MigratorError):
         return cls(
             f"The migrator itself failed: {type(error).__name__}: {driver_text(error)} at "
             f"{frame.filename}:{frame.lineno}",
-            "This failure has no name of its own: it says nothing of the database or of the migrations.",
+            "The migrator does not know this failure: it says nothing about the database or the migrations.",
             "Run it again with --traceback, and report what it shows.",
         )
 
@@ -215,6 +215,11 @@ def driver_text(error: BaseException) -> str:
     if not lines:
         return type(error).__name__
     return re.sub(r'"[^"]*("|$)', '"..."', lines[0]) if sqlstate(error).startswith(_QUOTING) else lines[0]
+
+
+def is_or_are(number: int) -> str:
+    """The verb that goes with a number of things."""
+    return "is" if number == 1 else "are"
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

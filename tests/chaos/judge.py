@@ -134,7 +134,7 @@ def _of_what_remains(
         yield f"it says that {name} is applied and recorded"
     if "All migrations are applied" in error and set(after.parts) - set(after.history):
         yield "it says that all migrations are applied"
-    if "This run did no migration" in error and new:
+    if "This run completed no migration" in error and new:
         yield f"it says that it did no migration, and {new} is there"
     if BASE not in after.history:
         yield "the base is gone"

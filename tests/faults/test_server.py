@@ -118,7 +118,7 @@ def test_a_restart_during_a_statement_is_10_and_the_next_run_goes_on(
         output,
         "DatabaseUnreachable",
         r"connection to the database was lost while points\.0002_inside_ddl was being applied",
-        r"(rolled back whole\. Still applied from this batch: points\.0001_initial\.|could not be asked of the server)",
+        r"(rolled back whole\. Still applied from this batch: points\.0001_initial\.|The server could not be asked)",
         "Start again when the server is back",
     )
     assert applied(own_url) == ["points.0001_initial"]

@@ -242,7 +242,7 @@ def test_a_lock_on_the_table_keeps_no_list_waiting_and_a_purge_says_what_became_
     assert "shop_item.colour" in {item["what"] for item in listed}
     assert refused.returncode == 12, refused.stderr
     assert "Purging the column shop_item.colour could not lock" in refused.stderr
-    assert "The column shop_item.colour is in the attic still." in refused.stderr
+    assert "The column shop_item.colour is still in the attic." in refused.stderr
     assert query(url, "SELECT count(*) FROM migrator_attic WHERE state = 'kept' AND object = 'colour'") == [(1,)]
     assert v2.run(url, "attic", "purge", "--older-than", "0d").returncode == 0
     assert query(url, "SELECT count(*) FROM migrator_attic WHERE state = 'kept'") == [(0,)]

@@ -131,4 +131,4 @@ def test_what_nobody_asked_for_is_not_said_to_be_applied(release: Release, datab
 
     ran = release.run(database_url, "migrate", "shop", "0001")
 
-    assert "Nothing to migrate: 1 migration is applied, and 1 is pending that nobody asked for" in ran.stdout
+    assert "Nothing to migrate: 1 migration is applied, and 1 is pending but not asked for" in ran.stdout

@@ -7,8 +7,9 @@ import re
 
 import pytest
 
-from rupaya.migrator.errors import exit_codes
+from rupaya.migrator.errors import counted, exit_codes, is_or_are
 from rupaya.migrator.management.commands.migrate import Command
+from rupaya.migrator.run.procedure import all_applied
 from rupaya.story.exits import explain
 from tests.migrator.releases import PROJECT
 
@@ -43,3 +44,16 @@ def test_the_document_knows_no_other_code() -> None:
     document = (PROJECT / "docs" / "migrate.md").read_text()
 
     assert sorted(int(code) for code in re.findall(r"(?m)^\| (\d+) \| ", document) if code not in "01") == CODES
+
+
+@pytest.mark.parametrize(
+    ("number", "things", "applied"),
+    [
+        (0, "0 migrations are", "all 0 migrations are applied"),
+        (1, "1 migration is", "the only migration is applied"),
+        (2, "2 migrations are", "all 2 migrations are applied"),
+    ],
+)
+def test_a_number_agrees_with_what_it_counts(number: int, things: str, applied: str) -> None:
+    assert f"{counted(number, 'migration')} {is_or_are(number)}" == things
+    assert all_applied(number) == applied

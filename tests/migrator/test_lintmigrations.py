@@ -262,7 +262,7 @@ def test_a_squashed_migration_of_deployed_ones_is_nothing_new(small: Repository)
     completed = small.lint()
 
     assert findings(completed) == {"0003_index": {"scan"}}, completed.stderr
-    assert "in 1 migrations since deployed" in completed.stderr
+    assert "in 1 migration since deployed" in completed.stderr
 
 
 def test_a_missing_base_is_an_error_that_says_how_to_set_it(small: Repository) -> None:

@@ -100,5 +100,5 @@ def test_after_the_hold_one_attempt_is_made_and_the_next_one_waits_again(
     refuse_failed_before(held, ledger, plan(migration))
 
     ledger.had(migration, "failed", sqlstate="22012")
-    with refused_with(FailedBefore, "One new attempt is made 1800 s after the last"):
+    with refused_with(FailedBefore, "it is tried again 1800 s after it failed"):
         refuse_failed_before(held, ledger, plan(migration))

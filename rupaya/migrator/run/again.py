@@ -114,4 +114,4 @@ def asked(connections: Iterable[Any], question: Callable[[Any], str], subject: s
     for connection in connections:
         with suppress(psycopg2.Error):
             return question(connection)
-    return f"What became of {subject} could not be asked of the server."
+    return f"The server could not be asked what became of {subject}."

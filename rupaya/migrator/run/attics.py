@@ -94,7 +94,7 @@ def became(item: Item, connection: Any) -> str:
     """What became of an item, by the ledger's word."""
     state = AtticStore(connection).state_of(item)
     if state == KEPT:
-        return f"The {item} is in the attic still."
+        return f"The {item} is still in the attic."
     if state == RESTORED:
         return f"The {item} is back under its own name; the next run makes what is left of its rules."
     return f"The {item} is {state}."

@@ -22,6 +22,7 @@ from rupaya.migrator.errors import (
     MigratorError,
     Terminated,
     driver_text,
+    is_or_are,
     sqlstate,
 )
 from rupaya.migrator.foresight.progress import Progress
@@ -249,7 +250,7 @@ def _ensure_records(session: Session, ledger: Ledger) -> None:
             f"{remedy}; it needs CREATE on the schema and ownership of the tables.",
         ) from None
     if missing:
-        raise LedgerDamaged(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
+        raise LedgerDamaged(f"{', '.join(missing)} {is_or_are(len(missing))} missing")
 
 
 def _say_abandoned(context: RunContext) -> None:

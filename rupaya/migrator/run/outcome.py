@@ -94,9 +94,9 @@ class Outcome:
         began = {
             COMMITTED: "What it did in the transaction that it ended is committed and stays.",
             ROLLED_BACK: "What it did in the transaction that it ended was rolled back.",
-        }.get(self.transaction, "What became of the transaction that it ended could not be asked.")
+        }.get(self.transaction, "The server could not be asked what became of the transaction that it ended.")
         still = f" {self._of_the_batch()}" if self.still_done else ""
-        return f"{began} What it did after that, outside of any, stays.{still}"
+        return f"{began} What it did after that, outside any transaction, stays.{still}"
 
     def _of_the_migration(self) -> str:
         is_done = "is unapplied" if self.backwards else "is applied and recorded"
@@ -114,7 +114,7 @@ class Outcome:
             return "What it did in that transaction is committed and stays, and it is not recorded."
         if self.is_settled:
             return f"It {is_done}, although it did not end as one whole: look at what is there."
-        return "Whether it was rolled back could not be asked of the server."
+        return "The server could not be asked whether it was rolled back."
 
 
 def how_far(context: RunContext, plan: Plan) -> str:
@@ -127,8 +127,8 @@ def how_far(context: RunContext, plan: Plan) -> str:
             return "All migrations are applied."
         backwards = any(backwards for _migration, backwards in plan.steps)
         done = [str(migration) for migration in context.done if (key_of(migration) in recorded) != backwards]
-        return f"Done by this run: {', '.join(done)}." if done else "This run did no migration."
-    return "What is applied could not be asked of the server."
+        return f"Done by this run: {', '.join(done)}." if done else "This run completed no migration."
+    return "The server could not be asked what is applied."
 
 
 def connections(context: RunContext) -> list[PgConnection]:

@@ -54,7 +54,7 @@ def refuse_by_rows(context: RunContext, debts: Collection[Debt]) -> None:
     for debt, answer in found:
         if answer.is_against:
             raise MigrationFailed(
-                f"{debt} cannot be paid, for rows are in its way: {answer}",
+                f"{debt} cannot be paid because rows are in its way: {answer}",
                 "Nothing was paid; it is still owed, and both releases can go on as they are.",
                 "Fix these rows, then start 'manage.py migrate --contract' again.",
             )

@@ -21,6 +21,7 @@ from rupaya.migrator.debts.store import Store
 from rupaya.migrator.debts.treatment import treatment
 from rupaya.migrator.debts.window import due, windows
 from rupaya.migrator.django import PLAIN_OPTIONS, DjangoMigrate, Key, applied_state, unmigrated_apps
+from rupaya.migrator.errors import counted, is_or_are
 from rupaya.migrator.foresight.use import Use
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.plan.fingerprint import migration_hashes
@@ -190,12 +191,12 @@ class Procedure:
         """The last lines of a run that had nothing to do."""
         _say_unknown(session.output.say, plan)
         _say_owed(session.output.say, session.connection, session.conf)
-        number = f"{plan.applied} migration{'s are' if plan.applied != 1 else ' is'} applied"
         left = len(plan.status.pending)
         found = (
-            f"{number}, and {left} {'are' if left != 1 else 'is'} pending that nobody asked for"
+            f"{counted(plan.applied, 'migration')} {is_or_are(plan.applied)} applied, and "
+            f"{left} {is_or_are(left)} pending but not asked for"
             if left
-            else f"all {number}"
+            else all_applied(plan.applied)
         )
         session.output.say(f"Nothing to migrate: {found} ({time.monotonic() - session.began:.3f} s)", success=True)
 
@@ -304,8 +305,8 @@ class Procedure:
             context.output.say("Sent post_migrate, which the last run did not get to", success=True)
         else:
             context.output.say(
-                f"First start of release {release}: pre_migrate and post_migrate were sent, and all {plan.applied} "
-                "migrations are applied",
+                f"First start of release {release}: pre_migrate and post_migrate were sent, and "
+                f"{all_applied(plan.applied)}",
                 success=True,
             )
 
@@ -321,16 +322,20 @@ def plain_migrate(verbosity: int, *, using: str, stdout: object = None) -> Djang
     return DjangoMigrate(command, {**PLAIN_OPTIONS, "verbosity": verbosity, "database": using})
 
 
+def all_applied(number: int) -> str:
+    """Of a release whose every migration is applied."""
+    return f"all {number} migrations are applied" if number != 1 else "the only migration is applied"
+
+
 def _say_unknown(say: Callable[..., None], plan: Plan) -> None:
     status = plan.status
-    for keys, fact in (
-        (status.newer, "The database is ahead of this release by"),
-        (status.older, "The history keeps, from before a squash was finished,"),
-        (status.foreign, "The history has, of apps that this release does not install,"),
+    for keys, before, after in (
+        (status.newer, "The database is ahead of this release by", ""),
+        (status.older, "The history still has", " from before a squash was finished"),
+        (status.foreign, "The history has", " of apps that this release does not install"),
     ):
         if keys:
-            number = f"{len(keys)} migration{'s' if len(keys) != 1 else ''}"
-            say(f"{fact} {number}: {refusals.names(list(keys))}", warning=True)
+            say(f"{before} {counted(len(keys), 'migration')}{after}: {refusals.names(list(keys))}", warning=True)
 
 
 def _say_owed(say: Callable[..., None], connection: BaseDatabaseWrapper, conf: Conf) -> None:

@@ -118,7 +118,11 @@ def refuse_failed_before(conf: Conf, ledger: Ledger, plan: Plan) -> None:
             continue
         if failure.fingerprint != migration_hashes(migration)[0]:
             continue
-        again = f" One new attempt is made {conf.failed_hold_s:g} s after the last." if may_run_again(migration) else ""
+        again = (
+            f" Without that, it is tried again {conf.failed_hold_s:g} s after it failed."
+            if may_run_again(migration)
+            else ""
+        )
         raise FailedBefore(
             f"{migration} failed before in the same way: {failure.error}",
             f"It failed at {failure.finished_at:%Y-%m-%d %H:%M:%S} UTC (release {failure.release}, "

@@ -51,8 +51,8 @@ class Reopening(Rollback):
         if stuck := [debt for debt, item in self._paid(session) if not _can(debt, item)]:
             raise HistoryRefused(
                 f"What was paid cannot be taken back: {'; '.join(map(str, stuck))}.",
-                "Of these it is not known how they were, or it was dropped for good; nothing was changed.",
-                "Undo the migrations by 'manage.py rollback', once no release is connected that needs them.",
+                "How they were is not known, or was dropped for good; nothing was changed.",
+                "Undo the migrations with 'manage.py rollback' once no connected release needs them.",
             )
 
     def _paid(self, session: Session) -> list[tuple[Debt, Item | None]]:
@@ -103,7 +103,7 @@ def _became(context: RunContext, debt: Debt) -> str:
 def _state(debt: Debt, connection: Any) -> str:
     """What became of a debt, by the server's word."""
     is_owed = debt.id in {owed.id for owed in Store(connection).owed()}
-    return f"{debt} is {'owed again' if is_owed else 'paid still'}; both releases can go on as they are."
+    return f"{debt} is {'owed again' if is_owed else 'still paid'}; both releases can go on as they are."
 
 
 def _item_of(debt: Debt, kept: list[Item]) -> Item | None:

@@ -8,7 +8,7 @@ from django.db import DEFAULT_DB_ALIAS
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.migration import Migration
 
-from rupaya.migrator.errors import HistoryRefused
+from rupaya.migrator.errors import HistoryRefused, is_or_are
 from rupaya.migrator.ledger.ledger import Applied, Ledger
 from rupaya.migrator.output import Output
 from rupaya.migrator.plan.history import refuse_by_project
@@ -120,7 +120,7 @@ def _refuse_dependents(plan: Plan) -> None:
         children = graph.backwards_plan(key_of(migration))
         if others := [f"{app}.{name}" for app, name in children if (app, name) in plan.status.applied - undone]:
             raise HistoryRefused(
-                f"{', '.join(others)} is applied, depends on {migration}, and is not in the batch.",
+                f"What depends on {migration} is applied, but not in the batch: {', '.join(others)}.",
                 "It was applied in an earlier batch or outside the ledger; nothing was changed.",
                 "Unapply it first: 'manage.py migrate APP NAME', or roll back further with --to.",
             )
@@ -129,9 +129,8 @@ def _refuse_dependents(plan: Plan) -> None:
 def _refuse_irreversible(plan: Plan) -> None:
     irreversible = [str(migration) for migration, _backwards in plan.steps if not is_reversible(migration)]
     if irreversible:
-        are = "is" if len(irreversible) == 1 else "are"
         raise HistoryRefused(
-            f"The batch cannot be undone: {', '.join(irreversible)} {are} irreversible.",
+            f"The batch cannot be undone: {', '.join(irreversible)} {is_or_are(len(irreversible))} irreversible.",
             "One of the operations is irreversible; the whole batch stays, and nothing was changed.",
             "Go forward with a new migration, or restore a backup. An older release may run on this schema "
             "as it is unless a contract migration is among these.",

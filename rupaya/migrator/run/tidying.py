@@ -132,7 +132,7 @@ def restore(session: Session, name: str) -> None:
         if taken or not found[0].relation:
             raise HistoryRefused(
                 f"The {item} cannot be restored: "
-                + ("something else has that name now." if taken else "somebody dropped what was kept of it."),
+                + ("something else has that name now." if taken else "what was kept of it has been dropped."),
                 "Nothing was changed.",
                 f"Read it where it is: {item.name} in {found[0].relation}." if taken else "Restore it from a backup.",
             )

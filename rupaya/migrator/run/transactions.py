@@ -27,7 +27,7 @@ class TransactionEnded(MigratorError):
         super().__init__(
             f"its transaction ended before the migration did: {found}",
             "Something in it executes COMMIT, ROLLBACK or the like, closes the connection, or calls a procedure that "
-            "does, so that it cannot be applied whole or not at all. It is not recorded.",
+            "does, so it is no longer all or nothing. It is not recorded.",
             "Remove that statement, or declare the migration `atomic = False`. Look at what it left behind first.",
         )
 
@@ -67,7 +67,7 @@ class Transaction:
             cursor.execute("SELECT pg_backend_pid(), coalesce(txid_current_if_assigned(), 0)")
             backend_pid, xid = cursor.fetchone()
         if backend_pid != self.backend_pid:
-            raise TransactionEnded(f"another session (backend pid {backend_pid}) stands in the place of its own")
+            raise TransactionEnded(f"another session (backend pid {backend_pid}) has replaced its own")
         if xid != self.xid:
             raise TransactionEnded(self.describe(connection.connection))
 

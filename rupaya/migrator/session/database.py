@@ -85,10 +85,10 @@ def refuse_another_database(connection: BaseDatabaseWrapper, ordinary: dict[str,
         migrated = cursor.fetchone()
     if served != migrated:
         raise EnvironmentUnfit(
-            f"MIGRATION_DATABASE_URL leads to {address(connection_parameters(connection))}, which is another database "
-            f"than the one that the service uses at {address(parameters)}.",
+            f"MIGRATION_DATABASE_URL leads to {address(connection_parameters(connection))}, which is not the database "
+            f"that the service uses at {address(parameters)}.",
             "Migrations would go to a database that nobody serves from; nothing was changed.",
-            "Let both lead to the same database; beside a pooler its name may differ there.",
+            "Point both at the same database; its name may differ at a pooler.",
         )
 
 
@@ -225,7 +225,7 @@ def refuse_other_driver(connection: BaseDatabaseWrapper) -> None:
     driver = getattr(connection, "Database", None)
     if driver is not None and driver.__name__ != "psycopg2":
         raise EnvironmentUnfit(
-            f"Django uses the driver {driver.__name__} here, and the migrator works with psycopg2 alone.",
+            f"Django uses the driver {driver.__name__} here, but the migrator works only with psycopg2.",
             "Cancelling statements and watching sessions are written for psycopg2; nothing was changed.",
             "Uninstall psycopg (version 3), which Django prefers where both are installed, and install psycopg2.",
         )

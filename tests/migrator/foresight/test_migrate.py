@@ -110,7 +110,7 @@ def test_what_is_owed_is_told_and_refused_when_it_is_to_be_paid(live: str, tmp_p
     unpaid = v2.run(live, "migrate", "--contract")
 
     assert unpaid.returncode == 13
-    assert "cannot be paid, for rows are in its way: no NULL in shop_item.colour: 2 rows (2, 4)" in unpaid.stderr
+    assert "cannot be paid because rows are in its way: no NULL in shop_item.colour: 2 rows (2, 4)" in unpaid.stderr
 
 
 def test_a_file_that_is_older_than_the_migration_is_noticed(live: str, tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
 
+from rupaya.migrator.errors import counted
+
 TAG = "deployed"
 NOTHING_DEPLOYED = "none"
 
@@ -93,13 +95,13 @@ class Command(BaseCommand):
         new = declared.in_order(loader, [*new, *foreign])
         if base == NOTHING_DEPLOYED:
             subject = (
-                f"{len(new)} migrations, none of them deployed yet: every table is new and without traffic, "
+                f"{counted(len(new), 'migration')}, none of them deployed yet: every table is new and without traffic, "
                 "so their names and their order were checked, and they were not tried"
             )
         elif not new:
             subject = f"no migrations since {base} ({commit[:12] if commit else ''})"
         else:
-            subject = f"{len(new)} migrations since {base} ({commit[:12] if commit else ''})"
+            subject = f"{counted(len(new), 'migration')} since {base} ({commit[:12] if commit else ''})"
             verdict = gate.inspect(
                 connection, loader, new, {(migration.app_label, migration.name) for migration in foreign}
             )
@@ -109,7 +111,9 @@ class Command(BaseCommand):
         if findings:
             for finding in findings:
                 self.stderr.write(str(finding))
-            raise CommandError(f"{len(findings)} findings in {subject}. docs/writing-migrations.md has the safe ways.")
+            raise CommandError(
+                f"{counted(len(findings), 'finding')} in {subject}. docs/writing-migrations.md has the safe ways."
+            )
         self.stdout.write(f"Migrations are fine: {subject}.")
 
     def _brought(self, loader: MigrationLoader, labels: Collection[str], commit: str) -> list[Migration]:

@@ -57,8 +57,8 @@ class Command(_base):  # type: ignore[misc]
                 super().handle(*app_labels, **options)
         except EOFError:
             raise CommandError(
-                "There is a question to answer and nobody to ask; nothing was written. Run it in a terminal, or give "
-                "the field a default=, a db_default= or null=True."
+                "A question needs an answer, and nobody is there to give it; nothing was written. Run it in a "
+                "terminal, or give the field a default=, a db_default= or null=True."
             ) from None
         finally:
             format_files(writer.noted)

@@ -30,7 +30,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--paid",
             action="store_true",
-            help="Undo no migration, but the paying of what it owed: the release before can serve beside this one.",
+            help="Undo no migration, only the payment of what the batch owed: the previous release can then serve too.",
         )
         parser.add_argument("--plan", action="store_true", help="Show what would be undone, and change nothing.")
 

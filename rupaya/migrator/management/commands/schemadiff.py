@@ -29,7 +29,7 @@ class Command(BaseCommand):
     help = (
         "Compares the database's schema with what the last migration run left and with what this code's migrations "
         "build in a scratch database on the same server. Exit codes: 0 the same, 1 different, 10 database "
-        "unreachable, 16 no scratch database or no snapshot to be had. Changes nothing but the record of what is "
+        "unreachable, 16 no scratch database or no snapshot available. Changes nothing but the record of what is "
         "intended, with --accept."
     )
     requires_system_checks = []
@@ -40,9 +40,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--against", choices=("snapshot", "code", "both"), default="both", help="What to compare with; both."
         )
-        parser.add_argument(
-            "--pending", action="store_true", help="Let the code's side have the migrations too that are not applied."
-        )
+        parser.add_argument("--pending", action="store_true", help="Count pending migrations on the code's side, too.")
         parser.add_argument(
             "--accept",
             metavar="REASON",
