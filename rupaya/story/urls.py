@@ -10,6 +10,7 @@ urlpatterns = [
     path("runs/<int:run_id>/", views.run, name="run"),
     path("timeline/", views.timeline, name="timeline"),
     path("drift/", views.drift, name="drift"),
+    path("drift/accept/", views.accept, name="accept"),
     path("tables/", views.tables, name="tables"),
     path("tables/<path:name>/columns/<str:column>/", views.column, name="column"),
     path("tables/<path:name>/", views.table, name="table"),
