@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from datetime import UTC, datetime
 from types import ModuleType
 
-from bench import first_deploy, inspection, machine, noop, probes, recovery, report, serving, simultaneous, stall
+from bench import first_deploy, inspection, machine, noop, probes, recovery, report, scale, serving, simultaneous, stall
 from bench.contestants import PROJECT, Lineup
 from bench.measure import BenchFailed
 from bench.server import Server
@@ -16,6 +17,7 @@ PAGE = PROJECT / "docs" / "benchmarks.md"
 MEASUREMENTS: dict[str, ModuleType] = {
     "noop": noop,
     "first-deploy": first_deploy,
+    "scale": scale,
     "serving": serving,
     "probes": probes,
     "simultaneous": simultaneous,
@@ -30,6 +32,9 @@ def main(arguments: list[str]) -> int:
     chosen = arguments or list(MEASUREMENTS)
     if unknown := sorted(set(chosen) - set(MEASUREMENTS)):
         print(f"No such measurement: {', '.join(unknown)}. There are {', '.join(MEASUREMENTS)}.", file=sys.stderr)
+        return 2
+    if "probes" in chosen and not shutil.which("wrk"):
+        print("wrk, which measures the probes, is not installed: apt install wrk", file=sys.stderr)
         return 2
     most = int(os.environ.get("BENCH_RUNS") or sys.maxsize)
     sections: dict[str, str] = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -60,8 +59,6 @@ class Load:
 
 def run(_lineup: Lineup, server: Server, runs: int) -> Section:
     """One server, one worker; wrk asks each address in turn."""
-    if not shutil.which("wrk"):
-        raise BenchFailed("wrk is not installed: apt install wrk")
     targets = [LIVE, READY, LIBRARY]
     with server.database() as database:
         succeed(ours(), database)

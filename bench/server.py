@@ -72,10 +72,10 @@ class Server:
         return self._postgres.psql("SHOW server_version").split()[0]
 
     @contextmanager
-    def database(self) -> Iterator[Database]:
-        """A new, empty database, dropped afterwards whoever is still connected."""
+    def database(self, template: str = "template1") -> Iterator[Database]:
+        """A new database, empty or a copy of another, dropped afterwards whoever is still connected."""
         name = f"bench_{next(self._numbers)}"
-        self._postgres.psql(f"CREATE DATABASE {name} OWNER {OWNER}")
+        self._postgres.psql(f"CREATE DATABASE {name} OWNER {OWNER} TEMPLATE {template}")
         try:
             yield Database(name, self._postgres.url(name), self._postgres.socket_dir)
         finally:

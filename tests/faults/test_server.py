@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import psycopg2
 import pytest
@@ -378,15 +378,20 @@ def test_a_read_only_database_is_16(own_server: LocalPostgres, own_url: str) -> 
 
 
 @pytest.fixture
-def pooler(own_server: LocalPostgres, own_root: Path) -> Iterator[Path]:
-    """PgBouncer in transaction mode before the server; the folder of its socket, on port 6432."""
+def pooler(own_server: LocalPostgres, own_root: Path, own_url: str) -> Iterator[Path]:
+    """PgBouncer in transaction mode before the server; the folder of its socket, on port 6432.
+
+    It has a name of its own for the test's database: ``pooled``.
+    """
+    name = urlsplit(own_url).path.strip("/")
     if PGBOUNCER is None:
         pytest.skip("PgBouncer is not installed")
     folder = own_root / "pool"
     folder.mkdir()
     (folder / "users.txt").write_text(f'"{SUPERUSER}" ""\n')
     (folder / "pgbouncer.ini").write_text(
-        f"[databases]\n* = host={own_server.socket_dir}\n[pgbouncer]\npool_mode = transaction\nlisten_addr =\n"
+        f"[databases]\npooled = host={own_server.socket_dir} dbname={name}\n* = host={own_server.socket_dir}\n"
+        "[pgbouncer]\npool_mode = transaction\nlisten_addr =\n"
         f"listen_port = 6432\nunix_socket_dir = {folder}\nauth_type = trust\nauth_file = {folder}/users.txt\n"
     )
     if SERVER_USER:
@@ -418,6 +423,23 @@ def test_a_pooler_is_16_with_work_to_do_and_harmless_without(
     status, output = deploy(pooled, apps="points")
     assert status == 0, output
     assert "Nothing to migrate" in output
+
+
+def test_a_poolers_name_of_the_database_may_be_another_than_the_servers(
+    own_url: str, own_server: LocalPostgres, pooler: Path
+) -> None:
+    name = urlsplit(own_url).path.strip("/")
+    pooled = own_url.replace(str(own_server.socket_dir), quote(str(pooler), safe="/")) + "&port=6432"
+    pooled = pooled.replace(f"/{name}", "/pooled", 1)
+
+    for _ in range(2):
+        status, output = deploy(pooled, apps="points", MIGRATION_DATABASE_URL=own_url)
+        assert status == 0, output
+    assert_complete(own_url)
+    assert "Nothing to migrate" in output
+
+    status, output = deploy(pooled, apps="points", MIGRATION_DATABASE_URL=own_url.replace(f"/{name}", "/postgres", 1))
+    assert status == 16, output
 
 
 # An orphan

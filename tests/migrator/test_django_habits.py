@@ -465,6 +465,54 @@ def test_a_squash_of_squashes_goes_through_all_its_stages(foreign: Foreign) -> N
         assert READY in foreign.python("-c", READINESS).stdout
 
 
+def test_two_services_on_one_database_do_not_take_each_other_down(foreign: Foreign, tmp_path: Path) -> None:
+    """Each sees in the history what the other applied, breaking or not, and knows that it is not its own."""
+    breaking = INITIAL.replace("initial = True", 'initial = True\n    phase = "contract"')
+    foreign.app("blog")
+    (tmp_path / "second").mkdir()
+    second = Foreign(tmp_path / "second", foreign.url)
+    second.app("polls", m0001_initial=breaking)
+    assert foreign.manage("migrate", extra='RELEASE = "blog-1"').returncode == 0
+
+    for service, release, app in ((second, "polls-1", "polls"), (foreign, "blog-1", ""), (second, "polls-1", "")):
+        ran = service.manage("migrate", extra=f'RELEASE = "{release}"')
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        assert (f"{app}.0001_initial" in ran.stdout) if app else ("Nothing to migrate" in ran.stdout)
+        assert READY in service.python("-c", READINESS).stdout
+        audited = service.manage("showmigrations", "--audit", "--check", extra=f'RELEASE = "{release}"')
+        assert audited.returncode == 0, audited.stdout + audited.stderr
+
+    # The other's next release, which takes something away, is nobody's business here.
+    folder = second.folder / "polls" / "migrations"
+    (folder / "0002_drop_name.py").write_text(
+        "from django.db import migrations\n\nclass Migration(migrations.Migration):\n"
+        '    phase = "contract"\n    dependencies = [("polls", "0001_initial")]\n'
+        '    operations = [migrations.RemoveField("Thing", "name")]\n'
+    )
+    assert second.manage("migrate", "--contract", extra='RELEASE = "polls-2"').returncode == 0
+    for release in ("blog-1", "blog-2"):
+        ran = foreign.manage("migrate", extra=f'RELEASE = "{release}"')
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        assert "pending 0 breaking 0" in foreign.python("-c", READINESS).stdout
+
+
+def test_the_role_that_django_assumes_owns_everything(foreign: Foreign) -> None:
+    foreign.app("blog")
+    role = f"Shop Owner {abs(hash(foreign.url)) % 10**8}"
+    query(foreign.url, f'CREATE ROLE "{role}"; GRANT ALL ON SCHEMA public TO "{role}"')
+    assumed = f'DATABASES["default"]["OPTIONS"] = {{"assume_role": "{role}"}}'
+    try:
+        for release in ("v1", "v1", "v2"):
+            ran = foreign.manage("migrate", extra=f'RELEASE = "{release}"\n{assumed}')
+            assert ran.returncode == 0, ran.stdout + ran.stderr
+        audited = foreign.manage("showmigrations", "--audit", "--check", extra=f'RELEASE = "v2"\n{assumed}')
+        assert audited.returncode == 0, audited.stdout + audited.stderr
+        owners = query(foreign.url, "SELECT DISTINCT tableowner::text FROM pg_tables WHERE schemaname = 'public'")
+        assert owners == [(role,)]
+    finally:
+        query(foreign.url, f'DROP OWNED BY "{role}"; DROP ROLE "{role}"')
+
+
 def test_an_app_that_was_uninstalled_stops_nobody(foreign: Foreign) -> None:
     foreign.app("blog")
     foreign.app("polls", m0001_initial=INITIAL.replace("initial = True", 'initial = True\n    phase = "contract"'))

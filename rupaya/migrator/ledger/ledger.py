@@ -218,13 +218,18 @@ class Ledger:
         fingerprint: str,
         file_hash: str,
     ) -> int:
-        """Record, at once, that a migration is about to be tried. Returns the attempt's id."""
+        """Record, at once, that a migration is about to be tried. Returns the attempt's id.
+
+        Of one that is atomic the server need not write it to disk at once: where a crash takes this row, it has taken
+        the migration as well, whose own COMMIT would have brought both.
+        """
         return int(
             self._fetch(
+                "WITH unhurried AS (SELECT CASE WHEN %s THEN set_config('synchronous_commit', 'off', true) END) "
                 "INSERT INTO migrator_attempts "
                 "(run_id, batch, app, name, direction, phase, atomic, fingerprint, file_hash) "
-                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING attempt_id",
-                [self.run_id, batch, app, name, direction, phase, atomic, fingerprint, file_hash],
+                "SELECT %s, %s, %s, %s, %s, %s, %s, %s, %s FROM unhurried RETURNING attempt_id",
+                [atomic, self.run_id, batch, app, name, direction, phase, atomic, fingerprint, file_hash],
             )[0][0]
         )
 

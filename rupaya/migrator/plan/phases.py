@@ -19,7 +19,7 @@ from django.db.migrations import operations as ops
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
-from django.db.models import Field, Model
+from django.db.models import Field
 from django.db.models.fields import NOT_PROVIDED
 from django_pg_migration_tools import operations as safer
 
@@ -217,17 +217,21 @@ def _is_contract(part: Part, app_label: str, created: set[str]) -> bool:
         return not _may_be_left_out(operation.field)
     try:
         if isinstance(operation, ops.AlterField):
-            return _is_narrower(
-                _model(part.after, app_label, model_name)._meta.get_field(operation.name),
-                _model(part.before, app_label, model_name)._meta.get_field(operation.name),
-            )
+            new, old = (_field(state, app_label, model_name, operation.name) for state in (part.after, part.before))
+            return _is_narrower(new, old)
         return not _columns(part.before, app_label) <= _columns(part.after, app_label)
     except (LookupError, ValueError):  # the models cannot be made of what the migration's own dependencies amount to
         return True
 
 
-def _model(state: ProjectState, app_label: str, model_name: str) -> type[Model]:
-    return state.apps.get_model(app_label, model_name)
+def _field(state: ProjectState, app_label: str, model_name: str, name: str) -> Any:
+    """A field as its model has it. One that refers to no other model needs none: making all of them takes long."""
+    field: Any = state.models[app_label, model_name].fields[name]
+    if field.remote_field:
+        return state.apps.get_model(app_label, model_name)._meta.get_field(name)
+    field = field.clone()
+    field.set_attributes_from_name(name)
+    return field
 
 
 def _columns(state: ProjectState, app_label: str) -> set[tuple[str, str]]:

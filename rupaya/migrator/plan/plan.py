@@ -72,6 +72,12 @@ class Plan:
         """Whether there is anything to run or to record."""
         return bool(self.steps or self.unrecorded)
 
+    def is_of_the_same_code(self, loader: MigrationLoader) -> bool:
+        """Whether a loader has the same migrations, in the same graph: squashes that stand for others included."""
+        return self.executor.loader.graph.nodes.keys() == loader.graph.nodes.keys() and all(
+            type(migration) is type(self.disk.get(key)) for key, migration in (loader.disk_migrations or {}).items()
+        )
+
     def tables(self) -> dict[Key, str]:
         """The table of each (app label, lower-case model name) that this code's migrations amount to."""
         return {
@@ -128,12 +134,20 @@ def refuse_conflicts(loader: MigrationLoader) -> None:
             raise Conflict(f"Conflicting migrations detected; multiple leaf nodes in the migration graph: ({names}).")
 
 
-def read_plan(planned: Planned) -> Plan:
-    """What Django's plan means on this database."""
+def read_plan(planned: Planned, before: Plan | None = None) -> Plan:
+    """What Django's plan means on this database; of `before`, read by this process, is kept what only code decides."""
     executor, steps = planned.executor, planned.steps
     rows = recorded_rows(executor.connection)
     status = read_status(executor.loader, list(rows))
-    phases = pending_phases(executor.loader, [migration for migration, _backwards in steps])
+    migrations = [migration for migration, _backwards in steps]
+    if before is not None and before.is_of_the_same_code(executor.loader):
+        digest = before.digest
+        try:
+            phases = {key_of(migration): before.phases[key_of(migration)] for migration in migrations}
+        except KeyError:
+            phases = pending_phases(executor.loader, migrations)
+    else:
+        phases, digest = pending_phases(executor.loader, migrations), _code_digest(executor.loader)
     forwards = {key_of(migration) for migration, backwards in steps if not backwards}
     backwards = {key_of(migration) for migration, backwards in steps if backwards}
     left = set(status.pending) - forwards
@@ -149,7 +163,7 @@ def read_plan(planned: Planned) -> Plan:
         ),
         history=frozenset(rows),
         is_complete=not left and not backwards,
-        digest=_code_digest(executor.loader),
+        digest=digest,
     )
 
 

@@ -114,8 +114,8 @@ class Drift:
             time.sleep(pause_s)
             try:
                 # A view has no other model than an unmanaged one; a table of an unmanaged model is somebody else's.
-                described = self._read(catalog.relation_names(unmanaged - managed))["relations"]
-                views = {name for name, facts in described.items() if "view" in facts["kind"]}
+                with self.connection.cursor() as cursor:
+                    views = catalog.views(cursor) & (unmanaged - managed)
                 before = catalog.listed(self.snapshot.catalog if self.snapshot else None)
                 ours = catalog.united(before, self._created, catalog.relation_names(managed | views))
                 add_snapshot(self.ledger.connection, self.ledger.run_id, self._read(ours), self.lines)

@@ -11,7 +11,7 @@ import psycopg2
 from django.db import DatabaseError, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
-from django.db.migrations.state import ProjectState
+from django.db.migrations.state import ProjectState, StateApps
 from django.db.models import Model
 
 from rupaya.migrator.django import Key, Step, applied_state
@@ -67,6 +67,8 @@ class Executor(MigrationExecutor):
         self.progress_callback = None
         self.plan = plan
         self.context = context
+        self.apps_after: StateApps | None = None
+        """The models of every app after the run, which Django rendered for the receivers of post_migrate."""
         self._transaction: Transaction | None = None
         self._settings: dict[str, str] = {}
         self._faked = False
@@ -83,8 +85,11 @@ class Executor(MigrationExecutor):
 
     def applied_models(self) -> list[type[Model]]:
         """The models that the migrations applied by now amount to, tables of many-to-many fields included."""
-        self.loader.build_graph()
-        return applied_state(self).apps.get_models(include_auto_created=True)
+        apps = self.apps_after
+        if apps is None or len(self.context.done) != len(self.plan.steps):  # a receiver may have migrated as well
+            self.loader.build_graph()
+            apps = applied_state(self).apps
+        return apps.get_models(include_auto_created=True)
 
     def apply_migration(
         self, state: ProjectState, migration: Migration, fake: bool = False, fake_initial: bool = False

@@ -70,6 +70,7 @@ class Procedure:
         self.is_first_start = False
         """Whether this release was never settled before, so that it owes Django's signals."""
         self._has_warned = False
+        self._plan: Plan | None = None
 
     # Before the lock, and again under it
 
@@ -81,7 +82,8 @@ class Procedure:
         """
         with history_explained():
             planned = self.django.plan()
-        return read_plan(planned)
+        self._plan = read_plan(planned, self._plan)
+        return self._plan
 
     def refuse_before_the_lock(self, session: Session, plan: Plan) -> None:
         """Refuse what no run may go on from.
@@ -275,6 +277,7 @@ class Procedure:
         signals = Signals(context, plan)
         with context.output.speaking_for(self.django.command):
             self.django.run(executor, signals.send_pre_migrate, signals.send_post_migrate)
+        executor.apps_after = signals.apps
         attics.finish(context)
         remember_use(context)
         if pays and plan.steps:

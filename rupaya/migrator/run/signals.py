@@ -7,6 +7,8 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
+from django.db.migrations.state import StateApps
+
 from rupaya.migrator import django
 from rupaya.migrator.errors import MigrationFailed, MigratorError, TableLocked, driver_text, is_lost, sqlstate
 from rupaya.migrator.plan.plan import Plan
@@ -25,6 +27,8 @@ class Signals:
     def __init__(self, context: RunContext, plan: Plan) -> None:
         self.context = context
         self.plan = plan
+        self.apps: StateApps | None = None
+        """The models after the run, as the receivers of post_migrate get them."""
 
     def send_pre_migrate(self, *arguments: Any, **options: Any) -> None:
         """Send pre_migrate once: what its handlers did need not bear being done again.
@@ -40,6 +44,7 @@ class Signals:
         Raises:
             MigratorError: if a handler fails.
         """
+        self.apps = options.get("apps")
         retries = min(POST_MIGRATE_RETRIES, self.context.conf.retries)
         self._send("post_migrate", lambda: django.send_post_migrate(*arguments, **options), retries=retries)
 

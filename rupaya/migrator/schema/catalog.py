@@ -259,6 +259,11 @@ def names(cursor: Any, *, own: bool = False) -> Names:
     }
 
 
+def views(cursor: Any) -> frozenset[str]:
+    """The names of all views."""
+    return frozenset(name for _oid, name in _fetch(cursor, _RELATION_NAMES + " AND x.relkind IN ('v', 'm')", own=False))
+
+
 def listed(catalog: Catalog | None) -> Names:
     """The names in a catalog."""
     return {category: frozenset((catalog or {}).get(category, {})) for category in CATEGORIES}
