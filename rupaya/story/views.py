@@ -16,9 +16,13 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
 from rupaya.inspection.charts import length
+from rupaya.migrator.attic import emptying
+from rupaya.migrator.attic.store import AtticStore
 from rupaya.migrator.errors import counted, driver_text, sqlstate
+from rupaya.migrator.foresight.use import target_of
 from rupaya.story import accepting, columns, live, reading, runs, state
 from rupaya.story import diagram as drawing
+from rupaya.story import release as ahead
 from rupaya.story import timeline as chart
 
 PERMISSION = "story.view_run"
@@ -180,6 +184,42 @@ def _drift(
         reason_max=accepting.REASON_MAX_CHARACTERS,
         ddl=state.drifted_ddl(connection) if looked.lines else [],
         last_run=state.state(connection).last_run,
+    )
+
+
+@guarded
+def release(request: HttpRequest) -> HttpResponse:
+    """What this release would do; it is read on another connection, to which this one's locks would be somebody's."""
+    with reading.bounded() as connection:
+        last_run = state.state(connection).last_run
+    is_quiet = last_run is None or not last_run.is_alive
+    found = state.keep(("release",), ahead.KEPT_FOR_S, lambda: ahead.read(last_run))
+    can_ask_use = is_quiet and any(target_of(owed.debt) for owed in found.owed)
+    asks_use = can_ask_use and bool(request.GET.get("use"))
+    return _render(
+        request,
+        "release",
+        "This release",
+        current="release",
+        found=ahead.with_use(found) if asks_use else found,
+        can_ask_use=can_ask_use,
+        asks_use=asks_use,
+    )
+
+
+@page
+def attic(request: HttpRequest, connection: BaseDatabaseWrapper) -> HttpResponse:
+    """What was put away instead of dropped."""
+    found = emptying.listed(connection) if AtticStore(connection).exists() else []
+    return _render(
+        request,
+        "attic",
+        "Attic",
+        current="attic",
+        kept=found,
+        total_bytes=sum(one.size_bytes for one in found),
+        purged_after_days=emptying.PURGED_AFTER.days,
+        now=timezone.now(),
     )
 
 
