@@ -46,6 +46,7 @@ def before() -> ProjectState:
                 ("colour", char(max_length=20, null=True)),
                 ("price", models.DecimalField(max_digits=10, decimal_places=2)),
                 ("number", models.IntegerField(null=True)),
+                ("stock", models.IntegerField(db_default=0)),
                 ("words", ArrayField(char(max_length=50), null=True)),
                 ("owner", models.ForeignKey("shop.person", models.CASCADE, null=True)),
                 ("kinds", models.ManyToManyField("shop.person", related_name="+")),
@@ -68,6 +69,7 @@ EXPAND = [
     migrations.AlterField("item", "name", char(max_length=50, choices=[("a", "A")], help_text="h")),
     migrations.AlterField("item", "name", models.EmailField(max_length=50)),
     migrations.AlterField("item", "number", models.BigIntegerField(null=True)),
+    migrations.AlterField("item", "stock", models.BigIntegerField(db_default=0)),
     migrations.AlterField("item", "words", ArrayField(char(max_length=80), null=True)),
     migrations.AlterField("item", "owner", models.ForeignKey("shop.Person", models.PROTECT, null=True)),
     migrations.AlterField(

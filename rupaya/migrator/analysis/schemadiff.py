@@ -120,7 +120,7 @@ def _is_owed(difference: Difference, debt: Debt) -> bool:
         return debt.table in (difference.name, difference.on) or difference.name.startswith(f"{debt.table}_")
     if difference.on != debt.table:
         return False
-    if difference.name in (debt.object, *debt.columns):
+    if difference.name in (debt.object, *debt.columns, *debt.details.get("besides", ())):
         return True
     # An index or a constraint that goes with a column.
     text = f"{difference.old} {difference.new}"

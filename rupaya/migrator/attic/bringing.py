@@ -14,6 +14,7 @@ from django.db import DatabaseError, IntegrityError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from rupaya.migrator.attic.facts import execute, fetch, short_transaction
+from rupaya.migrator.attic.instep import IN_STEP, InStep
 from rupaya.migrator.attic.item import COLUMN, RESTORED, TABLE, Fact, Item
 from rupaya.migrator.attic.store import AtticStore
 from rupaya.migrator.errors import counted, driver_text
@@ -28,8 +29,9 @@ Say = Callable[[str], None]
 
 
 def without_value(connection: BaseDatabaseWrapper, item: Item) -> int:
-    """How many rows were written without a column that must have a value; 0 for what need not."""
-    if item.kind != COLUMN or not item.details.get("not_null"):
+    """How many rows were written without a column that must have a value; 0 for what need not, or is filled from
+    another column."""
+    if item.kind != COLUMN or not item.details.get("not_null") or item.details.get(IN_STEP):
         return 0
     relation = relation_of(connection, item)
     if not relation:
@@ -59,10 +61,21 @@ def prepare(connection: BaseDatabaseWrapper, item: Item, fill: str, pause: Calla
     `fill`: SQL for a value; empty: there is none, and nothing is done. `pause` is called between batches. Harmless to
     repeat. In no transaction.
     """
-    if not fill or item.kind != COLUMN or not item.details.get("not_null"):
-        return
     relation = relation_of(connection, item)
-    if not relation:
+    if not relation or item.kind != COLUMN:
+        return
+    if pair := _pair(connection, item):
+        with short_transaction(connection):
+            for sql in pair.follow():
+                execute(connection, sql)
+        while execute(connection, pair.fill_old(ROWS_A_BATCH)):
+            pause()
+        if item.details.get("not_null"):
+            _make_sure(connection, item, relation)
+        item.details["filled"] = True
+        AtticStore(connection).keep_details(item)
+        return
+    if not fill or not item.details.get("not_null"):
         return
     name = connection.ops.quote_name(item.name)
     with transaction.atomic(using=connection.alias):
@@ -77,12 +90,23 @@ def prepare(connection: BaseDatabaseWrapper, item: Item, fill: str, pause: Calla
         f"SELECT ctid FROM {relation} WHERE {name} IS NULL LIMIT {ROWS_A_BATCH}))",
     ):
         pause()
-    check = _check_name(item)
+    _make_sure(connection, item, relation)
+
+
+def _make_sure(connection: BaseDatabaseWrapper, item: Item, relation: str) -> None:
+    """Have it made sure of that no row is without a value."""
+    name, check = connection.ops.quote_name(item.name), _check_name(item)
     with transaction.atomic(using=connection.alias):
         if not _has_constraint(connection, check):
             execute(connection, f"ALTER TABLE {relation} ADD CONSTRAINT {check} CHECK ({name} IS NOT NULL) NOT VALID")
     with _without_limit(connection):
         execute(connection, f"ALTER TABLE {relation} VALIDATE CONSTRAINT {check}")
+
+
+def _pair(connection: BaseDatabaseWrapper, item: Item) -> InStep | None:
+    """A column in the attic, and the one that has its values."""
+    other = item.details.get(IN_STEP)
+    return InStep(connection.ops.quote_name, item.table, item.name, other) if other else None
 
 
 def is_prepared(connection: BaseDatabaseWrapper, item: Item) -> bool:
@@ -112,12 +136,16 @@ def bring_back(connection: BaseDatabaseWrapper, item: Item, run_id: int, *, bare
 
 
 def reopen(connection: BaseDatabaseWrapper, item: Item, run_id: int) -> None:
-    """Bring an item back as it was just before it was put away: loosened, so that new code can leave it out."""
+    """Bring an item back as it was just before it was put away: loosened, so that new code can leave it out, or kept
+    in step with the column that has its values."""
     with short_transaction(connection):
         if item.kind == TABLE:
             _bring_back_table(connection, item)
         else:
             _bring_back_column(connection, item, bare=True)
+            if other := item.details.get(IN_STEP):
+                for sql in InStep(connection.ops.quote_name, item.table, item.object, other).create():
+                    execute(connection, sql)
         own = item.constraints[: item.details.get("own", 0)]
         for fact in own:
             _added_unvalidated(connection, fact)
@@ -138,6 +166,11 @@ def _bring_back_column(connection: BaseDatabaseWrapper, item: Item, *, bare: boo
     here = f"ALTER TABLE {quote(item.table)}"
     name, check = quote(item.name), _check_name(item)
     execute(connection, f"LOCK TABLE {quote(item.table)} IN ACCESS EXCLUSIVE MODE")
+    if pair := _pair(connection, item):
+        if not item.details.pop("filled", False):  # else no row is looked at under the lock
+            execute(connection, pair.fill_old())
+        for sql in pair.drop():
+            execute(connection, sql)
     _rename_parts_back(connection, item)
     if is_prepared(connection, item):
         if not bare:

@@ -12,6 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from rupaya.migrator.attic import facts
 from rupaya.migrator.attic.facts import execute, short_transaction
+from rupaya.migrator.attic.instep import IN_STEP
 from rupaya.migrator.attic.item import COLUMN, FORGOTTEN, TABLE, Fact, Item, Source
 from rupaya.migrator.attic.store import AtticStore
 from rupaya.migrator.errors import MigrationFailed
@@ -27,10 +28,12 @@ def put_away_column(
     dropped_before: Iterable[Fact] = (),
     was_not_null: bool = False,
     default_before: str | None = None,
+    in_step: str = "",
 ) -> Item | None:
     """Put a column away; None if it is not there.
 
-    The last three: what was taken from the column earlier, when it became one that new code can leave out.
+    The three before the last: what was taken from the column earlier, when it became one that new code can leave out.
+    `in_step`: the column that has its values, and from which it is filled when it comes back.
 
     Raises:
         MigrationFailed: naming what keeps it where it is.
@@ -61,7 +64,7 @@ def put_away_column(
             "constraints": [*constraints, *dropped_before],
             "own": len(constraints),
             "renamed": _rename_parts(connection, item, table, column),
-        }
+        } | ({IN_STEP: in_step} if in_step else {})
         execute(connection, f"{here} RENAME COLUMN {quote(column)} TO {quote(item.name)}")
         AtticStore(connection).add(item)
     return item

@@ -16,11 +16,19 @@ from rupaya.migrator.authoring.step import Step
 class SafeAutodetector(MigrationAutodetector):
     """Detects as Django does, and writes it as two codes survive it."""
 
-    def __init__(self, from_state: Any, to_state: Any, questioner: Any = None, answers: Answers | None = None) -> None:
+    answers = Answers()
+    """What the command line says."""
+
+    @classmethod
+    def answering(cls, answers: Answers) -> type[SafeAutodetector]:
+        """The class for one command line; Django's command calls class methods of it, too."""
+        return type(cls.__name__, (cls,), {"answers": answers})
+
+    def __init__(self, from_state: Any, to_state: Any, questioner: Any = None) -> None:
         def app_of(model_name: str) -> list[str]:
             return sorted(app for app, name in from_state.models if name == model_name.lower())
 
-        asked: Any = Questioner(questioner, answers or Answers(), app_of)
+        asked: Any = Questioner(questioner, self.answers, app_of)
         super().__init__(from_state, to_state, asked)
 
     def _detect_changes(self, convert_apps: Any = None, graph: Any = None) -> dict[str, list[Any]]:

@@ -7,12 +7,20 @@ from typing import Any
 
 from django.db.migrations import operations as ops
 
-from rupaya.migrator.operations import AddIndexConcurrently, AlterFieldIndexConcurrently, Backfill
+from rupaya.migrator.operations import (
+    AddIndexConcurrently,
+    AlterFieldIndexConcurrently,
+    Backfill,
+    RenameFieldInStep,
+    WidenField,
+)
 
 _QUIET = "none that waits or is waited for"
 _BY_KIND: tuple[tuple[Any, tuple[str, str, str, str]], ...] = (
     (AddIndexConcurrently, ("no change", "no change", _QUIET, "-")),
     (AlterFieldIndexConcurrently, ("no change", "no change", _QUIET, "-")),
+    (RenameFieldInStep, ("its own column, in step", "its own column, in step", "short", "the old column")),
+    (WidenField, ("the wider column, once it is full", "the wider column", "short", "-")),
     (Backfill, ("values in a column it does not know", "a value in each row", "rows, a batch at a time", "-")),
     (ops.CreateModel, ("nothing", "a new table", "none on tables in use, but for foreign keys", "-")),
     (ops.DeleteModel, ("the table still", "nothing", "short", "the table")),

@@ -6,6 +6,7 @@ what works at once on every row of a table that is in use.
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -20,22 +21,39 @@ from django.db.migrations.state import ModelState, ProjectState
 from django.db.models.fields import NOT_PROVIDED
 
 from rupaya.migrator.authoring import refusals
+from rupaya.migrator.authoring.fields import (
+    LIKE,
+    AnyField,
+    bare,
+    but,
+    column_of,
+    explicit,
+    keeps_rows,
+    target_of,
+    without_one_off,
+)
 from rupaya.migrator.authoring.questions import table_of
 from rupaya.migrator.authoring.step import Step
 from rupaya.migrator.debts.defaults import kept_default
 from rupaya.migrator.debts.types import widest
-from rupaya.migrator.operations import AddIndexConcurrently, AlterFieldIndexConcurrently, Backfill
-
-AnyField = Any  # Django's stubs know little of fields that migrations make
+from rupaya.migrator.operations import (
+    AddIndexConcurrently,
+    AlterFieldIndexConcurrently,
+    Backfill,
+    FillRenamedField,
+    RenameFieldInStep,
+    WidenField,
+)
 
 INDEXED = "Built without a lock that traffic would notice, which a transaction cannot do."
 FILLED = "Each row gets a value of its own, in batches; a default in the same statement would give all rows the same."
-_LIKE = {
-    models.PositiveBigIntegerField: models.BigIntegerField,
-    models.PositiveIntegerField: models.IntegerField,
-    models.PositiveSmallIntegerField: models.SmallIntegerField,
-}
-"""Fields that come with a CHECK, and the field of the same type without."""
+RENAMED = (
+    "Triggers keep both columns in step until no older release is left, and 'migrate --contract' takes the old one."
+)
+WIDENED = (
+    "A column beside the old one takes its place in one short lock; in place, all rows would be written under one."
+)
+FILLED_FROM_OLD = "In batches; every row has it before new code serves."
 
 
 class Planner:
@@ -54,18 +72,21 @@ class Planner:
                 for operation in migration.operations:
                     if isinstance(operation, ops.CreateModel):
                         self.created.add((migration.app_label, operation.name_lower))
-        planned = {}
-        for app_label, migrations in changes.items():
-            steps: list[Any] = []
-            for before, migration in zip([None, *migrations], migrations, strict=False):
-                made = _Line(self, migration).steps()
-                if before is not None:  # what followed it follows its last step now
-                    made[0].dependencies = [
-                        (app_label, steps[-1].name) if dependency == (app_label, before.name) else dependency
-                        for dependency in made[0].dependencies
-                    ]
-                steps += made
-            planned[app_label] = steps
+        lines = {
+            (app_label, migration.name): _Line(self, migration).steps()
+            for app_label, migrations in changes.items()
+            for migration in migrations
+        }
+        # What comes after a migration, in its app or another, may need any of its steps: it comes after the last one.
+        for steps in lines.values():
+            for step in steps:
+                step.dependencies = [
+                    (needed[0], lines[needed][-1].name) if needed in lines and lines[needed] is not steps else needed
+                    for needed in step.dependencies
+                ]
+        planned: dict[str, list[Any]] = {app_label: [] for app_label in changes}
+        for (app_label, _name), steps in lines.items():
+            planned[app_label] += steps
         return planned
 
 
@@ -76,7 +97,7 @@ class _Line:
         self.planner, self.migration = planner, migration
         self.app = migration.app_label
         self.main: list[Operation] = []
-        self.fills: list[tuple[str, Operation]] = []
+        self.fills: list[tuple[str, Operation, str]] = []
         self.finals: list[tuple[str, Operation]] = []
         self.indexes: list[tuple[str, Operation]] = []
 
@@ -90,13 +111,9 @@ class _Line:
         self.migration.operations = self.main
         main: list[Any] = [self.migration] if self.main else []
         later = [
-            (title, [operation], comment, atomic)
-            for some, comment, atomic in (
-                (self.fills, FILLED, False),
-                (self.finals, "", True),
-                (self.indexes, INDEXED, False),
-            )
-            for title, operation in some
+            *((title, [operation], comment, False) for title, operation, comment in self.fills),
+            *((title, [operation], "", True) for title, operation in self.finals),
+            *((title, [operation], INDEXED, False) for title, operation in self.indexes),
         ]
         for number, (title, operations, comment, atomic) in enumerate(later, start=1):
             name = f"{self.migration.name}_{number}" if main else self.migration.name
@@ -161,6 +178,7 @@ class _Line:
                 return
             case ops.RenameField() if not self._is_new(operation.model_name):
                 self._rename_field(operation)
+                return
         self.main.append(operation)
 
     # Names
@@ -178,7 +196,7 @@ class _Line:
             for name, field in other.fields.items()
             if isinstance(field, models.ManyToManyField)
             and not field.remote_field.through
-            and (other is model or _target(field, other) == f"{self.app}.{operation.old_name_lower}")
+            and (other is model or target_of(field, other) == f"{self.app}.{operation.old_name_lower}")
         ]
         if between and operation.old_name_lower != operation.new_name_lower:
             self._refuse(refusals.renamed_in_between(label, between))
@@ -195,7 +213,7 @@ class _Line:
         field: AnyField = self._model(operation.model_name).fields[operation.old_name]
         label = f"{self.app}.{operation.model_name}"
         if isinstance(field, models.ManyToManyField):
-            if not (_explicit(field, "db_table") or field.remote_field.through):
+            if not (explicit(field, "db_table") or field.remote_field.through):
                 table = table_of(self._model(operation.model_name))
                 self._refuse(
                     refusals.renamed_table(
@@ -205,8 +223,62 @@ class _Line:
                     )
                 )
         elif not field.db_column:
-            old, new = (_column(field, name) for name in (operation.old_name, operation.new_name))
-            self._refuse(refusals.renamed_column(label, operation.new_name, old, new))
+            self._rename_column(operation, field)
+            return
+        self.main.append(operation)
+
+    def _rename_column(self, operation: ops.RenameField, field: AnyField) -> None:
+        model_name, name = operation.model_name, operation.new_name
+        old, new = (column_of(field, each) for each in (operation.old_name, name))
+        label = f"{self.app}.{model_name}"
+        if reason := self._why_not_in_step(self._model(model_name), operation.old_name, field):
+            self._refuse(refusals.not_in_step(label, name, old, new, reason))
+        plain = but(bare(field), null=True)
+        if isinstance(field, models.ForeignKey):
+            plain = but(plain, db_constraint=False)
+        self.main.append(RenameFieldInStep(model_name, operation.old_name, name, plain))
+        self.migration.comment = RENAMED
+        fill = FillRenamedField(model_name, old_column=old, new_column=new)
+        self.fills.append((_short(f"fill_{model_name}_{name}"), fill, FILLED_FROM_OLD))
+        is_indexed = bool(field.db_index)
+        unindexed = but(field, db_index=False) if is_indexed else field
+        if unindexed.deconstruct()[1:] != plain.deconstruct()[1:]:
+            self.finals.append((_short(f"{model_name}_{name}_rules"), ops.AlterField(model_name, name, unindexed)))
+        if is_indexed:
+            self._index_field(model_name, name, field)
+
+    def _index_field(self, model_name: str, name: str, field: AnyField) -> None:
+        title = _short(f"index_{model_name}_{name}")
+        self.indexes.append((title, AlterFieldIndexConcurrently(model_name, name, field)))
+
+    def _widens(self, model: ModelState, name: str, old: AnyField, new: AnyField) -> bool:
+        """Whether the type takes all values of the old one, is read alike by both codes, and is all that changes."""
+        connection = self.planner.connection
+        types = [str(side.db_type(connection)) for side in (old, new)]
+        same = ("null", "db_index", "unique", "db_default", "primary_key", "db_comment")
+        return (
+            widest(*types) == types[1]
+            and all(getattr(old, each) == getattr(new, each) for each in same)
+            and (old.db_check(connection) is None) == (new.db_check(connection) is None)
+            and not self._why_not_in_step(model, name, old, is_same_name=True)
+        )
+
+    def _why_not_in_step(self, model: ModelState, name: str, field: AnyField, *, is_same_name: bool = False) -> str:
+        """Why a field's column cannot have another beside it; empty: it can, as far as the models tell."""
+        together = {each for fields in model.options.get("unique_together", ()) for each in fields}
+        for constraint in model.options.get("constraints", ()):
+            if not isinstance(constraint, models.CheckConstraint):
+                together |= {each for each in model.fields if re.search(rf"\b{each}\b", str(constraint))}
+        if field.primary_key:
+            return "it is the primary key"
+        if field.unique or name in together:
+            return "it is unique, and upserts of the two codes that race would fail on each other's index (23505)"
+        if field.null and field.has_db_default() and not is_same_name:
+            return "it may be NULL and has a db_default, which would take the place of a NULL that new code writes"
+        expressions = [str(vars(other).get("expression", "")) for other in model.fields.values()]
+        if field.generated or any(re.search(rf"\b{name}\b", each) for each in expressions):
+            return "a generated column is worked out from it, or it is one"
+        return ""
 
     # Columns
 
@@ -219,7 +291,7 @@ class _Line:
             return
         if field.generated:
             self._refuse(refusals.stored_expression(label, name))
-        first, final = field.clone(), _without_one_off(operation)
+        first, final = field.clone(), without_one_off(operation)
         steps: list[tuple[str, Operation]] = []
         if self._is_of_each_row(field):
             if field.default != uuid.uuid4:
@@ -229,13 +301,13 @@ class _Line:
             with_default.db_default = RandomUUID()
             column = self.planner.connection.ops.quote_name(field.db_column or name)
             fill = Backfill(model_name, set=f"{column} = gen_random_uuid()", where=f"{column} IS NULL", elidable=True)
-            self.fills.append((_short(f"fill_{model_name}_{name}"), fill))
-            steps.append(("", ops.AlterField(model_name, name, _plain(with_default))))
-        first, unwrapped = _plain(first), final
+            self.fills.append((_short(f"fill_{model_name}_{name}"), fill, FILLED))
+            steps.append(("", ops.AlterField(model_name, name, bare(with_default))))
+        first, unwrapped = bare(first), final
         is_indexed = bool(field.db_index and not field.unique)
-        is_split = bool(steps) or bool(field.unique) or type(field) in _LIKE
+        is_split = bool(steps) or bool(field.unique) or type(field) in LIKE
         if isinstance(field, models.ForeignKey) and not field.null:
-            first = _with(first, db_constraint=False)
+            first = but(first, db_constraint=False)
             is_split = True
         main = ops.AddField(model_name, name, first, preserve_default=operation.preserve_default)
         if not (is_split or is_indexed):
@@ -244,13 +316,11 @@ class _Line:
         self.main.append(main)
         self.main += [one for _title, one in steps]
         if is_split:
-            unindexed = _with(unwrapped, db_index=False) if is_indexed else unwrapped
+            unindexed = but(unwrapped, db_index=False) if is_indexed else unwrapped
             title = _short(f"{model_name}_{name}_rules")
             self.finals.append((title, ops.AlterField(model_name, name, unindexed)))
         if is_indexed:
-            self.indexes.append(
-                (_short(f"index_{model_name}_{name}"), AlterFieldIndexConcurrently(model_name, name, unwrapped))
-            )
+            self._index_field(model_name, name, unwrapped)
 
     def _is_of_each_row(self, field: AnyField) -> bool:
         if field.null or field.has_db_default() or not field.has_default() or not callable(field.default):
@@ -269,88 +339,25 @@ class _Line:
         if isinstance(old, models.ManyToManyField) or isinstance(new, models.ManyToManyField):
             self.main.append(operation)
             return
-        old_column, new_column = _column(old, name), _column(new, name)
+        old_column, new_column = column_of(old, name), column_of(new, name)
         if old_column != new_column:
             self._refuse(refusals.renamed_column(label, name, old_column, new_column))
         if not (old.remote_field or new.remote_field):
             old_type, new_type = (side.db_type(self.planner.connection) for side in (old, new))
-            if not _keeps_rows(str(old_type), str(new_type)):
+            if not keeps_rows(str(old_type), str(new_type)):
+                if self._widens(model, name, old, new):
+                    title = _short(f"widen_{model_name}_{name}")
+                    self.fills.append((title, WidenField(model_name, name, new), WIDENED))
+                    return
                 self._refuse(refusals.other_type(label, name, str(old_type), str(new_type)))
         is_newly_indexed = bool(new.db_index and not new.unique and not (old.db_index or old.unique))
         if not is_newly_indexed:
             self.main.append(operation)
             return
-        unindexed = _with(new, db_index=False)
-        if unindexed.deconstruct()[1:] != _with(old, db_index=False).deconstruct()[1:]:
+        unindexed = but(new, db_index=False)
+        if unindexed.deconstruct()[1:] != but(old, db_index=False).deconstruct()[1:]:
             self.main.append(ops.AlterField(model_name, name, unindexed, preserve_default=operation.preserve_default))
-        self.indexes.append(
-            (
-                _short(f"index_{model_name}_{name}"),
-                AlterFieldIndexConcurrently(model_name, name, _without_one_off(operation)),
-            )
-        )
-
-
-def _explicit(field: AnyField, argument: str) -> Any:
-    return field.deconstruct()[3].get(argument)
-
-
-def _keeps_rows(old: str, new: str) -> bool:
-    """Whether `migrate` can change a column's type at once, or owe it, without writing all rows anew for new code."""
-    common = widest(old, new)
-    if common is None:
-        return False
-    if common == old:
-        return True
-    if common != new:
-        return False
-    texts, numbers = ("varchar", "text"), "numeric"
-    if old.startswith(texts) and new.startswith(texts):
-        return True
-    return old.startswith(numbers) and _places(old) == _places(new)
-
-
-def _places(numeric: str) -> str:
-    return numeric.rpartition(",")[2].strip(" )")
-
-
-def _column(field: AnyField, name: str) -> str:
-    return str(field.db_column or (f"{name}_id" if isinstance(field, models.ForeignKey) else name))
-
-
-def _target(field: AnyField, model: ModelState) -> str:
-    to = field.remote_field.model
-    if not isinstance(to, str):
-        return str(to._meta.label_lower)
-    if to == "self":
-        return f"{model.app_label}.{model.name_lower}"
-    return to.lower() if "." in to else f"{model.app_label}.{to.lower()}"
-
-
-def _without_one_off(operation: Any) -> AnyField:
-    """The field as the models have it: without a default that was only for the rows that were there."""
-    field = operation.field.clone()
-    if not operation.preserve_default:
-        field.default = NOT_PROVIDED
-    return field
-
-
-def _with(field: AnyField, **changes: Any) -> AnyField:
-    """The field, but for these arguments."""
-    _name, _path, arguments, keywords = field.deconstruct()
-    return type(field)(*arguments, **{**keywords, **changes})
-
-
-def _plain(field: AnyField) -> AnyField:
-    """A field of the same column without what works on every row: its index, its uniqueness, its CHECK."""
-    _name, _path, arguments, keywords = field.deconstruct()
-    for name in ("unique", "db_index"):
-        keywords.pop(name, None)
-    if isinstance(field, models.OneToOneField):
-        return models.ForeignKey(*arguments, **keywords, db_index=False)
-    if isinstance(field, models.ForeignKey | models.SlugField):
-        keywords["db_index"] = False
-    return _LIKE.get(type(field), type(field))(*arguments, **keywords)
+        self._index_field(model_name, name, without_one_off(operation))
 
 
 def _title(operations: Sequence[Operation]) -> str:

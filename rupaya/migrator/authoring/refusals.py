@@ -32,6 +32,15 @@ def renamed_column(model: str, field: str, old: str, new: str) -> str:
     )
 
 
+def not_in_step(model: str, field: str, old: str, new: str, reason: str) -> str:
+    """A column that cannot be had under two names at once."""
+    return (
+        f"{model}.{field} would have the column {new}, kept in step with {old} while the release before is running, "
+        f'and cannot: {reason}. Keep the column: write db_column="{old}" in the field, which changes nothing in the '
+        "database ('Rename a column')."
+    )
+
+
 def renamed_table(model: str, old: str, new: str) -> str:
     """A table with another name."""
     return (

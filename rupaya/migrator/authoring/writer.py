@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
+from pathlib import Path
 
 from django.db.migrations.writer import MigrationWriter
 
@@ -18,9 +19,18 @@ _MODULE = "rupaya.migrator.operations"
 class StepWriter(MigrationWriter):
     """Writes a step as a person would."""
 
+    noted: list[str]
+    """Where they are written: Django's command keeps no list of what it merges."""
+
+    @classmethod
+    def noting(cls) -> type[StepWriter]:
+        """The class for one command."""
+        return type(cls.__name__, (cls,), {"noted": []})
+
     def as_string(self) -> str:
         """The file's text."""
         text = super().as_string()
+        self.noted.append(self.path)
         if names := sorted(set(re.findall(rf"\b{re.escape(_MODULE)}\.(\w+)\(", text))):
             text = text.replace(f"import {_MODULE}\n", "")
             text = text.replace(f"{_MODULE}.", "")
@@ -35,7 +45,8 @@ class StepWriter(MigrationWriter):
 
 
 def format_files(paths: Sequence[str]) -> None:
-    """Let ruff, where it is installed, put them into the project's form."""
+    """Let ruff, where it is installed, put those that were written into the project's form."""
+    paths = [path for path in paths if Path(path).exists()]
     if not paths:
         return
     if find_spec("ruff"):

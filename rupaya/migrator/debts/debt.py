@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -43,7 +44,8 @@ Part = dict[str, Any]
 
 ``transaction``: all in one transaction. ``concurrently``: one statement outside any. ``batches``: one statement, again
 until it changes no row. ``operation``: the migration's own code. ``attic``: the column or table is put away. With
-``constraint`` or ``index``: the name of what it makes, so that it is not made twice.
+``constraint`` or ``index``: the name of what it makes, so that it is not made twice. ``first``: what is executed before
+in the same transaction.
 """
 
 
@@ -67,9 +69,12 @@ def in_batches(sql: str) -> Part:
     return {"how": "batches", "sql": [sql]}
 
 
-def into_the_attic(sql: str) -> Part:
-    """Putting away the debt's column or table, in one short transaction; `sql` is what people are shown of it."""
-    return {"how": "attic", "sql": [sql]}
+def into_the_attic(sql: str, first: Sequence[str] = ()) -> Part:
+    """Putting away the debt's column or table, in one short transaction; `sql` is what people are shown of it.
+
+    `first` is executed in that transaction, before.
+    """
+    return {"how": "attic", "sql": [*first, sql]} | ({"first": list(first)} if first else {})
 
 
 def by_operation(*sql: str) -> Part:
@@ -95,7 +100,8 @@ class Debt:
     breaks: str
     """What old code could not do any more once it is paid."""
     details: dict[str, Any] = field(default_factory=dict)
-    """What later migrations and an unapplying need to know: columns, the type before, how to undo the half done."""
+    """What later migrations and an unapplying need to know: columns, the type before, how to undo the half done;
+    ``in_step``: the column that has the values of this one, and ``besides`` what else of the table is owed with it."""
     state: str = "owed"
     settled_by: str = ""
     id: int | None = None

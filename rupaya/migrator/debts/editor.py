@@ -5,7 +5,7 @@ Only while a step of a migration is set; without, it is Django's own. This part 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,13 +15,13 @@ from rupaya.migrator.attic.bringing import is_prepared
 from rupaya.migrator.attic.item import Item
 from rupaya.migrator.debts import existing, refusals
 from rupaya.migrator.debts.altering import CHECK_NOW, Halving, column_now, leave_foreign_key, open_debts
-from rupaya.migrator.debts.constraints import ConstraintsEditor
 from rupaya.migrator.debts.debt import COLUMN, DEFAULT, TABLE, Debt
 from rupaya.migrator.debts.defaults import is_one_value, kept_default
+from rupaya.migrator.debts.renaming import RenamingEditor
 from rupaya.migrator.debts.stepping import AnyField, AnyModel
 
 
-class DebtsEditor(ConstraintsEditor):
+class DebtsEditor(RenamingEditor):
     """See the module; subclasses made for a run carry its `book`."""
 
     # Tables
@@ -168,11 +168,6 @@ class DebtsEditor(ConstraintsEditor):
             )
         return super()._alter_column_default_sql(model, old_field, new_field, drop)  # type: ignore[misc]
 
-    def default_sql(self, table: str, column: str, sql: str, parameters: Sequence[Any]) -> str:
-        """The statement that gives a column this default."""
-        change = f"ALTER TABLE {self.quote_name(table)} ALTER COLUMN {self.quote_name(column)} SET DEFAULT "
-        return change + (str(self.connection.ops.compose_sql(sql, list(parameters))) if parameters else sql)
-
     def remove_field(self, model: AnyModel, field: AnyField) -> None:
         """The column becomes one that new code can leave out; it goes when nobody knows it any more."""
         table, column = model._meta.db_table, str(field.column)
@@ -188,6 +183,7 @@ class DebtsEditor(ConstraintsEditor):
             raise refusals.other_key(self.where, table, column)
         if self.book.of(COLUMN, table=table, object=column):
             return  # by an attempt that was cut off later on, and is not atomic
+        self._pay_first(self._in_step(table, column))
         self._supersede(self.book.of(table=table, column=column), gone=column)
         if (table, column) in self.book.fresh.columns:
             self.book.fresh.columns.remove((table, column))
@@ -247,6 +243,7 @@ class DebtsEditor(ConstraintsEditor):
                 leave_foreign_key(old_field, new_field)
             afterwards = [debt.details["keep"] for debt in back if "keep" in debt.details]
         elif self._owes(table):
+            self._pay_before_loosening(table, old_field, new_field, {old_type, new_type})
             self._rename(table, old_field, new_field)
             halves = Halving(self, model, old_field, new_field, old_db_params, new_db_params).work()
             self._supersede(halves.settled)

@@ -15,6 +15,7 @@ from django.db import DatabaseError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
+from rupaya.migrator.attic.instep import IN_STEP
 from rupaya.migrator.attic.item import DEBT, Source
 from rupaya.migrator.attic.putting import forget, put_away_column, put_away_table
 from rupaya.migrator.debts.debt import TABLE, Debt, Part
@@ -93,6 +94,7 @@ class Payer:
                 self._limited(limits.lock_timeout_ms, limits.statement_timeout_ms),
                 transaction.atomic(using=self.connection.alias),
             ):
+                self._execute(part.get("first", ()))
                 self._put_away(debt)
                 self._settle(debt)
             return
@@ -133,6 +135,7 @@ class Payer:
                 dropped_before=details.get("dropped", ()),
                 was_not_null=bool(details.get("not_null")),
                 default_before=details.get("default"),
+                in_step=details.get(IN_STEP, ""),
             )
 
     def _is_made(self, debt: Debt, part: Part) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.ddl_references import Statement
@@ -21,17 +21,17 @@ class Payments:
     def __init__(self, editor: BaseDatabaseSchemaEditor) -> None:
         self.quote = editor.quote_name
 
-    def put_away_column(self, table: str, column: str) -> list[Part]:
+    def put_away_column(self, table: str, column: str, first: Sequence[str] = ()) -> list[Part]:
         """One short lock. Under which name it is kept is settled when it is paid."""
-        return [into_the_attic(f"{self._alter(table)} RENAME COLUMN {self.quote(column)} TO {ATTIC}_…")]
+        return [into_the_attic(f"{self._alter(table)} RENAME COLUMN {self.quote(column)} TO {ATTIC}_…", first)]
 
     def put_away_table(self, table: str) -> list[Part]:
         """One short lock, likewise."""
         return [into_the_attic(f"{self._alter(table)} SET SCHEMA {ATTIC}")]
 
-    def forget_column(self, table: str, column: str) -> list[Part]:
+    def forget_column(self, table: str, column: str, first: Sequence[str] = ()) -> list[Part]:
         """One short lock; CASCADE is Django's."""
-        return [into_the_attic(f"{self._alter(table)} DROP COLUMN IF EXISTS {self.quote(column)} CASCADE")]
+        return [into_the_attic(f"{self._alter(table)} DROP COLUMN IF EXISTS {self.quote(column)} CASCADE", first)]
 
     def forget_table(self, table: str) -> list[Part]:
         """One short lock; CASCADE is Django's."""

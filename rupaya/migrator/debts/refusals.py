@@ -30,6 +30,16 @@ def renamed_column(where: str, table: str, old: str, new: str) -> HistoryRefused
     )
 
 
+def not_in_step(where: str, table: str, old: str, new: str, reason: str) -> HistoryRefused:
+    """A column that no other one can be kept in step with."""
+    return HistoryRefused(
+        f"{where} would keep {table}.{new} in step with {table}.{old}, and cannot: {reason}.",
+        "One of the two codes would read or write something else than it means to; nothing was changed.",
+        f'Keep the column: db_column="{old}" in the field, which changes nothing in the database. Or drop what is in '
+        "the way, by a migration before.",
+    )
+
+
 def other_type(where: str, table: str, column: str, old: str, new: str) -> HistoryRefused:
     """A type that one of the codes reads or writes differently."""
     return HistoryRefused(

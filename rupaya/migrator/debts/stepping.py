@@ -128,6 +128,11 @@ class SteppingEditor(DatabaseSchemaEditor):
             self.book.owed.remove(debt)
             self.book.pay_first.append(debt)
 
+    def default_sql(self, table: str, column: str, sql: str, parameters: Sequence[Any]) -> str:
+        """The statement that gives a column this default."""
+        change = f"ALTER TABLE {self.quote_name(table)} ALTER COLUMN {self.quote_name(column)} SET DEFAULT "
+        return change + (str(self.connection.ops.compose_sql(sql, list(parameters))) if parameters else sql)
+
     # Undoing what was done of an unpaid debt
 
     def _filling(self, table: str, field: AnyField, name: str = "") -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
+from rupaya.migrator.attic.instep import IN_STEP
 from rupaya.migrator.debts.debt import Debt
 
 _COLUMNS = (
@@ -38,10 +39,15 @@ class Store:
             return bool(cursor.fetchone()[0])
 
     def owed(self) -> list[Debt]:
-        """All that is owed, in the order in which it is to be paid."""
+        """All that is owed, in the order in which it is to be paid.
+
+        A column that another one is kept in step with goes last: until then its rules hold for both.
+        """
         if not self.exists():
             return []
-        return self._fetch(f"SELECT {_COLUMNS} FROM migrator_debts WHERE state = 'owed' ORDER BY debt_id")
+        return self._fetch(
+            f"SELECT {_COLUMNS} FROM migrator_debts WHERE state = 'owed' ORDER BY details ? '{IN_STEP}', debt_id"
+        )
 
     def due(self, pending: Collection[tuple[str, str]]) -> list[Debt]:
         """What may be paid: not of migrations that are still pending, for one that is not atomic may be half done."""

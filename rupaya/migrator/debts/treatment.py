@@ -51,6 +51,8 @@ def treatment(operation: Operation, migration: Migration) -> tuple[str, str]:
     module = type(operation).__module__
     if isinstance(operation, _CODE):
         return (NOW, "") if is_noop(operation) else _declared(operation, migration)
+    if _halves_itself(operation):
+        return HALVED, ""
     if module.startswith(_KNOWN_PACKAGES) or not _has_ways_of_its_own(operation):
         return HALVED, ""
     if module.startswith(_OURS):
@@ -78,10 +80,17 @@ def backwards(operation: Operation) -> Callable[..., None]:
 
 def _way(operation: Operation, *, is_forecast: bool = False) -> Any:
     """The class of Django's whose way is taken; None: the operation's own."""
+    if _halves_itself(operation):
+        return None
     refuses_a_transaction = is_forecast and isinstance(operation, _CONCURRENT)
     if type(operation).__module__.startswith("django.") and not refuses_a_transaction:
         return None
     return next((base for base in (_DJANGO if is_forecast else _TIGHTENING) if isinstance(operation, base)), None)
+
+
+def _halves_itself(operation: Operation) -> bool:
+    """Whether an operation of ours works through the editor of debts, and knows what to do without one."""
+    return bool(getattr(type(operation), "halves_itself", False))
 
 
 def is_noop(operation: Operation) -> bool:

@@ -23,7 +23,14 @@ from django.db.models import Field
 from django.db.models.fields import NOT_PROVIDED
 from django_pg_migration_tools import operations as safer
 
-from rupaya.migrator.operations import AddIndexConcurrently, AlterFieldIndexConcurrently, Backfill
+from rupaya.migrator.operations import (
+    AddIndexConcurrently,
+    AlterFieldIndexConcurrently,
+    Backfill,
+    FillRenamedField,
+    RenameFieldInStep,
+    WidenField,
+)
 
 EXPAND = "expand"
 CONTRACT = "contract"
@@ -33,6 +40,9 @@ _HARMLESS = (
     AddIndexConcurrently,
     AlterFieldIndexConcurrently,
     Backfill,
+    FillRenamedField,
+    RenameFieldInStep,
+    WidenField,
     ops.AddIndex,
     ops.AlterIndexTogether,
     ops.AlterModelManagers,
@@ -225,9 +235,10 @@ def _is_contract(part: Part, app_label: str, created: set[str]) -> bool:
 
 
 def _field(state: ProjectState, app_label: str, model_name: str, name: str) -> Any:
-    """A field as its model has it. One that refers to no other model needs none: making all of them takes long."""
+    """A field as its model has it. Most need none, and making all models takes long: but those that refer to one, and
+    whose database default Django works out with it."""
     field: Any = state.models[app_label, model_name].fields[name]
-    if field.remote_field:
+    if field.remote_field or field.has_db_default():
         return state.apps.get_model(app_label, model_name)._meta.get_field(name)
     field = field.clone()
     field.set_attributes_from_name(name)

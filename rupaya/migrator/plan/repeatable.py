@@ -5,12 +5,13 @@ from __future__ import annotations
 from django.db.migrations.migration import Migration
 from django_pg_migration_tools import operations as safer
 
-from rupaya.migrator.operations import AddIndexConcurrently, AlterFieldIndexConcurrently, Backfill
+from rupaya.migrator.operations import AddIndexConcurrently, AlterFieldIndexConcurrently, Backfill, WidenField
 
 IDEMPOTENT_OPERATIONS = (
     AddIndexConcurrently,
     AlterFieldIndexConcurrently,
     Backfill,
+    WidenField,
     safer.SaferAddIndexConcurrently,
     safer.SaferRemoveIndexConcurrently,
     safer.SaferAddUniqueConstraint,

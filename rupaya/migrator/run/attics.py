@@ -9,6 +9,7 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from rupaya.migrator.attic import bringing
+from rupaya.migrator.attic.instep import IN_STEP
 from rupaya.migrator.attic.item import COLUMN, DEBT, KEPT, RESTORED, ROLLBACK, Item
 from rupaya.migrator.attic.store import AtticStore
 from rupaya.migrator.django import Key
@@ -58,7 +59,8 @@ def prepare(context: RunContext, plan: Plan) -> None:
         MigratorError: if a table stays locked, or a row does not take the value; nothing has come back then.
     """
     for item in coming_back(context.connection, plan):
-        if fill := fill_of(context.connection, plan, item):
+        fill = "" if item.details.get(IN_STEP) else fill_of(context.connection, plan, item)
+        if fill or item.details.get(IN_STEP):
             work = partial(bringing.prepare, context.connection, item, fill, context.stop.check)
             _tried(context, item, f"filling the {item}", work)
 

@@ -13,6 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from rupaya.migrator.attic import bringing
 from rupaya.migrator.attic.facts import execute
+from rupaya.migrator.attic.instep import IN_STEP
 from rupaya.migrator.attic.item import DEBT, Item
 from rupaya.migrator.attic.store import AtticStore
 from rupaya.migrator.debts.debt import COLUMN, DEFAULT, NOT_NULL, TABLE, UNNOTICED, Debt
@@ -118,12 +119,14 @@ def _item_of(debt: Debt, kept: list[Item]) -> Item | None:
 
 def _can(debt: Debt, item: Item | None) -> bool:
     if debt.kind in (COLUMN, TABLE):
-        return item is not None
+        return item is not None and not debt.details.get("default_then")
     return debt.kind == NOT_NULL or (debt.kind == DEFAULT and "keep" in debt.details)
 
 
 def _take_back(connection: BaseDatabaseWrapper, debt: Debt, item: Item | None, run_id: int) -> None:
     quote = connection.ops.quote_name
+    if item is not None and item.details.get(IN_STEP):
+        bringing.prepare(connection, item, "", lambda: None)
     with transaction.atomic(using=connection.alias):
         if item is not None:
             bringing.reopen(connection, item, run_id)

@@ -21,12 +21,21 @@ def added(line: str) -> str:
 
 @dataclass(frozen=True)
 class Change:
-    """The models afterwards, the names of the migrations, and what an insert of new code says besides."""
+    """The models afterwards, the names of the migrations, and the column that new code writes besides or instead."""
 
     models: str
     steps: tuple[str, ...]
     column: str = ""
     value: str = ""
+    rename: str = ""
+    gone: str = ""
+    """The column that new code does not know any more."""
+
+    @property
+    def makemigrations(self) -> tuple[str, ...]:
+        """The command that writes them."""
+        renames = (f"--rename=shop.Item.{self.rename}",) if self.rename else ()
+        return ("makemigrations", "--noinput", *renames)
 
 
 CHANGES = {
@@ -77,6 +86,40 @@ CHANGES = {
         MODELS.replace("colour = models.CharField(", "color = models.CharField(db_column='colour', "),
         ("alter_item_colour_rename_colour_item_color",),
     ),
+    "a larger number": Change(
+        MODELS.replace("models.IntegerField", "models.BigIntegerField"),
+        ("widen_item_amount",),
+    ),
+    "more decimals": Change(
+        MODELS.replace("max_digits=8, decimal_places=2", "max_digits=12, decimal_places=4"),
+        ("widen_item_price",),
+        "price",
+        "1.2345",
+    ),
+    "a renamed field": Change(
+        MODELS.replace("colour =", "color ="),
+        ("rename_colour_item_color", "fill_item_color"),
+        "color",
+        "'black'",
+        rename="colour=color",
+        gone="colour",
+    ),
+    "a renamed field with rules": Change(
+        MODELS.replace("amount =", "number ="),
+        ("rename_amount_item_number", "fill_item_number", "item_number_rules"),
+        "number",
+        "5",
+        rename="amount=number",
+        gone="amount",
+    ),
+    "a renamed foreign key": Change(
+        MODELS.replace("maker =", "producer ="),
+        ("rename_maker_item_producer", "fill_item_producer", "item_producer_rules", "index_item_producer"),
+        "producer_id",
+        "1",
+        rename="maker=producer",
+        gone="maker_id",
+    ),
     "a renamed model that keeps its table": Change(
         MODELS.replace("class Item(models.Model):\n", "class Article(models.Model):\n")
         + "\n    class Meta:\n        db_table = 'shop_item'\n",
@@ -89,6 +132,7 @@ CHANGES = {
         ("remove_item_colour_item_weight",),
         "weight",
         "2",
+        gone="colour",
     ),
     "several at once": Change(
         added("second = models.ForeignKey(Maker, models.CASCADE, null=True, related_name='+')")
@@ -103,8 +147,8 @@ CHANGES = {
             "index_item_second",
             "index_by_amount",
         ),
-        "second_id",
-        "1",
+        "second_id, token",
+        "1, gen_random_uuid()",
     ),
     "a new model with all of it": Change(
         MODELS
@@ -115,9 +159,17 @@ CHANGES = {
 }
 
 REFUSED = {
-    "a renamed column": (MODELS.replace("colour =", "color ="), 'db_column="colour"'),
+    "a renamed column that is unique": (MODELS.replace("name =", "title =", 1), 'write db_column="name"'),
+    "a renamed column that is NULL, with a default": (MODELS.replace("city =", "town ="), 'write db_column="city"'),
     "a renamed table": (MODELS.replace("Item(", "Article("), 'db_table = "shop_item"'),
-    "a type that rewrites": (MODELS.replace("models.IntegerField", "models.BigIntegerField"), "new name"),
+    "a type that rewrites": (
+        MODELS.replace("models.DecimalField", "models.FloatField").replace("max_digits=8, decimal_places=2, ", ""),
+        "new name",
+    ),
+    "a larger number that is another one as well": (
+        MODELS.replace("models.IntegerField(", "models.BigIntegerField(null=True, "),
+        "new name",
+    ),
     "a type that one code cannot read": (MODELS.replace("models.IntegerField", "models.TextField"), "new name"),
     "a stored expression": (
         added(

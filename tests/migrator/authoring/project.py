@@ -24,7 +24,8 @@ HEADER = "import uuid\n\nfrom django.db import models\nfrom django.utils import 
 
 MODELS = """
 class Maker(models.Model):
-    name = models.CharField(max_length=50)
+    name = models.CharField(max_length=50, unique=True)
+    city = models.CharField(max_length=25, null=True, db_default='here')
 
 
 class Item(models.Model):
@@ -32,6 +33,7 @@ class Item(models.Model):
     colour = models.CharField(max_length=20, null=True)
     amount = models.IntegerField(default=0)
     maker = models.ForeignKey(Maker, models.CASCADE)
+    price = models.DecimalField(max_digits=8, decimal_places=2, null=True, db_index=True)
 """
 """The models of the deployed release."""
 
@@ -80,8 +82,10 @@ class Project:
         identity = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
         subprocess.run(["git", *identity, *arguments], cwd=self.folder, check=True, capture_output=True)
 
-    def manage(self, *arguments: str, url: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run a management command, without a terminal."""
+    def manage(
+        self, *arguments: str, url: str = "", answer: str = "", **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a management command, without a terminal; `answer`: what is typed all the same."""
         environ = {
             **os.environ,
             "DATABASE_URL": url or self.url,
@@ -98,7 +102,7 @@ class Project:
             env=environ,
             capture_output=True,
             text=True,
-            stdin=subprocess.DEVNULL,
+            input=answer,
             timeout=HANGING_S,
             check=False,
         )

@@ -5,14 +5,25 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import psycopg2
 import pytest
 
+from tests.conftest import new_database
 from tests.migrator.authoring.changes import CHANGES, REFUSED
 from tests.migrator.authoring.project import Project
 
 
 def steps(project: Project) -> tuple[str, ...]:
     return tuple(name[5:] for name in project.written())
+
+
+def query(url: str, sql: str) -> list[tuple[object, ...]]:
+    connection = psycopg2.connect(url)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(sql)
+        rows = list(cursor.fetchall())
+    connection.close()
+    return rows
 
 
 def ruff(project: Project, *arguments: str) -> None:
@@ -32,7 +43,7 @@ def ruff(project: Project, *arguments: str) -> None:
 def test_the_gate_finds_nothing_in_what_is_written(project: Project, name: str) -> None:
     change = CHANGES[name]
     project.write_models(change.models)
-    project.succeed("makemigrations", "--noinput")
+    project.succeed(*change.makemigrations)
     assert steps(project) == change.steps
     assert (project.migrations / "max_migration.txt").read_text().strip() == list(project.written())[-1]
     assert "No changes" in project.succeed("makemigrations", "--check")
@@ -47,7 +58,8 @@ def test_the_gate_finds_nothing_in_what_is_written(project: Project, name: str) 
 def test_what_cannot_be_done_safely_is_refused_with_what_to_write(project: Project, name: str) -> None:
     models, advice = REFUSED[name]
     project.write_models(models)
-    ran = project.manage("makemigrations", "--rename=shop.Item.colour=color", "--rename=shop.Item=Article", "--noinput")
+    renames = [f"--rename=shop.{one}" for one in ("Maker.name=title", "Maker.city=town", "Item=Article")]
+    ran = project.manage("makemigrations", *renames, "--noinput")
     assert ran.returncode == 1
     assert advice in ran.stderr
     assert "Nothing was written" in ran.stderr
@@ -64,8 +76,29 @@ def test_a_rename_is_never_guessed_where_nobody_can_be_asked(project: Project, o
     assert not project.written()
 
 
+def test_a_rename_that_is_answered_with_yes_is_written_and_explained(project: Project) -> None:
+    change = CHANGES["a renamed field"]
+    project.write_models(change.models)
+    ran = project.manage("makemigrations", "--explain", answer="y\n")
+    assert ran.returncode == 0, ran.stderr
+    assert steps(project) == change.steps
+    lines = {line.split()[0]: line for line in ran.stdout.splitlines() if line.startswith("shop.")}
+    assert "the old column" in lines["shop.0002_rename_colour_item_color:"]
+    assert "fill" in lines["shop.0003_fill_item_color:"].lower()
+    text = project.written()["0002_rename_colour_item_color"]
+    assert "RenameFieldInStep(" in text
+    assert "# Triggers keep both columns in step" in text
+
+
+@pytest.mark.authoring
+def test_a_wider_type_is_explained(project: Project) -> None:
+    project.write_models(CHANGES["a larger number"].models)
+    assert "the wider column" in project.succeed("makemigrations", "--noinput", "--explain")
+    assert "atomic = False" in project.written()["0002_widen_item_amount"]
+
+
 def test_removing_and_adding_can_be_said(project: Project) -> None:
-    project.write_models(REFUSED["a renamed column"][0])
+    project.write_models(CHANGES["a renamed field"].models)
     project.succeed("makemigrations", "--noinput", "--no-renames")
     assert steps(project) == ("remove_item_colour_item_color",)
 
@@ -99,3 +132,61 @@ def test_an_empty_migration_and_a_dry_run(project: Project) -> None:
     project.write_models(CHANGES["a slug"].models)
     assert "index field slug" in project.succeed("makemigrations", "--noinput", "--dry-run", "--verbosity=3")
     assert steps(project) == ("mine",)
+
+
+def test_two_branches_of_steps_are_merged(project: Project) -> None:
+    project.write_models(CHANGES["a slug"].models)
+    project.succeed("makemigrations", "--noinput")
+    mine = project.written()
+    for name in mine:
+        (project.migrations / f"{name}.py").rename(project.folder / f"{name}.py")
+    (project.migrations / "max_migration.txt").write_text("0001_initial\n")
+    project.write_models(CHANGES["an index"].models)
+    project.succeed("makemigrations", "--noinput")
+    for name in mine:
+        (project.folder / f"{name}.py").rename(project.migrations / f"{name}.py")
+
+    project.succeed("makemigrations", "--merge", "--noinput", "--name=merge")
+
+    merged = project.written()["0004_merge"]
+    assert '("shop", "0003_index_item_slug")' in merged
+    assert '("shop", "0002_index_by_colour")' in merged
+    assert "operations = []" in merged
+    with new_database(project.url) as url:
+        project.succeed("migrate", "--noinput", url=url)
+
+
+def test_what_another_app_depends_on_is_the_last_step(project: Project) -> None:
+    project.write_models(CHANGES["an identifier for each row"].models)
+    crates = project.folder / "crates"
+    (crates / "migrations").mkdir(parents=True)
+    for name in ("__init__.py", "migrations/__init__.py", "migrations/max_migration.txt"):
+        (crates / name).touch()
+    (crates / "models.py").write_text(
+        "from django.db import models\n\n\nclass Crate(models.Model):\n"
+        "    item = models.ForeignKey('shop.Item', models.CASCADE)\n"
+    )
+    settings = project.folder / "project_settings.py"
+    settings.write_text(settings.read_text() + "INSTALLED_APPS += ['crates']\n")
+
+    project.succeed("makemigrations", "--noinput")
+
+    assert steps(project) == CHANGES["an identifier for each row"].steps
+    assert '("shop", "0004_item_token_rules")' in (crates / "migrations" / "0001_initial.py").read_text()
+    assert "No changes" in project.succeed("makemigrations", "--check")
+    with new_database(project.url) as url:
+        project.succeed("migrate", "--noinput", url=url)
+
+
+@pytest.mark.authoring
+def test_the_content_type_follows_a_renamed_model_whose_table_is_pinned(project: Project, database_url: str) -> None:
+    listed = "SELECT id, model FROM django_content_type WHERE app_label = 'shop' AND model <> 'maker'"
+    project.succeed("migrate", "--noinput", url=database_url)
+    ((number, before),) = query(database_url, listed)
+    project.write_models(CHANGES["a renamed model that keeps its table"].models)
+    project.succeed("makemigrations", "--noinput")
+    project.succeed("migrate", "--noinput", url=database_url)
+    assert before == "item"
+    assert query(database_url, listed) == [(number, "article")]
+    project.succeed("migrate", "shop", "0001", "--noinput", url=database_url)
+    assert query(database_url, listed) == [(number, "item")]

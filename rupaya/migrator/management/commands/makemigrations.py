@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from django.apps import apps
@@ -51,9 +50,10 @@ class Command(_base):  # type: ignore[misc]
             return
         answers = Answers.read(options["rename"], no_renames=options["no_renames"])
         # For this command alone: Django demands that the class's is the one of `migrate`, which only looks.
-        self.autodetector = partial(SafeAutodetector, answers=answers)
+        self.autodetector = SafeAutodetector.answering(answers)
+        writer = StepWriter.noting()
         try:
-            with writing_migrations_with(StepWriter):
+            with writing_migrations_with(writer):
                 super().handle(*app_labels, **options)
         except EOFError:
             raise CommandError(
@@ -61,7 +61,7 @@ class Command(_base):  # type: ignore[misc]
                 "the field a default=, a db_default= or null=True."
             ) from None
         finally:
-            format_files(getattr(self, "written_files", []))
+            format_files(writer.noted)
 
     def write_migration_files(self, changes: Any, update_previous_migration_paths: Any = None) -> None:
         """Print the table, if it is asked for, and write."""

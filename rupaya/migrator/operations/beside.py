@@ -1,0 +1,172 @@
+"""A column made beside another one, to take its name and place: what PostgreSQL is told, and asked."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from rupaya.migrator.attic import facts
+from rupaya.migrator.attic.facts import execute, fetch
+from rupaya.migrator.attic.instep import InStep, why_not
+from rupaya.migrator.schema.catalog import ATTIC
+
+_OID = "to_regclass(quote_ident(%s))"
+_COLUMN = f"""
+    SELECT a.attnum, format_type(a.atttypid, a.atttypmod), col_description(a.attrelid, a.attnum), a.attacl IS NOT NULL
+    FROM pg_attribute a WHERE a.attrelid = {_OID} AND a.attname = %s AND NOT a.attisdropped
+"""
+_INDEXES = f"""
+    SELECT c.relname, pg_get_indexdef(i.indexrelid), i.indexprs IS NOT NULL OR i.indpred IS NOT NULL
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = {_OID}
+      AND (%s::int2 = ANY (i.indkey::int2[]) OR EXISTS (
+          SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
+          AND d.refclassid = 'pg_class'::regclass AND d.refobjid = i.indrelid AND d.refobjsubid = %s))
+    ORDER BY 1
+"""
+_CHECKS = f"""
+    SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint
+    WHERE conrelid = {_OID} AND contype = 'c' AND %s::int2 = ANY (conkey) AND convalidated ORDER BY 1
+"""
+_FOREIGN_KEY = (
+    f"SELECT conname FROM pg_constraint WHERE contype = 'f' AND conrelid = {_OID} AND %s::int2 = ANY (conkey)"
+)
+_OTHERS = f"""
+    SELECT 'statistics ' || stxname FROM pg_statistic_ext WHERE stxrelid = {_OID} AND %s::int2 = ANY (stxkeys::int2[])
+    UNION ALL SELECT 'CHECK ' || conname || ', which is not valid' FROM pg_constraint
+    WHERE conrelid = {_OID} AND contype = 'c' AND %s::int2 = ANY (conkey) AND NOT convalidated
+"""
+_INDEX_STATE = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(quote_ident(%s))"
+_CONSTRAINT_STATE = f"SELECT convalidated FROM pg_constraint WHERE conrelid = {_OID} AND conname = %s"
+_PIECE = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\w+|[^\w'"]+""")
+
+
+class Beside:
+    """A column, and the one that is to take its place; hidden, as all that begins so, from whoever compares schemas."""
+
+    def __init__(self, connection: BaseDatabaseWrapper, table: str, column: str, type_: str) -> None:
+        self.connection, self.table, self.column, self.type = connection, table, column, type_
+        self.quote = connection.ops.quote_name
+        self.here, self.quoted = f"ALTER TABLE {self.quote(table)}", self.quote(column)
+        self.name = self._name("column")
+        # The one beside follows the old one.
+        self.pair = InStep(self.quote, table, self.name, column)
+
+    def _name(self, of: str) -> str:
+        words = "\0".join((self.table, self.column, self.type, of))
+        return f"{ATTIC}_beside_{hashlib.sha256(words.encode()).hexdigest()[:12]}"
+
+    def is_done(self) -> bool:
+        """Whether the column has the type."""
+        return self._type_of(self.column) == self.type.replace(" ", "")
+
+    def _type_of(self, column: str) -> str:
+        rows = fetch(self.connection, _COLUMN, [self.table, column])
+        return str(rows[0][1]).replace(" ", "") if rows else ""
+
+    def is_begun(self) -> bool:
+        """Whether the column beside is there."""
+        return bool(self._type_of(self.name))
+
+    def why_not(self) -> str:
+        """What hangs on the column and would not follow; empty: nothing."""
+        rows = fetch(self.connection, _COLUMN, [self.table, self.column])
+        if not rows:
+            return ""
+        number, _type, _comment, has_rights = rows[0]
+        if reason := why_not(self.connection, self.table, self.column, is_null=False):
+            return reason
+        found = facts.column(self.connection, self.table, self.column)
+        if found is not None and str(found.default or "").startswith("nextval("):
+            return "its values come from a sequence of its own"
+        if has_rights:
+            return "it has rights of its own (GRANT on the column)"
+        if keys := fetch(self.connection, _FOREIGN_KEY, [self.table, number]):
+            return f"it is a foreign key ({keys[0][0]})"
+        complex_ = [name for name, _definition, is_complex in self._indexes(number) if is_complex]
+        if complex_:
+            return f"indexes have an expression or a condition ({', '.join(complex_)})"
+        if others := fetch(self.connection, _OTHERS, [self.table, number, self.table, number]):
+            return ", ".join(str(name) for (name,) in others) + " would go with the old one"
+        return facts.what_depends(self.connection, f"{self.here} DROP COLUMN {self.quoted} RESTRICT")
+
+    def _indexes(self, number: int) -> list[tuple[str, str, bool]]:
+        rows = fetch(self.connection, _INDEXES, [self.table, number, number])
+        return [(str(name), str(definition), bool(is_complex)) for name, definition, is_complex in rows]
+
+    def _number(self) -> int:
+        return int(fetch(self.connection, _COLUMN, [self.table, self.column])[0][0])
+
+    def _execute(self, *statements: str) -> None:
+        for sql in statements:
+            execute(self.connection, sql)
+
+    def begin(self) -> None:
+        """Make it, and let it follow what is written; in a short transaction."""
+        self._execute(f"{self.here} ADD COLUMN {self.quote(self.name)} {self.type}", *self.pair.follow())
+
+    def give_up(self) -> None:
+        """As it was before; in a short transaction."""
+        self._execute(*self.pair.drop(), f"{self.here} DROP COLUMN IF EXISTS {self.quote(self.name)}")
+
+    def _rules(self) -> Iterator[tuple[str, str, str]]:
+        """The name that each rule has meanwhile, its own, and its definition for the column beside."""
+        number = self._number()
+        for name, definition in fetch(self.connection, _CHECKS, [self.table, number]):
+            yield self._name(f"check {name}"), str(name), self._renamed(str(definition))
+        found = facts.column(self.connection, self.table, self.column)
+        if found is not None and found.not_null:
+            yield self._name("not null"), "", f"CHECK ({self.quote(self.name)} IS NOT NULL)"
+
+    def _renamed(self, sql: str) -> str:
+        """SQL of the server's about the column, about the one beside."""
+        return "".join(
+            self.quote(self.name) if piece in (self.column, self.quoted) else piece for piece in _PIECE.findall(sql)
+        )
+
+    def make_rules(self) -> None:
+        """Its indexes and its rules: nobody waits for it. Harmless to repeat; in no transaction."""
+        for name, definition, _is_complex in self._indexes(self._number()):
+            made = self._name(f"index {name}")
+            state = fetch(self.connection, _INDEX_STATE, [made])
+            if state and state[0][0]:
+                continue
+            if state:
+                self._execute(f"DROP INDEX CONCURRENTLY {made}")
+            before, using, columns = definition.partition(" USING ")
+            before = before.partition(" INDEX ")[0] + f" INDEX CONCURRENTLY {made} ON {self.quote(self.table)}"
+            self._execute(before + using + self._renamed(columns))
+        for made, _own, definition in self._rules():
+            state = fetch(self.connection, _CONSTRAINT_STATE, [self.table, made])
+            if not state:
+                self._execute(f"{self.here} ADD CONSTRAINT {made} {definition} NOT VALID")
+            if not (state and state[0][0]):
+                self._execute(f"{self.here} VALIDATE CONSTRAINT {made}")
+        self._execute(f"ANALYZE {self.quote(self.table)} ({self.quote(self.name)})")
+
+    def swap(self) -> None:
+        """Put it in the old one's place; in a short transaction."""
+        self._execute(f"LOCK TABLE {self.quote(self.table)} IN ACCESS EXCLUSIVE MODE")
+        rules = list(self._rules())
+        indexes = [(self._name(f"index {name}"), name) for name, _definition, _complex in self._indexes(self._number())]
+        found = facts.column(self.connection, self.table, self.column)
+        comment = fetch(self.connection, _COLUMN, [self.table, self.column])[0][2]
+        alter = f"{self.here} ALTER COLUMN {self.quoted}"
+        self._execute(
+            *self.pair.drop(),
+            f"{self.here} DROP COLUMN {self.quoted}",
+            f"{self.here} RENAME COLUMN {self.quote(self.name)} TO {self.quoted}",
+        )
+        if found is not None and found.default is not None:
+            self._execute(f"{alter} SET DEFAULT {found.default}")
+        for made, own, _definition in rules:
+            if own:
+                self._execute(f"{self.here} RENAME CONSTRAINT {made} TO {self.quote(own)}")
+            else:
+                self._execute(f"{alter} SET NOT NULL", f"{self.here} DROP CONSTRAINT {made}")
+        self._execute(*(f"ALTER INDEX {made} RENAME TO {self.quote(own)}" for made, own in indexes))
+        if comment is not None:
+            literal = str(comment).replace("'", "''")
+            self._execute(f"COMMENT ON COLUMN {self.quote(self.table)}.{self.quoted} IS '{literal}'")
