@@ -41,6 +41,8 @@ def as_text(rehearsal: Rehearsal) -> str:
         lines += ["What they did:", *(f"  {change}" for change in rehearsal.changes)]
     if rehearsal.changes_by_paying:
         lines += ["What paying did:", *(f"  {change}" for change in rehearsal.changes_by_paying)]
+    if rehearsal.rows:
+        lines += ["Live rows:", *(f"  {line}" for line in rehearsal.rows)]
     lines += _verdicts(rehearsal)
     if any(step.statements for step in rehearsal.steps):
         lines += ["", *textwrap.wrap(_LEGEND, 100)]
@@ -63,6 +65,8 @@ def as_markdown(rehearsal: Rehearsal) -> str:
             f"| {_code({name for s in step.statements for name in s.scanned})} |"
         )
     lines += ["", *(f"- {verdict}" for verdict in _verdicts(rehearsal)), ""]
+    if rehearsal.rows:
+        lines += ["Live rows:", "", *(f"- {_escaped(line)}" for line in rehearsal.rows), ""]
     if rehearsal.changes or rehearsal.changes_by_paying:
         changes = [f"- {_escaped(change)}" for change in rehearsal.changes]
         changes += [f"- by paying: {_escaped(change)}" for change in rehearsal.changes_by_paying]
