@@ -19,6 +19,13 @@ from tests.migrator.releases import CREATE, Release, migration
 char = models.CharField
 
 
+class Asking(models.CharField):
+    """A field whose type is decided by its model."""
+
+    def db_type(self, connection: object) -> str:
+        return "text" if self.model._meta.db_table else "integer"
+
+
 def work(apps: object, schema_editor: object) -> None:
     """What a migration's Python does is anybody's guess."""
 
@@ -47,6 +54,7 @@ def before() -> ProjectState:
                 ("price", models.DecimalField(max_digits=10, decimal_places=2)),
                 ("number", models.IntegerField(null=True)),
                 ("stock", models.IntegerField(db_default=0)),
+                ("asking", Asking(max_length=9, null=True)),
                 ("words", ArrayField(char(max_length=50), null=True)),
                 ("owner", models.ForeignKey("shop.person", models.CASCADE, null=True)),
                 ("kinds", models.ManyToManyField("shop.person", related_name="+")),
@@ -70,6 +78,7 @@ EXPAND = [
     migrations.AlterField("item", "name", models.EmailField(max_length=50)),
     migrations.AlterField("item", "number", models.BigIntegerField(null=True)),
     migrations.AlterField("item", "stock", models.BigIntegerField(db_default=0)),
+    migrations.AlterField("item", "asking", Asking(max_length=10, null=True)),
     migrations.AlterField("item", "words", ArrayField(char(max_length=80), null=True)),
     migrations.AlterField("item", "owner", models.ForeignKey("shop.Person", models.PROTECT, null=True)),
     migrations.AlterField(

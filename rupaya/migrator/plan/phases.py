@@ -227,8 +227,13 @@ def _is_contract(part: Part, app_label: str, created: set[str]) -> bool:
         return not _may_be_left_out(operation.field)
     try:
         if isinstance(operation, ops.AlterField):
-            new, old = (_field(state, app_label, model_name, operation.name) for state in (part.after, part.before))
-            return _is_narrower(new, old)
+            states = part.after, part.before
+            try:
+                new, old = (_field(state, app_label, model_name, operation.name) for state in states)
+                return _is_narrower(new, old)
+            except AttributeError:  # a field that asks its model for something
+                new, old = (_field_of_model(state, app_label, model_name, operation.name) for state in states)
+                return _is_narrower(new, old)
         return not _columns(part.before, app_label) <= _columns(part.after, app_label)
     except (LookupError, ValueError):  # the models cannot be made of what the migration's own dependencies amount to
         return True
@@ -239,10 +244,14 @@ def _field(state: ProjectState, app_label: str, model_name: str, name: str) -> A
     whose database default Django works out with it."""
     field: Any = state.models[app_label, model_name].fields[name]
     if field.remote_field or field.has_db_default():
-        return state.apps.get_model(app_label, model_name)._meta.get_field(name)
+        return _field_of_model(state, app_label, model_name, name)
     field = field.clone()
     field.set_attributes_from_name(name)
     return field
+
+
+def _field_of_model(state: ProjectState, app_label: str, model_name: str, name: str) -> Any:
+    return state.apps.get_model(app_label, model_name)._meta.get_field(name)
 
 
 def _columns(state: ProjectState, app_label: str) -> set[tuple[str, str]]:
