@@ -146,18 +146,33 @@ variable "migrate_db_wait_s" {
   description = "MIGRATE_DB_WAIT_S: how long a task waits for the database at its start."
   type        = number
   default     = 60
+
+  validation {
+    condition     = var.migrate_db_wait_s >= 0 && var.migrate_db_wait_s <= 86400
+    error_message = "migrate refuses MIGRATE_DB_WAIT_S unless it is from 0 to 86400 seconds."
+  }
 }
 
 variable "migrate_lock_wait_s" {
   description = "MIGRATE_LOCK_WAIT_S: how long a task waits for another one that migrates."
   type        = number
   default     = 960
+
+  validation {
+    condition     = var.migrate_lock_wait_s >= 0 && var.migrate_lock_wait_s <= 86400
+    error_message = "migrate refuses MIGRATE_LOCK_WAIT_S unless it is from 0 to 86400 seconds."
+  }
 }
 
 variable "migrate_deadline_s" {
   description = "MIGRATE_DEADLINE_S: how long a migration that meets a locked table is tried again."
   type        = number
   default     = 900
+
+  validation {
+    condition     = var.migrate_deadline_s >= 1 && var.migrate_deadline_s <= 86400
+    error_message = "migrate refuses MIGRATE_DEADLINE_S unless it is from 1 to 86400 seconds."
+  }
 }
 
 variable "extra_environment" {

@@ -100,12 +100,14 @@ class _Waiter:
         self.env = env
         self.psycopg2 = _import_psycopg2()
         self.release = digest(migration_files(INSTALLED_APPS), env.release)
-        self.holds = env.migrate["MIGRATE_PHASE"] == "expand"
         address = env.migration_database or env.database
         self.parameters = address.connect_kwargs() | {"application_name": f"migrate {env.release} {env.task}"[:63]}
         self.began = self.said = time.monotonic()
-        self.db_wait_s = float(env.migrate.get("MIGRATE_DB_WAIT_S", 0) or 60)
-        self.lock_wait_s = float(env.migrate.get("MIGRATE_LOCK_WAIT_S", 0) or 1860)
+        meant, _problems = options.read(env.migrate)
+        self.db_wait_s = float(meant["db_wait_s"])
+        self.lock_wait_s = float(meant["lock_wait_s"])
+        self.holds = meant["phase"] == "expand"
+        self.heartbeat_file = str(meant["heartbeat_file"])
 
     def wait(self) -> frozenset[str] | None:
         """What is owed, where there is nothing else to do; None: the ordinary command goes on."""
@@ -176,11 +178,10 @@ class _Waiter:
         return getattr(error, "pgcode", None) in FULL_SQLSTATES or any(text in str(error) for text in FULL)
 
     def _beat(self) -> None:
-        path = self.env.migrate.get("MIGRATE_HEARTBEAT_FILE")
-        if not path:
+        if not self.heartbeat_file:
             return
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(self.heartbeat_file, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
                 os.utime(descriptor)
             finally:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
+from rupaya.migrator import options
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,8 +37,6 @@ NOTICE_A_CUT = {
     "tcp_user_timeout": "25000",
 }
 LOCAL_PROXIES = ("127.0.0.1", "::1")
-# In memory: a container has no /tmp that it may write to. Opened without following links, and holds nothing.
-HEARTBEAT_FILE = "/dev/shm/migrate.heartbeat"  # noqa: S108
 
 # What libpq takes in a connection URL and what makes sense for this service to be told.
 LIBPQ_PARAMETERS = frozenset(
@@ -154,19 +154,14 @@ class Environment:
         self.database = self._database()
         self.migration_database = self._migration_database()
         self.replica_database = self._replica_database()
-        # The container's health check looks at it; /dev/shm is all that a container may write to.
-        self.heartbeat_file = self._text("MIGRATE_HEARTBEAT_FILE") or (HEARTBEAT_FILE if self.is_production else "")
         self.migrate = {
-            # The old release still serves while the new one migrates; and what was applied there is history.
-            "MIGRATE_PHASE": "expand" if self.is_production else "all",
-            # A release is regretted within a day, if at all.
-            **({"MIGRATE_CONTRACT_AFTER_H": "24"} if self.is_production else {}),
-            "MIGRATE_ON_EDITED": "error" if self.is_production else "warn",
-            "MIGRATE_ON_USE": "refuse" if self.is_production else "warn",
-            "MIGRATE_HEARTBEAT_FILE": self.heartbeat_file,
+            "MIGRATE_PHASE": str(options.OPTIONS["phase"].default),  # by name: the settings, health and story read it
+            **(options.production_defaults() if self.is_production else {}),
             # An empty variable is one that is not set, as everywhere.
             **{key: self._text(key) for key in environ if key.startswith("MIGRATE_") and self._text(key)},
         }
+
+        self.heartbeat_file = self.migrate.get("MIGRATE_HEARTBEAT_FILE", "")
 
         if self.is_production:
             self._refuse_what_production_must_not_have()

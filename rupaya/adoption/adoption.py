@@ -136,7 +136,7 @@ class AdoptionRun(Procedure):
                 raise type(error)(
                     error.happened,
                     error.meaning,
-                    "See what is left with 'manage.py adopt --plan' and mend it; to insist: "
+                    "See what is left with 'manage.py adopt --plan' and fix it; to insist: "
                     "'manage.py adopt --retry-failed'.",
                 ) from None
             self.request = replace(self.request, retry_failed=True)
@@ -373,7 +373,7 @@ class Finish(AdoptionRun):
         return {} if survey.is_undecided else survey.rows
 
     def carry_out(self, carrier: Carrier, _plan: Plan | None) -> None:
-        """Mend rows as decided, and make the rules hold.
+        """Fix rows as decided, and make the rules hold.
 
         Raises:
             MigrationFailed: if something is still not as it should be.
@@ -420,7 +420,7 @@ class Finish(AdoptionRun):
                 "What becomes of rows that break the contract's rules, or of what it does not have, is not decided:"
                 + "".join(f"\n    {line}" for line in survey.undecided),
                 "The rules cannot hold while there is such; nothing was changed.",
-                "'manage.py adopt --plan' shows each with examples. Decide by the options named, or mend them by "
+                "'manage.py adopt --plan' shows each with examples. Decide by the options named, or fix them by "
                 "hand, and start again.",
             )
 

@@ -103,7 +103,7 @@ class AdoptingExecutor(BatchExecutor):
         return MigrationFailed(
             explained.happened,
             "What was committed before it failed stays, and each step bears being carried out again.",
-            "See what is left with 'manage.py adopt --plan', mend it, and start the same command again: it goes on "
+            "See what is left with 'manage.py adopt --plan', fix it, and start the same command again: it goes on "
             "from there. Where nothing can be tried out beforehand, 'manage.py adopt --retry-failed' insists.",
         )
 

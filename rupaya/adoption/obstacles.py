@@ -251,6 +251,6 @@ def _of_triggers(cursor: Any) -> Iterator[str]:
     cursor.execute(_TRIGGERS, [list(TABLES)])
     for table, trigger in cursor.fetchall():
         yield (
-            f"trigger {trigger} on {table} would overwrite updated_at of every row that is mended, and adopt makes its "
+            f"trigger {trigger} on {table} would overwrite updated_at of every row that is fixed, and adopt makes its "
             f"own: DROP TRIGGER {trigger} ON {table}"
         )

@@ -104,13 +104,13 @@ def _lines(survey: Survey) -> Iterator[str]:
     yield f"Not touched: {', '.join(original.others_than_ours) or 'nothing else is there'}"
     if survey.left_over:
         way = "as decided" if survey.left_over_is_decided else f"UNDECIDED: {WAYS_OF_LEFT_OVER}"
-        yield f"There besides, though the contract does not have it: {', '.join(map(str, survey.left_over))}; {way}"
+        yield f"Also there, although the contract does not have it: {', '.join(map(str, survey.left_over))}; {way}"
     for line in (*survey.refused_values, *survey.obstacles):
         yield f"Refused: {line}"
     if survey.serves and not survey.finished_by:
         yield f"Granted to {survey.serves}, the role that serves: what it lacks on this service's tables and sequences"
     if survey.sessions:
-        yield f"Connected besides: {', '.join(survey.sessions)}"
+        yield f"Also connected: {', '.join(survey.sessions)}"
     undecided = [finding for finding in survey.findings if finding.undecided]
     if undecided:
         rows = sum(finding.undecided for finding in undecided)
@@ -121,7 +121,7 @@ def _lines(survey: Survey) -> Iterator[str]:
     if survey.obstacles:
         looked = "" if survey.findings else "; the rows were not looked at"
         command = "adopt --finish" if survey.is_adopted else "adopt"
-        yield f"To be mended before '{command}', which refuses until then{looked}"
+        yield f"To be fixed before '{command}', which refuses until then{looked}"
     if survey.needs_decision or survey.finished_by:
         return
     if survey.unproved:

@@ -16,7 +16,7 @@ from rupaya.migrator.schema.catalog import Catalog
 from rupaya.migrator.schema.diff import short_type
 
 EXAMPLES = 3
-BY_HAND = "mend these rows by hand"
+BY_HAND = "fix these rows by hand"
 # Tables whose rows go along when one person's are given to another; a row elsewhere is nobody's to move.
 MOVABLE = (
     "devices",

@@ -34,10 +34,10 @@ _WAYS = {
     "2BP01": "drop what depends on it, and make it again afterwards",
     "0A000": "drop what depends on it, and make it again afterwards",
     "P0001": "disable or drop the trigger that raises this",
-    "23": "mend the rows, or drop the rule that the contract does not have",
-    "42": "mend what the server names: something is there in another shape than the original's last release leaves it",
+    "23": "fix the rows, or drop the rule that the contract does not have",
+    "42": "fix what the server names: something is there in another shape than the original's last release leaves it",
 }
-_OTHER_WAY = "mend what the server names"
+_OTHER_WAY = "fix what the server names"
 
 
 class Stumbled(Exception):

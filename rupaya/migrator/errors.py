@@ -124,7 +124,7 @@ class LedgerDamaged(EnvironmentUnfit):
             "Somebody dropped or changed tables that begin with migrator_, or the history; without them nothing is "
             "migrated.",
             "Put them back from a backup. If what they tell may be lost, drop all tables that begin with migrator_: "
-            "the next run makes them anew.",
+            "the next run creates them again.",
         )
 
 

@@ -10,17 +10,22 @@ PREFIX = "MIGRATE_"
 
 
 class Option:
-    """One setting: a number within bounds (in the unit of its name), one of some words, or any text."""
+    """One setting: a number within bounds (in the unit of its name), one of some words, or any text.
+
+    `production` is the default there, where it differs.
+    """
 
     def __init__(
         self,
         default: float | int | str,
         *,
+        production: float | int | str | None = None,
         bounds: tuple[float, float] | None = None,
         choices: tuple[str, ...] = (),
         whole: bool = False,
     ) -> None:
         self.default = default
+        self.production = default if production is None else production
         self.bounds = bounds
         self.choices = choices
         self.whole = whole
@@ -58,15 +63,25 @@ OPTIONS = {
     "look_s": Option(30, bounds=(0, 3600)),
     "failed_hold_s": Option(900, bounds=(0, 604_800)),
     "batch": Option("auto", choices=("auto", "each", "all")),
-    "contract_after_h": Option(0, bounds=(0, 8_760)),
-    "phase": Option("all", choices=("expand", "all")),
-    "on_edited": Option("warn", choices=("error", "warn")),
+    "contract_after_h": Option(0, production=24, bounds=(0, 8_760)),  # a release is regretted within a day, if at all
+    "phase": Option("all", production="expand", choices=("expand", "all")),  # the old release still serves there
+    "on_edited": Option("warn", production="error", choices=("error", "warn")),
     "on_drift": Option("warn", choices=("error", "warn")),
-    "on_use": Option("warn", choices=("refuse", "warn")),
+    "on_use": Option("warn", production="refuse", choices=("refuse", "warn")),
     "use_watch_h": Option(24, bounds=(0, 8784)),
-    "heartbeat_file": Option(""),
+    # The container's health check looks at it. A container has no /tmp that it may write to.
+    "heartbeat_file": Option("", production="/dev/shm/migrate.heartbeat"),  # noqa: S108 - in memory, opened without following links, holds nothing
 }
 NAMES = tuple(PREFIX + name.upper() for name in OPTIONS)
+
+
+def production_defaults() -> dict[str, str]:
+    """By setting, as the environment would have them, what is the default in production and not elsewhere."""
+    return {
+        PREFIX + name.upper(): str(option.production)
+        for name, option in OPTIONS.items()
+        if option.production != option.default
+    }
 
 
 def read(
@@ -79,7 +94,7 @@ def read(
         from difflib import get_close_matches  # slow to import, and hardly ever needed
 
         meant = get_close_matches(name, NAMES, 1)
-        remedy = f"Did you mean {meant[0]}?" if meant else f"There are {', '.join(NAMES)}."
+        remedy = f"Did you mean {meant[0]}?" if meant else f"Valid settings: {', '.join(NAMES)}."
         problems.append(("migrator.E004", f"{name} is not a setting of the migrator.", remedy))
     for field, option in OPTIONS.items():
         name = PREFIX + field.upper()

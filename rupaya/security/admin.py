@@ -23,7 +23,7 @@ class FailedSignInAdmin(InspectionAdmin):
     section = "Access"
     place_in_section = 15
     list_title = "Failed sign-ins"
-    nothing_yet = "Nobody has failed to sign in; whoever succeeds takes their own failures away."
+    nothing_yet = "Nobody has failed to sign in. A success clears that account's failures at the same address."
     per_day = PerDay("Failed sign-ins", "attempt_time", many_field="failures_since_start", empty="None.")
     # What was sent may hold whatever somebody typed.
     secret_fields = ("get_data", "post_data", "http_accept")

@@ -20,7 +20,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = HANGING_S
 
 
-def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = TIMEOUT_S) -> Any:
+def wait_for(condition: Callable[[], Any], what: str = "a condition", timeout_s: float = TIMEOUT_S) -> Any:
     """Poll until the condition holds, and return its value."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:

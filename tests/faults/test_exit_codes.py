@@ -382,18 +382,6 @@ def test_15_can_be_overridden_by_insisting(failed: str) -> None:
     assert query(failed, "SELECT result FROM division_share") == [(25,)]
 
 
-def test_15_ends_after_the_hold_with_one_new_attempt(failed: str) -> None:
-    wait_for(
-        lambda: query(
-            failed, "SELECT 1 FROM migrator_attempts WHERE outcome = 'failed' AND finished_at < now() - interval '1 s'"
-        ),
-        "the hold",
-    )
-
-    assert deploy(failed, apps="division", MIGRATE_FAILED_HOLD_S="1")[0] == 13
-    assert deploy(failed, apps="division")[0] == 15
-
-
 def test_a_changed_migration_is_a_new_attempt_and_a_reformatted_one_is_not(url: str, tmp_path: Path) -> None:
     options = copied_fixture(tmp_path, "division")
     assert deploy(url, MIGRATE_BATCH="each", **options)[0] == 13

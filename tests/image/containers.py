@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.image.engine import Engine
+from tests.server.service import free_port
 
 SECRET_KEY = "image-test-only-Zk3vQ9w1Xr7Lm2Np8Ty5Ub4Hc6Gd0Fe-do-not-use"
 SOCKET_DIR = "/run/postgresql"
@@ -150,9 +151,3 @@ def started_containers(engine: Engine, image: str, socket_dir: Path) -> Iterator
     finally:
         if names:
             engine.remove(names)
-
-
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from rupaya.localdb import LocalPostgres
-from tests.faults.migrator import query
+from tests.faults.migrator import query, wait_for
 from tests.faults.servers import SETTINGS, server_root, streaming_replica
-from tests.patience import HANGING_S
 from tests.security.conftest import EMAIL, PASSWORD
 from tests.server.browser import Browser
 from tests.server.service import PROJECT, Service, manage
@@ -72,14 +70,6 @@ def page(browser: Browser, path: str = USERS) -> str:
 def note(browser: Browser, path: str = USERS) -> str:
     found = re.search(r'<p class="read-from" role="status">([^<]*)</p>', page(browser, path))
     return found[1] if found else ""
-
-
-def wait_for(holds: Callable[[], Any], timeout_s: float = HANGING_S) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while not (found := holds()):
-        assert time.monotonic() < deadline, f"not within {timeout_s} s"
-        time.sleep(0.05)
-    return found
 
 
 def test_people_are_read_from_the_replica_and_the_page_says_how_far_it_lags(

@@ -5,11 +5,10 @@ from __future__ import annotations
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
-import psycopg2
 import pytest
 
+from tests.faults.migrator import query
 from tests.patience import HANGING_S
 from tests.server.service import PROJECT, Service, manage
 
@@ -21,17 +20,6 @@ ORIGINAL_STEPS = (
     "transactions.0001_initial",
     "transactions.0002_complete_api_schema",
 )
-
-
-def query(url: str, sql: str) -> list[tuple[Any, ...]]:
-    connection = psycopg2.connect(url)
-    connection.autocommit = True
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(sql)
-            return cursor.fetchall() if cursor.description else []
-    finally:
-        connection.close()
 
 
 def columns(url: str, table: str) -> set[str]:

@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from rupaya.migrator.options import OPTIONS
 from tests.server.service import PROJECT, Service
 from tests.server.test_health import session_cookie
 
@@ -39,6 +40,4 @@ def test_the_image_has_a_place_for_what_is_written() -> None:
 
 
 def test_the_heartbeat_of_a_task_is_in_memory() -> None:
-    from rupaya.environment import HEARTBEAT_FILE
-
-    assert HEARTBEAT_FILE.startswith("/dev/shm/")
+    assert str(OPTIONS["heartbeat_file"].production).startswith("/dev/shm/")

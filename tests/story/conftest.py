@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
-from django.db import connections
 from django.test import Client
 
-from rupaya.story import state
 from tests.faults.migrator import query
+from tests.pointed import pointed_at
 
 
 @pytest.fixture(autouse=True)
@@ -40,26 +38,6 @@ def empty_url(database_url: str, django_db_blocker: Any) -> Iterator[str]:
     """An empty database, likewise."""
     with pointed_at(database_url, django_db_blocker):
         yield database_url
-
-
-class pointed_at:  # noqa: N801 - a context manager
-    def __init__(self, url: str, blocker: Any) -> None:
-        self.name = urlsplit(url).path.strip("/")
-        self.blocker = blocker
-
-    def __enter__(self) -> None:
-        self.blocker.unblock()
-        self.connection = connections["default"]
-        self.connection.close()
-        self.before = self.connection.settings_dict["NAME"]
-        self.connection.settings_dict["NAME"] = self.name
-        state.forget()
-
-    def __exit__(self, *_exc: object) -> None:
-        self.connection.close()
-        self.connection.settings_dict["NAME"] = self.before
-        state.forget()
-        self.blocker.restore()
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def rehearse(
             raise MigrationFailed(
                 f"The scratch database could not be brought to the live history: {driver_text(error)}",
                 "A migration that is applied already does not work on an empty database; nothing live was touched.",
-                "Mend that migration so that a new environment can be built, then rehearse again.",
+                "Fix that migration so that a new environment can be built, then rehearse again.",
             ) from error
         with Stage(connection, by_halves=by_halves or bool(owed)) as stage:
             if pays_first:
@@ -111,7 +111,7 @@ def _pay(stage: Stage, rehearsal: Rehearsal) -> None:
             rehearsal.failure = MigrationFailed(
                 f"{debt} could not be paid in the rehearsal: {step.error}",
                 "This was in a scratch database, which is gone; nothing live was touched.",
-                "Mend the migration, then rehearse again.",
+                "Fix the migration, then rehearse again.",
             )
             return
     rehearsal.changes_by_paying += [difference.told() for difference in differences(before, stage.read())]
@@ -162,7 +162,7 @@ def _carry_out(stage: Stage, migration: Migration, backwards: bool, record: list
         rehearsal.failure = MigrationFailed(
             f"{migration} failed when it was {when}{again} in the rehearsal: {step.error}{at}",
             "This was in a scratch database, which is gone; nothing live was touched.",
-            "Mend the migration, then rehearse again.",
+            "Fix the migration, then rehearse again.",
         )
         return False
     return True

@@ -186,7 +186,7 @@ def _create(keeper: PgConnection, name: str, template: str) -> None:
         raise EnvironmentUnfit(
             f"A scratch database cannot be created: {driver_text(error)}",
             "Without one nothing can be tried out; nothing was changed.",
-            "Mend what the server names, then start again.",
+            "Fix what the server names, then start again.",
         ) from None
 
 

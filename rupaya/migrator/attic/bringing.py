@@ -226,7 +226,7 @@ def finish(connection: BaseDatabaseWrapper, item: Item, say: Say) -> None:
             say(
                 f"{item} is back, but rows written meanwhile do not allow {_said(fact)}: "
                 f"{_rows_in_the_way(connection, fact) or driver_text(error)}. The release that is back can go on "
-                f"without it. Mend the rows, then execute: {_remedy(connection, fact)}"
+                f"without it. Fix the rows, then execute: {_remedy(connection, fact)}"
             )
         except DatabaseError as error:
             if not str(getattr(error.__cause__, "pgcode", "")).startswith("42"):

@@ -156,7 +156,7 @@ class SteppingEditor(DatabaseSchemaEditor):
                 except IntegrityError as error:
                     self.book.warn(
                         f"{self.where}: new code wrote rows in the meantime that '{sql}' does not hold for: "
-                        f"{driver_text(error)}. Old code can go on without it; mend the rows, then execute it."
+                        f"{driver_text(error)}. Old code can go on without it; fix the rows, then execute it."
                     )
             self.book.reopen(self.book.cancelled_of(f"{debt.migration_label} {debt.object}", table=debt.table))
 

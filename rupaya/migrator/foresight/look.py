@@ -158,7 +158,7 @@ def refusal(label: str, answers: Sequence[Answer], *, happens: str = "was not be
     return MigrationFailed(
         f"{label} {happens}, for rows are in its way: " + "; ".join(map(str, answers)),
         "It would surely have failed there. Nothing of it was changed and no table was locked for it.",
-        "Mend these rows, or let a migration before it do so, then start 'manage.py migrate --retry-failed'; "
+        "Fix these rows, or let a migration before it do so, then start 'manage.py migrate --retry-failed'; "
         "'manage.py migrate --dry-run' shows all of them.",
     )
 

@@ -89,7 +89,7 @@ class WidenField(ops.AlterField):
             raise MigrationFailed(
                 f"{table}.{column} cannot become {type_}: {driver_text(error)}.",
                 "A row has a value that does not fit; the column is as it was, and nothing is lost.",
-                "Mend these rows, then start again.",
+                "Fix these rows, then start again.",
             ) from error
         beside.make_rules()
         with short_transaction(connection):

@@ -85,7 +85,7 @@ def _tried(context: RunContext, item: Item, what: str, work: Callable[[], None])
         partial(limited, context, work),
         during=what,
         failed=f"{what[0].upper()}{what[1:]} failed",
-        remedy="Mend what is named, then start the same command again: it goes on from there.",
+        remedy="Fix what is named, then start the same command again: it goes on from there.",
         state=lambda: again.asked(connections(context), partial(became, item), f"the {item}"),
     )
 

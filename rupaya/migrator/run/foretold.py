@@ -46,7 +46,7 @@ def _comes_back(connection: BaseDatabaseWrapper, plan: Plan, item: Item) -> str:
     said = f"{item} comes back with {counted(number, 'value' if item.kind == COLUMN else 'row')}"
     if lacking := without_value(connection, item):
         fill = fill_of(connection, plan, item)
-        then = f"get {fill}" if fill else "have none to get, so that it stays nullable until they are mended"
+        then = f"get {fill}" if fill else "have none to get, so that it stays nullable until they are fixed"
         said += f"; {counted(lacking, 'row')} written meanwhile {'gets' + then[3:] if lacking == 1 and fill else then}"
     return said
 
@@ -70,7 +70,7 @@ def _stays_away(
     if not debts and not known:
         for operation in flat_operations(migration.operations):
             if isinstance(operation, ops.RemoveField | ops.DeleteModel):
-                yield f"{operation.describe()}: comes back empty, for the migration ran whole and dropped it"
+                yield f"{operation.describe()}: comes back empty: the migration ran to its end and dropped it"
 
 
 def _goes(connection: BaseDatabaseWrapper, plan: Plan, migration: Migration) -> Iterator[str]:

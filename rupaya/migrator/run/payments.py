@@ -56,7 +56,7 @@ def refuse_by_rows(context: RunContext, debts: Collection[Debt]) -> None:
             raise MigrationFailed(
                 f"{debt} cannot be paid, for rows are in its way: {answer}",
                 "Nothing was paid; it is still owed, and both releases can go on as they are.",
-                "Mend these rows, then start 'manage.py migrate --contract' again.",
+                "Fix these rows, then start 'manage.py migrate --contract' again.",
             )
 
 

@@ -59,7 +59,7 @@ def refuse_contradicted(plan: Plan, ledger: Ledger) -> None:
         return
     told = "; ".join(f"{app}.{name} ({error})" for (app, name), error in sorted(found.items()))
     raise HistoryRefused(
-        f"The history has as applied what failed at its last attempt: {told}.",
+        f"The history records as applied what failed at its last attempt: {told}.",
         "Somebody recorded it by hand, or it is there in part only; nothing was changed.",
         "Look whether the database has what it does. If so, record that with 'manage.py migrate --accept-edited'. If "
         "not, delete its row from django_migrations and start again.",
@@ -76,7 +76,7 @@ def warn_of_unattested(plan: Plan, ledger: Ledger, output: Output) -> None:
     """Say which migrations somebody recorded who is not the migrator."""
     if found := unattested(plan, ledger):
         output.say(
-            f"Recorded as applied, and by no attempt of the migrator: {names(found)}. If the database has what they "
+            f"Recorded as applied, but by no attempt of the migrator: {names(found)}. If the database has what they "
             "do, 'manage.py migrate --accept-edited' records that",
             warning=True,
         )

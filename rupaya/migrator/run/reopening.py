@@ -82,7 +82,7 @@ class Reopening(Rollback):
                 partial(attics.limited, context, work),
                 during=f"{debt} was being taken back",
                 failed=f"{debt} could not be taken back",
-                remedy="Mend what is named, then start the same command again: it goes on from there.",
+                remedy="Fix what is named, then start the same command again: it goes on from there.",
                 state=partial(_became, context, debt),
             )
             context.output.say(f"✓ owed again: {debt}", success=True, debt=str(debt))

@@ -65,7 +65,7 @@ def refuse_used(used: Sequence[Use]) -> None:
         "Not paid, because it is in use or may be: " + " | ".join(map(str, used)),
         "Whoever still uses it would fail once it is gone. It stays owed, everything else was paid, and all releases "
         "can go on as they are.",
-        "Mend what uses it, and start 'manage.py migrate --contract' again after its next night. If you know better: "
+        "Fix what uses it, and start 'manage.py migrate --contract' again after its next night. If you know better: "
         "--in-use-anyway REASON.",
     )
 

@@ -27,6 +27,7 @@ from rupaya.migrator.session.stop import Stop
 POLL_S = 0.1
 POLL_JITTER_S = 0.1
 SAY_EVERY_S = 10.0
+FREED_WITHIN_S = 5.0
 
 
 def advisory_key(name: str) -> int:
@@ -123,7 +124,7 @@ class MigrationLock:
         """
         self.working.ensure_connection()
         if self._holds(self.lock_connection, FIRST_KEY) and (
-            self._holds(self.working.connection, SECOND_KEY) or self.take_second()
+            self._holds(self.working.connection, SECOND_KEY) or self._take_second_again()
         ):
             return
         raise DatabaseUnreachable(
@@ -131,6 +132,15 @@ class MigrationLock:
             "Another migrator may have begun, so this one stops before its next migration.",
             "Start again; it goes on with whatever is still pending.",
         )
+
+    def _take_second_again(self) -> bool:
+        """Take it on a new connection: the server frees the old one's when that session has ended, after a moment."""
+        deadline = time.monotonic() + FREED_WITHIN_S
+        while not self.take_second():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(POLL_S)
+        return True
 
     def release(self) -> None:
         """Free both locks; a connection that is gone has freed its own."""

@@ -18,7 +18,7 @@ DOCUMENT = "docs/writing-migrations.md"
 # The worst first: of one statement, or of one operation, only the first is told.
 RULES = {
     "refused": "Write it in another way, for `migrate` will not begin.",
-    "fails": "Mend it: the server says what is wrong.",
+    "fails": "Fix it: the server says what is wrong.",
     "phase": "Write phase = 'expand' or phase = 'contract'.",
     "rename": "Keep the name in the database and change it in code: 'Rename a column', 'Rename a table'.",
     "no-primary-key": "Keep the primary key, or build the new one beside it and swap: replicas and Django need one.",
@@ -48,7 +48,7 @@ RULES = {
     "argument-names": "def change(apps, schema_editor), which is what Django hands over and what everybody reads.",
     "imports-model": "apps.get_model(app, name): the models as they were at this migration.",
     "automatic-name": "Rename the file, or use makemigrations --name.",
-    "not-looked-at": "Mend what fails before it, then run the gate again.",
+    "not-looked-at": "Fix what fails before it, then run the gate again.",
     "installed-migrations": "manage.py lintmigrations --write-installed, and commit the file.",
     "excuse": "excused = {'rule': 'reason'}, with a rule's name and your reason.",
 }

@@ -54,7 +54,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Print a line a difference; exit with 1 if there is any, unless they are accepted."""
         if options["accept"] is not None and not options["accept"].strip():
-            raise CommandError("--accept needs a reason: whoever reads it in a year must understand why.")
+            raise CommandError("--accept needs a reason: anyone who reads it in a year must understand why.")
         session = Session(Output(self.stderr, self.style))
         as_json = options["format"] == "json"
         comparisons: list[Comparison] = []

@@ -96,7 +96,7 @@ class Command(BaseCommand):
             self.stdout.write(f"Password: {password}")
         if not options["print_second_factor"]:
             self.stdout.write(
-                "Second factor: the site shows it at the next sign-in, to whoever knows the password. Enrol now."
+                "Second factor: the site shows it at the next sign-in, to anyone who knows the password. Enrol now."
             )
             return
         self.stdout.write(f"Second factor: {device.config_url}")

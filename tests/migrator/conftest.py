@@ -1,0 +1,109 @@
+"""A ledger, a lock and plans in this process, for rules that need neither a command nor a process of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg2
+import pytest
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.migration import Migration
+from django.db.migrations.recorder import MigrationRecorder
+
+from rupaya.migrator.ledger.ledger import Ledger
+from rupaya.migrator.ledger.trace import Trace
+from rupaya.migrator.plan.fingerprint import migration_hashes
+from rupaya.migrator.plan.plan import Plan
+from rupaya.migrator.plan.status import Status
+from rupaya.migrator.session.lock import MigrationLock
+from tests.pointed import pointed_at
+
+
+class Record(Ledger):
+    """A ledger that can be given a past: ``ledger.had(migration, "failed", sqlstate="22012")``."""
+
+    def begin(self) -> None:
+        """Open a run."""
+        self.start_run(command="migrate", release="v1", git_sha="", environment="test", task="task-1")
+
+    def age(self, by: str) -> None:
+        """Move every attempt into the past, which the ledger refuses to whoever does not switch its triggers off."""
+        self._fetch(
+            "SET session_replication_role = replica; "
+            "UPDATE migrator_attempts SET started_at = started_at - %s::interval, "
+            "finished_at = finished_at - %s::interval; RESET session_replication_role",
+            [by, by],
+        )
+
+    def had(self, migration: Migration, outcome: str, *, sqlstate: str = "", fingerprint: str | None = None) -> None:
+        """Record an attempt at a migration that ended so; "" is one that has not ended."""
+        current, file_hash = migration_hashes(migration)
+        attempt = self.start_attempt(
+            batch=1,
+            app=migration.app_label,
+            name=migration.name,
+            direction="apply",
+            phase="expand",
+            atomic=migration.atomic,
+            fingerprint=current if fingerprint is None else fingerprint,
+            file_hash=file_hash,
+        )
+        if outcome == "failed":
+            self.fail_attempt(attempt, outcome, 1, sqlstate, "as the test says", Trace(keeps_literals=True))
+        elif outcome == "interrupted":
+            self.begin()  # a later run finds it
+            self.close_abandoned()
+        elif outcome:
+            with self.connection.cursor() as cursor:
+                self.finish_attempt(cursor, attempt, tries=1, faked=False, trace=Trace(keeps_literals=True))
+
+
+@pytest.fixture
+def working(database_url: str, django_db_blocker: Any) -> Iterator[BaseDatabaseWrapper]:
+    """Django's connection to an empty database of the test's own."""
+    with pointed_at(database_url, django_db_blocker):
+        yield connections["default"]
+
+
+@pytest.fixture
+def lock(database_url: str, working: BaseDatabaseWrapper) -> Iterator[MigrationLock]:
+    """A migrator's two locks, not taken yet; another one needs ``MigrationLock`` on connections of its own."""
+    connection = psycopg2.connect(database_url)
+    connection.autocommit = True
+    yield MigrationLock(connection, working)
+    connection.close()
+
+
+@pytest.fixture
+def ledger(lock: MigrationLock) -> Record:
+    """The ledger of a run that has begun, on the lock's connection."""
+    MigrationRecorder(lock.working).ensure_schema()
+    record = Record(lock.lock_connection)
+    record.ensure_schema()
+    record.begin()
+    return record
+
+
+@pytest.fixture
+def plan(working: BaseDatabaseWrapper) -> Callable[..., Plan]:
+    """Make a plan that would apply these migrations: ``plan(first, second)``."""
+
+    def planned(*migrations: Migration) -> Plan:
+        executor = MigrationExecutor(working)
+        disk = {(migration.app_label, migration.name): migration for migration in migrations}
+        executor.loader.disk_migrations = disk
+        return Plan(
+            executor=executor,
+            steps=tuple((migration, False) for migration in migrations),
+            status=Status(applied=frozenset(), pending=tuple(disk)),
+            phases=dict.fromkeys(disk, "expand"),
+            unrecorded=frozenset(),
+            history=frozenset(),
+            is_complete=True,
+            digest="",
+        )
+
+    return planned

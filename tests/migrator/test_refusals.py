@@ -1,0 +1,104 @@
+"""What a run refuses to go on from, asked of a ledger and a plan: a rule costs no process here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+from django.db import migrations
+from django.db.migrations.migration import Migration
+
+from rupaya.migrator import conf
+from rupaya.migrator.errors import FailedBefore, HistoryRefused
+from rupaya.migrator.plan.plan import Plan
+from rupaya.migrator.run.refusals import refuse_failed_before, refuse_half_done
+from tests.migrator.conftest import Record
+
+Planner = Callable[..., Plan]
+
+
+def a_migration(*, atomic: bool, idempotent: bool = False) -> Migration:
+    class Paying(Migration):
+        operations = [migrations.RunSQL("SELECT 1")]
+
+    made = Paying("0002_pay", "shop")
+    made.atomic = atomic
+    made.idempotent = idempotent  # type: ignore[attr-defined]  # ours
+    return made
+
+
+def refused_with(error: type[Exception] | None, words: str = "") -> Any:
+    """A block that must end so; None: without a refusal."""
+    return pytest.raises(error, match=words) if error else nullcontext()
+
+
+@pytest.mark.parametrize(
+    ("atomic", "idempotent", "outcome", "refused"),
+    [
+        (False, False, "interrupted", "shop.0002_pay was interrupted half-way"),
+        (False, False, "failed", "shop.0002_pay failed half-way"),
+        (False, False, "succeeded", ""),
+        (False, True, "interrupted", ""),
+        (True, False, "interrupted", ""),
+        (True, False, "failed", ""),
+    ],
+)
+def test_what_may_be_there_by_half_is_not_run_again(
+    ledger: Record, plan: Planner, atomic: bool, idempotent: bool, outcome: str, refused: str
+) -> None:
+    migration = a_migration(atomic=atomic, idempotent=idempotent)
+    ledger.had(migration, outcome, sqlstate="22012")
+
+    with refused_with(HistoryRefused if refused else None, refused):
+        refuse_half_done(ledger, plan(migration))
+
+
+def test_one_that_failed_and_was_changed_since_is_run_but_not_one_that_was_interrupted(
+    ledger: Record, plan: Planner
+) -> None:
+    migration = a_migration(atomic=False)
+    ledger.had(migration, "failed", sqlstate="22012", fingerprint="another one")
+    refuse_half_done(ledger, plan(migration))
+
+    ledger.had(migration, "interrupted", fingerprint="another one")
+    with refused_with(HistoryRefused, "was interrupted half-way"):
+        refuse_half_done(ledger, plan(migration))
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "edited", "hold_s", "refused"),
+    [
+        ("22012", False, 900.0, True),  # division by zero: the same data, the same failure
+        ("22012", True, 900.0, False),
+        ("22012", False, 0.0, False),
+        ("55P03", False, 900.0, False),  # a lock: may be free by now
+        ("08006", False, 900.0, False),  # the connection
+        ("", False, 900.0, False),  # no failure of the server's
+    ],
+)
+def test_a_failure_that_does_not_pass_by_itself_is_not_repeated_at_once(
+    ledger: Record, plan: Planner, settings: Any, sqlstate: str, edited: bool, hold_s: float, refused: bool
+) -> None:
+    settings.MIGRATE_FAILED_HOLD_S = hold_s
+    migration = a_migration(atomic=True)
+    ledger.had(migration, "failed", sqlstate=sqlstate, fingerprint="another one" if edited else None)
+
+    with refused_with(FailedBefore if refused else None, "failed before in the same way: as the test says"):
+        refuse_failed_before(conf.require_configuration(), ledger, plan(migration))
+
+
+def test_after_the_hold_one_attempt_is_made_and_the_next_one_waits_again(
+    ledger: Record, plan: Planner, settings: Any
+) -> None:
+    settings.MIGRATE_FAILED_HOLD_S = 1800
+    held = conf.require_configuration()
+    migration = a_migration(atomic=True)
+    ledger.had(migration, "failed", sqlstate="22012")
+    ledger.age("1 hour")
+    refuse_failed_before(held, ledger, plan(migration))
+
+    ledger.had(migration, "failed", sqlstate="22012")
+    with refused_with(FailedBefore, "One new attempt is made 1800 s after the last"):
+        refuse_failed_before(held, ledger, plan(migration))
