@@ -124,20 +124,25 @@ def test_the_digest_follows_the_release_and_the_content_alone(tmp_path: Path) ->
     assert manifest.digest([str(one)], "v1") != manifest.digest([str(other)], "v1")
 
 
-def test_containers_that_start_together_take_turns(database_url: str) -> None:
+def test_containers_that_start_together_take_turns(database_url: str, tmp_path: Path) -> None:
     """One imports Django and migrates; the others wait before they import it, and leave when it is done."""
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-X", "importtime", "manage.py", "migrate", "--noinput"],
-            cwd=PROJECT,
-            env=release_environment(PROJECT / "no coverage here", DATABASE_URL=database_url),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(6)
-    ]
-    ended = [process.communicate(timeout=HANGING_S) for process in started]
+    # Files, for a pipe that nobody reads yet holds up the one that all others wait for.
+    outputs = [(tmp_path / f"{number}.out", tmp_path / f"{number}.err") for number in range(6)]
+    started = []
+    for paths in outputs:
+        with paths[0].open("w") as stdout, paths[1].open("w") as stderr:
+            started.append(
+                subprocess.Popen(
+                    [sys.executable, "-X", "importtime", "manage.py", "migrate", "--noinput"],
+                    cwd=PROJECT,
+                    env=release_environment(PROJECT / "no coverage here", DATABASE_URL=database_url),
+                    stdout=stdout,
+                    stderr=stderr,
+                )
+            )
+    for process in started:
+        process.wait(timeout=HANGING_S)
+    ended = [(stdout.read_text(), stderr.read_text()) for stdout, stderr in outputs]
 
     assert [process.returncode for process in started] == [0] * 6
     assert sum("django.db" in stderr for _stdout, stderr in ended) == 1

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -17,6 +18,34 @@ from django.core.management.color import Style
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 # What some readers of lines take for the end of one, and JSON leaves as it is.
 _LINE_SEPARATORS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+
+
+# What operations log while they work; they know of no command.
+_OPERATIONS = "rupaya.migrator.operations"
+
+
+@contextmanager
+def heard(say: Callable[[str, bool], None]) -> Iterator[None]:
+    """Give what operations log to the command that runs them, and not to the log as well.
+
+    `say` takes the message and whether it is a warning.
+    """
+    logger = logging.getLogger(_OPERATIONS)
+    before = logger.handlers, logger.propagate
+    logger.handlers, logger.propagate = [_Hearing(say)], False
+    try:
+        yield
+    finally:
+        logger.handlers, logger.propagate = before
+
+
+class _Hearing(logging.Handler):
+    def __init__(self, say: Callable[[str, bool], None]) -> None:
+        super().__init__()
+        self.say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.say(record.getMessage(), record.levelno >= logging.WARNING)
 
 
 def logs_json() -> bool:
@@ -66,6 +95,10 @@ class Output:
             yield
         finally:
             command.stdout = before
+
+    def hearing(self) -> AbstractContextManager[None]:
+        """Say what operations log as lines of this output, for as long as the block runs."""
+        return heard(lambda message, is_warning: self.say(message, warning=is_warning))
 
     @property
     def is_terminal(self) -> bool:

@@ -62,9 +62,14 @@ def session_settings(connection: BaseDatabaseWrapper, **values: int | str) -> It
 
     def apply(connection: BaseDatabaseWrapper) -> None:
         with connection.connection.cursor() as cursor:
-            cursor.execute("SELECT " + ", ".join("current_setting(%s)" for _ in values), list(values))
-            before.update(zip(values, cursor.fetchone(), strict=True))
-            _set(cursor, values)
+            # One round trip for both; the first part is worked out before a row of it reaches the second.
+            old = ", ".join(f"current_setting(%s) AS setting_{number}" for number in range(len(values)))
+            new = ", ".join("set_config(%s, %s, false)" for _ in values)
+            cursor.execute(
+                f"WITH old AS MATERIALIZED (SELECT {old}) SELECT old.*, {new} FROM old",  # noqa: S608 - placeholders
+                [*values, *(str(part) for pair in values.items() for part in pair)],
+            )
+            before.update(zip(values, cursor.fetchone(), strict=False))
 
     def on_reconnect(connection: BaseDatabaseWrapper, **_kwargs: Any) -> None:
         if connection.alias == alias:

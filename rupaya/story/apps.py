@@ -17,10 +17,12 @@ class StoryConfig(AppConfig):
 
         for title, view_name, *covers in (
             ("Overview", "schema:overview"),
+            ("This release", "schema:release"),
             ("Runs", "admin:story_run_changelist", "/admin/schema/runs/", "/admin/story/attempt/"),
             ("Timeline", "schema:timeline"),
             ("Drift", "schema:drift"),
             ("Tables", "schema:tables"),
+            ("Attic", "schema:attic"),
             ("Diagram", "schema:diagram"),
         ):
             register(Page("Schema", title, view_name, "story.view_run", tuple(covers)))

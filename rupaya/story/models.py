@@ -80,3 +80,24 @@ class Attempt(_Timed):
 
     def __str__(self) -> str:
         return f"{self.app}.{self.name}"
+
+
+class AcceptedDrift(models.Model):
+    """A change by hand that somebody declared as intended."""
+
+    acceptance_id = models.BigIntegerField(primary_key=True)
+    line = models.TextField()
+    reason = models.TextField()
+    accepted_by = models.TextField()
+    accepted_at: models.DateTimeField[datetime, datetime] = models.DateTimeField()
+
+    class Meta:
+        managed = False
+        db_table = "migrator_accepted_drift"
+        verbose_name = "accepted drift"
+        verbose_name_plural = "accepted drift"
+        # To declare one is to add one.
+        default_permissions = ("add",)
+
+    def __str__(self) -> str:
+        return self.line

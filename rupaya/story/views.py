@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
 from rupaya.inspection.charts import length
-from rupaya.migrator.analysis.schemadiff import LIVE_SIDE
-from rupaya.migrator.errors import driver_text, sqlstate
-from rupaya.story import columns, live, reading, runs, state
+from rupaya.migrator.attic import emptying
+from rupaya.migrator.attic.store import AtticStore
+from rupaya.migrator.errors import counted, driver_text, sqlstate
+from rupaya.migrator.foresight.use import target_of
+from rupaya.story import accepting, columns, live, reading, runs, state
 from rupaya.story import diagram as drawing
+from rupaya.story import release as ahead
 from rupaya.story import timeline as chart
 
 PERMISSION = "story.view_run"
@@ -34,22 +38,32 @@ View = Callable[Concatenate[HttpRequest, Arguments], HttpResponse]
 Read = Callable[Concatenate[HttpRequest, BaseDatabaseWrapper, Arguments], HttpResponse]
 
 
-def page(view: Read[Arguments]) -> View[Arguments]:
-    """Give a view a bounded connection; say so where a limit is reached, and let in who may see it."""
+def guarded(view: View[Arguments]) -> View[Arguments]:
+    """Let in who may see the story, and say so where the database reaches a limit."""
 
     @wraps(view)
-    def bounded(request: HttpRequest, *args: Arguments.args, **kwargs: Arguments.kwargs) -> HttpResponse:
+    def answered(request: HttpRequest, *args: Arguments.args, **kwargs: Arguments.kwargs) -> HttpResponse:
         if not request.user.has_perm(PERMISSION):
             raise PermissionDenied
         try:
-            with reading.bounded() as connection:
-                return view(request, connection, *args, **kwargs)
+            return view(request, *args, **kwargs)
         except reading.ERRORS as error:
             if sqlstate(error) not in reading.OUT_OF_TIME_SQLSTATES:
                 raise
             return _render(request, "unavailable", "Not now", status=503, reason=driver_text(error))
 
-    return admin.site.admin_view(bounded)  # type: ignore[return-value]
+    return admin.site.admin_view(answered)  # type: ignore[return-value]
+
+
+def page(view: Read[Arguments]) -> View[Arguments]:
+    """Give a view a connection that only reads, for a short while."""
+
+    @wraps(view)
+    def bounded(request: HttpRequest, *args: Arguments.args, **kwargs: Arguments.kwargs) -> HttpResponse:
+        with reading.bounded() as connection:
+            return view(request, connection, *args, **kwargs)
+
+    return guarded(bounded)  # type: ignore[arg-type]  # mypy wants the request named
 
 
 @page
@@ -116,22 +130,96 @@ def timeline(request: HttpRequest, connection: BaseDatabaseWrapper) -> HttpRespo
 
 @page
 def drift(request: HttpRequest, connection: BaseDatabaseWrapper) -> HttpResponse:
-    """What somebody changed by hand since the last snapshot."""
+    """What somebody changed by hand since the last snapshot, and what of it is intended."""
+    return _drift(request, connection)
+
+
+@guarded
+def accept(request: HttpRequest) -> HttpResponse:
+    """Declare differences as intended; the page's form comes here, and anybody else is sent to the page."""
+    if request.method != "POST":
+        return redirect("schema:drift")
+    if not request.user.has_perm(accepting.PERMISSION):
+        raise PermissionDenied
+    reason = request.POST.get("reason", "").strip()
+    chosen = request.POST.getlist("shown" if "all" in request.POST else "chosen")
+    with reading.bounded() as connection:
+        looked = state.drift(connection, reading.tables(connection))
+        if problem := accepting.why_not(connection, looked, chosen, reason):
+            return _drift(request, connection, problem=problem, chosen=chosen, reason=reason, status=422)
+    count = accepting.declare(looked.comparison, chosen, reason=reason, user=request.user)  # type: ignore[arg-type]
+    state.forget()
+    messages.success(request, f"{counted(count, 'difference')} accepted as intended.")
+    return redirect("schema:drift")
+
+
+def _drift(
+    request: HttpRequest,
+    connection: BaseDatabaseWrapper,
+    *,
+    problem: str = "",
+    chosen: Collection[str] = (),
+    reason: str = "",
+    status: int = 200,
+) -> HttpResponse:
     looked = state.drift(connection, reading.tables(connection))
-    groups: dict[str, list[str]] = {}
-    for difference in looked.comparison.differences if looked.comparison else ():
-        line = difference.said(looked.comparison.side, LIVE_SIDE)  # type: ignore[union-attr]
-        groups.setdefault(difference.on or difference.name, []).append(line)
+    known = accepting.kept(connection)
+    can_accept = bool(looked.lines) and looked.tells and request.user.has_perm(accepting.PERMISSION)
     return _render(
         request,
         "drift",
         "Drift",
+        status=status,
         current="drift",
         drift=looked,
         remedy=state.DRIFT_REMEDY,
-        groups=sorted(groups.items(), key=lambda group: (-len(group[1]), group[0])),
+        groups=list(accepting.offers(looked.comparison, known).items()) if looked.comparison else [],
+        accepted=accepting.shown(known, looked.comparison) if looked.comparison else [],
+        is_cut=len(known) >= accepting.MAX_SHOWN,
+        can_accept=can_accept and accepting.may_write(connection),
+        lacks_right=accepting.NO_RIGHT if can_accept and not accepting.may_write(connection) else "",
+        problem=problem,
+        chosen=chosen,
+        reason=reason,
+        reason_max=accepting.REASON_MAX_CHARACTERS,
         ddl=state.drifted_ddl(connection) if looked.lines else [],
         last_run=state.state(connection).last_run,
+    )
+
+
+@guarded
+def release(request: HttpRequest) -> HttpResponse:
+    """What this release would do; it is read on another connection, to which this one's locks would be somebody's."""
+    with reading.bounded() as connection:
+        last_run = state.state(connection).last_run
+    is_quiet = last_run is None or not last_run.is_alive
+    found = state.keep(("release",), ahead.KEPT_FOR_S, lambda: ahead.read(last_run))
+    can_ask_use = is_quiet and any(target_of(owed.debt) for owed in found.owed)
+    asks_use = can_ask_use and bool(request.GET.get("use"))
+    return _render(
+        request,
+        "release",
+        "This release",
+        current="release",
+        found=ahead.with_use(found) if asks_use else found,
+        can_ask_use=can_ask_use,
+        asks_use=asks_use,
+    )
+
+
+@page
+def attic(request: HttpRequest, connection: BaseDatabaseWrapper) -> HttpResponse:
+    """What was put away instead of dropped."""
+    found = emptying.listed(connection) if AtticStore(connection).exists() else []
+    return _render(
+        request,
+        "attic",
+        "Attic",
+        current="attic",
+        kept=found,
+        total_bytes=sum(one.size_bytes for one in found),
+        purged_after_days=emptying.PURGED_AFTER.days,
+        now=timezone.now(),
     )
 
 

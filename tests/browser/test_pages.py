@@ -37,6 +37,8 @@ PAGES = {
     "a run": "/admin/schema/runs/1/",
     "timeline": "/admin/schema/timeline/",
     "drift": "/admin/schema/drift/",
+    "this release": "/admin/schema/release/",
+    "attic": "/admin/schema/attic/",
     "tables": "/admin/schema/tables/",
     "a table": "/admin/schema/tables/transactions/",
     "diagram": "/admin/schema/diagram/",

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.accessibility import violations
+from tests.browser.layout import faults
 from tests.browser.visitor import Visitor
 
 pytestmark = pytest.mark.browser
@@ -97,3 +99,35 @@ def test_the_tables_page_has_sizes_and_leads_to_each_table(visit: Callable[..., 
     row.get_by_role("link").click()
 
     expect(page.get_by_role("region", name="Indexes")).to_contain_text("idx_revoked_tokens_user_id")
+
+
+def test_drift_is_accepted_and_what_is_owed_is_told_on_pages_that_are_as_they_should_be(
+    visit: Callable[..., Visitor],
+) -> None:
+    visitor = visit("administrator")
+    page, query = visitor.page, visitor.site.query
+    query("CREATE INDEX by_hand ON users (timezone)")
+    query(
+        "INSERT INTO migrator_debts (app, migration, operation, action, kind, table_name, object, payment, breaks, "
+        "details, release, run_id) VALUES ('accounts', '0001_initial', '0', 'Remove field', 'column', 'users', "
+        """'timezone', '[{"how": "attic", "sql": ["ALTER TABLE users DROP COLUMN timezone CASCADE"]}]', 'read it', """
+        "'{}', 'v7', 1)"
+    )
+    try:
+        page.goto("/admin/schema/release/?use=1")
+        expect(page.get_by_role("heading", name=re.compile("column users.timezone"))).to_be_visible()
+        assert (violations(page), faults(page)) == ([], [])
+        page.goto("/admin/schema/drift/")
+        assert (violations(page), faults(page)) == ([], [])
+        page.get_by_label(re.compile("index by_hand on users")).check()
+        page.get_by_label(re.compile("Why is it intended")).fill("a report of a test")
+        page.get_by_role("button", name="Accept the chosen ones").click()
+        row = page.get_by_role("region", name="Accepted as intended").get_by_role("row").nth(1)
+        expect(row).to_contain_text("as accepted")
+        expect(row).to_contain_text("a report of a test")
+        assert (violations(page), faults(page)) == ([], [])
+    finally:
+        query(
+            "DROP INDEX by_hand; ALTER TABLE migrator_debts DISABLE TRIGGER USER; DELETE FROM migrator_debts; "
+            "ALTER TABLE migrator_debts ENABLE TRIGGER USER"
+        )

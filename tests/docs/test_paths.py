@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md and docs/testing.md name is there."""
+"""What the README, CONTRIBUTING.md and docs/testing.md name is there."""
 
 from __future__ import annotations
 
@@ -21,6 +21,14 @@ def test_each_file_and_make_target_that_is_named_is_there(page: str) -> None:
     assert len(named) > 10
     assert {path for path in named if not (PROJECT / path.rstrip(".")).exists()} == set()
     assert targets <= known
+
+
+def test_each_path_of_the_readme_is_there() -> None:
+    paths = re.findall(r"`([\w.-]+/[\w./-]*)`", (PROJECT / "README.md").read_text("utf-8"))
+
+    assert len(paths) > 15
+    for path in paths:
+        assert any((place / path).exists() for place in (PROJECT, PROJECT / "rupaya" / "migrator")), path
 
 
 def test_each_function_and_fixture_that_is_named_is_there() -> None:

@@ -14,7 +14,7 @@ import pytest
 from rupaya.migrator.ledger.acceptance import Sorted, accept, sort
 from rupaya.migrator.ledger.snapshots import last_snapshot
 from rupaya.migrator.schema import catalog
-from rupaya.migrator.schema.diff import Difference, differences
+from rupaya.migrator.schema.diff import Difference, differences, hash_now
 from tests.faults.migrator import migrate, query
 from tests.server.service import PROJECT, manage
 
@@ -246,3 +246,29 @@ def test_an_older_ledger_is_brought_up_to_date_first(migrated_url: str) -> None:
     assert diff(migrated_url, "--accept", REASON)[0] == 0
 
     assert drift(migrated_url) == []
+
+
+BY_HAND = (
+    "CREATE INDEX reports ON users (name); ALTER TABLE devices ADD COLUMN by_hand text; "
+    "ALTER TABLE devices ALTER COLUMN device_name SET DEFAULT 'a phone', ALTER COLUMN device_type TYPE text; "
+    "ALTER TABLE users ADD CONSTRAINT sane CHECK (name <> '') NOT VALID; DROP TABLE revoked_tokens; "
+    "ALTER FUNCTION set_updated_at() STRICT; GRANT SELECT ON users TO PUBLIC; CREATE SEQUENCE counting; "
+    "DROP TRIGGER users_set_updated_at ON users; ALTER TABLE users ENABLE ROW LEVEL SECURITY"
+)
+
+
+@pytest.mark.parametrize("portable", [False, True])
+def test_what_a_difference_was_about_is_found_again_and_known_by_its_hash(migrated_url: str, portable: bool) -> None:
+    query(migrated_url, BY_HAND)
+    with closing(psycopg2.connect(migrated_url)) as connection, connection.cursor() as cursor:
+        snapshot = last_snapshot(connection)
+        assert snapshot is not None
+        live = catalog.read(cursor)
+
+    found = differences(snapshot.catalog, live, portable=portable)
+
+    assert len(found) >= 9
+    for one in found:
+        about = (one.kind, one.on, one.name, one.fact, one.role)
+        assert hash_now(live, about, portable=portable) == one.new_hash, one
+        assert hash_now(snapshot.catalog, about, portable=portable) == one.old_hash, one

@@ -393,7 +393,7 @@ def test_a_killed_backfill_goes_on_from_its_last_committed_batch(
     resumed = subprocess.run(
         command, cwd=BASE_DIR, env=environ, check=True, capture_output=True, text=True, timeout=HANGING_S
     )
-    assert f'goes on after "id" = {killed_at}' in resumed.stderr
+    assert f'goes on after "id" = {killed_at}' in resumed.stdout
     assert number("SELECT count(*) FROM shop_payment WHERE merchant IS NULL") == 0
     assert number("SELECT count(*) FROM shop_batches") == KILLED_ROWS // KILLED_BATCH
     session.close()

@@ -32,6 +32,8 @@ PAGES = (
     "/admin/schema/runs/1/",
     "/admin/schema/timeline/",
     "/admin/schema/drift/",
+    "/admin/schema/release/",
+    "/admin/schema/attic/",
     "/admin/schema/tables/",
     "/admin/schema/tables/users/",
     "/admin/schema/tables/users/columns/email/",

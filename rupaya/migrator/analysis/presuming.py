@@ -24,6 +24,7 @@ from rupaya.migrator.django import Key
 from rupaya.migrator.foresight.delta import presumed, read_facts
 from rupaya.migrator.foresight.presumption import EVERY_TABLE, Presumed
 from rupaya.migrator.operations import Backfill
+from rupaya.migrator.output import heard
 from rupaya.migrator.plan.fingerprint import file_hash_of
 from rupaya.migrator.plan.phases import flat_operations
 from rupaya.migrator.statements import is_bookkeeping
@@ -76,7 +77,7 @@ def _carried_out(
         before = read_facts(cursor)
     for migration in migrations:
         statements: list[str] = []
-        with connection.execute_wrapper(_recorder(statements)):
+        with connection.execute_wrapper(_recorder(statements)), heard(lambda _message, _is_warning: None):
             state = executor.migrate([], plan=[(migration, False)], state=state)
         with connection.cursor() as cursor:
             after = read_facts(cursor)

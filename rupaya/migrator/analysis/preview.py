@@ -10,6 +10,7 @@ from django.db import Error as DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
+from psycopg2.extensions import TRANSACTION_STATUS_INTRANS
 
 from rupaya.migrator.errors import counted
 from rupaya.migrator.plan.phases import flat_operations
@@ -64,15 +65,20 @@ def preview(
     connection: BaseDatabaseWrapper, plan: Plan, owed: Iterable[object] = (), rows: Iterable[str] = ()
 ) -> Preview:
     """Look at a plan; nothing is changed, and no lock but on the catalog is taken."""
-    loader = MigrationLoader(connection, replace_migrations=True)
     with _read_only(connection):
-        steps = tuple(_step(connection, loader, plan, migration, backwards) for migration, backwards in plan.steps)
+        steps = steps_of(connection, plan)
     return Preview(
         steps=steps,
         owed=tuple(map(str, owed)),
         unknown=tuple(f"{app}.{name}" for app, name in sorted(plan.unknown)),
         rows=tuple(rows),
     )
+
+
+def steps_of(connection: BaseDatabaseWrapper, plan: Plan) -> tuple[Step, ...]:
+    """The steps of a plan; the session, or the transaction that it is in, must be one that only reads."""
+    loader = MigrationLoader(connection, replace_migrations=True)
+    return tuple(_step(connection, loader, plan, migration, backwards) for migration, backwards in plan.steps)
 
 
 @contextmanager
@@ -90,7 +96,8 @@ def _read_only(connection: BaseDatabaseWrapper) -> Iterator[None]:
 def _step(
     connection: BaseDatabaseWrapper, loader: MigrationLoader, plan: Plan, migration: Migration, backwards: bool
 ) -> Step:
-    sql, unknown_sql = _sql(loader, migration, backwards)
+    with _taken_back(connection):
+        sql, unknown_sql = _sql(loader, migration, backwards)
     return Step(
         migration=str(migration),
         direction="unapply" if backwards else "apply",
@@ -101,6 +108,21 @@ def _step(
         unknown_sql=unknown_sql,
         tables=_touched_tables(connection, _table_names(migration, plan.tables())),
     )
+
+
+@contextmanager
+def _taken_back(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Keep a failed query of an operation from ending a transaction that is open, if one is."""
+    connection.ensure_connection()
+    if connection.connection.info.transaction_status != TRANSACTION_STATUS_INTRANS:
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SAVEPOINT preview")
+        try:
+            yield
+        finally:
+            cursor.execute("ROLLBACK TO SAVEPOINT preview; RELEASE SAVEPOINT preview")
 
 
 def _sql(loader: MigrationLoader, migration: Migration, backwards: bool) -> tuple[tuple[str, ...], str]:

@@ -42,6 +42,8 @@ class Rehearsal:
     """In what the schema differs once they were reversed; going back ended there."""
     differs_again: list[str] = field(default_factory=list)
     """In what the schema differs once they were applied again."""
+    rows: list[str] = field(default_factory=list)
+    """What live rows say of what the plan presumes of them."""
     failure: MigrationFailed | None = None
 
 

@@ -27,7 +27,7 @@ def as_text(rehearsal: Rehearsal) -> str:
     if not rehearsal.steps and not rehearsal.paid:
         return lines[0] + "\n"
     for step in [*rehearsal.steps, *rehearsal.paid]:
-        lines += ["", _title(step)]
+        lines += ["", _title(step), *(f"  {line}" for line in step.said)]
         rows = [("", "ms", "statement", "locks", "rewrites, scans")]
         for number, statement in enumerate(step.statements, 1):
             rows += _rows(number, statement)
@@ -41,6 +41,8 @@ def as_text(rehearsal: Rehearsal) -> str:
         lines += ["What they did:", *(f"  {change}" for change in rehearsal.changes)]
     if rehearsal.changes_by_paying:
         lines += ["What paying did:", *(f"  {change}" for change in rehearsal.changes_by_paying)]
+    if rehearsal.rows:
+        lines += ["Live rows:", *(f"  {line}" for line in rehearsal.rows)]
     lines += _verdicts(rehearsal)
     if any(step.statements for step in rehearsal.steps):
         lines += ["", *textwrap.wrap(_LEGEND, 100)]
@@ -63,13 +65,17 @@ def as_markdown(rehearsal: Rehearsal) -> str:
             f"| {_code({name for s in step.statements for name in s.scanned})} |"
         )
     lines += ["", *(f"- {verdict}" for verdict in _verdicts(rehearsal)), ""]
+    if rehearsal.rows:
+        lines += ["Live rows:", "", *(f"- {_escaped(line)}" for line in rehearsal.rows), ""]
     if rehearsal.changes or rehearsal.changes_by_paying:
         changes = [f"- {_escaped(change)}" for change in rehearsal.changes]
         changes += [f"- by paying: {_escaped(change)}" for change in rehearsal.changes_by_paying]
         lines += ["<details><summary>What they did</summary>", "", *changes, "", "</details>", ""]
     lines += ["<details><summary>Statements</summary>", ""]
     for step in [*rehearsal.steps, *rehearsal.paid]:
-        lines += [f"`{step.migration}`", "", "| | statement | ms | locks | rewrites | scans |", _RULE]
+        lines += [f"`{step.migration}`", ""]
+        lines += [*(f"- {_escaped(line)}" for line in step.said), ""] if step.said else []
+        lines += ["| | statement | ms | locks | rewrites | scans |", _RULE]
         for number, s in enumerate(step.statements, 1):
             locks = ", ".join(f"`{table}` {mode}" for table, mode in s.locks.items()) or s.note
             lines.append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
@@ -40,6 +40,8 @@ class Comparison:
     """Differences that somebody declared as intended; not among the others."""
     prescribed: tuple[Difference, ...] = ()
     """Owners and grants that are as the environment's own rule says; not among the others either."""
+    live: Catalog = field(default_factory=dict, repr=False, compare=False)
+    """The database's side."""
 
     @property
     def lines(self) -> list[str]:
@@ -65,7 +67,7 @@ def with_snapshot(connection: BaseDatabaseWrapper, snapshot: Snapshot) -> Compar
             f"It was taken on PostgreSQL {snapshot.server_major}; another version may print the same in other words."
         )
     notes += _known_notes(len(found.accepted), len(found.prescribed))
-    return Comparison(SNAPSHOT_SIDE, found.drift, tuple(notes), found.accepted, found.prescribed)
+    return Comparison(SNAPSHOT_SIDE, found.drift, tuple(notes), found.accepted, found.prescribed, live)
 
 
 def with_code(connection: BaseDatabaseWrapper, *, pending_too: bool) -> Comparison:
@@ -97,7 +99,7 @@ def with_code(connection: BaseDatabaseWrapper, *, pending_too: bool) -> Comparis
     with connection.cursor() as cursor:
         known = sort(cursor, CODE_SIDE, kept)
     notes += _known_notes(len(known.accepted), len(known.prescribed))
-    return Comparison(CODE_SIDE, known.drift, tuple(notes), known.accepted, known.prescribed)
+    return Comparison(CODE_SIDE, known.drift, tuple(notes), known.accepted, known.prescribed, live)
 
 
 def _known_notes(accepted: int, prescribed: int) -> list[str]:

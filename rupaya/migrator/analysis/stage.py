@@ -29,6 +29,7 @@ from rupaya.migrator.debts.pay import Limits, Payer
 from rupaya.migrator.django import applied_state
 from rupaya.migrator.errors import sqlstate
 from rupaya.migrator.ledger.ledger import Ledger
+from rupaya.migrator.output import heard
 from rupaya.migrator.plan.phases import flat_operations, numbered_operations
 from rupaya.migrator.schema import catalog
 from rupaya.migrator.session import database
@@ -118,6 +119,8 @@ class Step:
     duration_s: float = 0.0
     statements: list[Statement] = field(default_factory=list)
     error: str = ""
+    said: list[str] = field(default_factory=list)
+    """What its operations logged."""
 
 
 class Looping(BaseException):
@@ -228,7 +231,11 @@ class Stage:
         attributed = self._by_halves if self.owing is not None and not whole else self._attributed
         began = time.monotonic()
         try:
-            with attributed(migration, backwards), self.connection.execute_wrapper(self._recorded):
+            with (
+                heard(lambda message, _is_warning: step.said.append(message)),
+                attributed(migration, backwards),
+                self.connection.execute_wrapper(self._recorded),
+            ):
                 state = self.executor.migrate([], plan=[(migration, backwards)], state=state)
             if self.witness is not None:
                 self._state = state  # a long history is not gone through again for each of its migrations
@@ -245,6 +252,7 @@ class Stage:
         began = time.monotonic()
         try:
             with (
+                heard(lambda message, _is_warning: step.said.append(message)),
                 self._at_work(number, operation, looked_at=looked_at),
                 self.connection.execute_wrapper(self._recorded),
             ):

@@ -15,6 +15,9 @@ from rupaya.migrator.attic.store import AtticStore
 from rupaya.migrator.schema.catalog import ATTIC
 from rupaya.migrator.schema.size import SIZE_BYTES
 
+# From when on the daily task drops things for good (infra/service.tf).
+PURGED_AFTER = timedelta(days=30)
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -27,6 +30,12 @@ class Kept:
     """By the server's estimates, for which nobody waits: of a table, all of it; of a column, with its indexes."""
     rows: int
     """By the server's estimate."""
+
+    @property
+    def may_be_purged_at(self) -> datetime | None:
+        """From when on the daily task drops it for good."""
+        put_away_at = self.item.put_away_at
+        return put_away_at + PURGED_AFTER if put_away_at is not None else None
 
 
 def listed(connection: BaseDatabaseWrapper) -> list[Kept]:

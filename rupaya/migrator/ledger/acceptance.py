@@ -6,6 +6,7 @@ the same fact is another difference, which nobody has accepted.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,6 +31,22 @@ class Acceptance:
 
     def __str__(self) -> str:
         return f"accepted by {self.by} on {self.at:%Y-%m-%d}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One acceptance as the ledger keeps it."""
+
+    acceptance: Acceptance
+    side: str
+    """What the database was compared with."""
+    about: tuple[str, str, str, str, str]
+    """Kind, relation, name, fact and role of the difference."""
+    old_hash: str
+    new_hash: str
+    line: str
+    release: str
+    database_user: str
 
 
 @dataclass(frozen=True)
@@ -90,6 +107,31 @@ def accept(
     return count
 
 
+def newest(cursor: Any, limit: int) -> list[Kept]:
+    """The newest acceptances, the last one first; none where the role may not read them."""
+    if not may(cursor, "SELECT"):
+        return []
+    cursor.execute(
+        "SELECT side, kind, relation, name, fact, role, old_hash, new_hash, line, release, database_user, accepted_by, "
+        "reason, accepted_at FROM migrator_accepted_drift ORDER BY acceptance_id DESC LIMIT %s",
+        [limit],
+    )
+    return [Kept(Acceptance(*row[11:]), row[0], row[1:6], *row[6:11]) for row in cursor.fetchall()]
+
+
+def may(cursor: Any, privilege: str) -> bool:
+    """Whether this role has a privilege (SELECT, INSERT) on the table of acceptances, which an old ledger has not."""
+    cursor.execute(
+        "SELECT coalesce(has_table_privilege(to_regclass('migrator_accepted_drift'), %s), false)", [privilege]
+    )
+    return bool(cursor.fetchone()[0])
+
+
+def identity_hash(difference: Difference) -> str:
+    """By what a difference is known from the page that shows it to the request that accepts it."""
+    return hashlib.sha256("\0".join(_identity(difference)).encode()).hexdigest()
+
+
 def _identity(difference: Difference) -> Identity:
     return tuple(str(getattr(difference, part)) for part in _IDENTITY)
 
@@ -97,8 +139,7 @@ def _identity(difference: Difference) -> Identity:
 def _accepted(cursor: Any, side: str) -> dict[Identity, Acceptance]:
     """The newest acceptance of each difference from this side."""
     # In two steps, for a failed query would end the caller's transaction.
-    cursor.execute("SELECT coalesce(has_table_privilege(to_regclass('migrator_accepted_drift'), 'SELECT'), false)")
-    if not cursor.fetchone()[0]:
+    if not may(cursor, "SELECT"):
         return {}
     cursor.execute(
         "SELECT kind, relation, name, fact, role, old_hash, new_hash, accepted_by, reason, accepted_at "

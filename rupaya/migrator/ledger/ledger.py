@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import platform
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -320,19 +320,18 @@ class Ledger:
         rows = self._fetch("SELECT release FROM migrator_runs GROUP BY release HAVING max(run_id) < %s", [run_id])
         return {release for (release,) in rows}
 
-    def last_failure(self, app: str, name: str) -> Failure | None:
-        """How the last attempt at applying a migration failed; None if it did not."""
+    def failures_of(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Failure]:
+        """How the last attempt at applying each of these migrations failed; those of which it did not are left out."""
         rows = self._fetch_if_there(
-            "SELECT a.outcome, a.fingerprint, coalesce(a.sqlstate, ''), coalesce(a.error, ''), a.finished_at, "
-            "r.release, r.task, extract(epoch FROM clock_timestamp() - a.finished_at) "
+            "SELECT DISTINCT ON (a.app, a.name) a.app, a.name, a.outcome, a.fingerprint, coalesce(a.sqlstate, ''), "
+            "coalesce(a.error, ''), a.finished_at, r.release, r.task, "
+            "extract(epoch FROM clock_timestamp() - a.finished_at)::float "
             "FROM migrator_attempts a JOIN migrator_runs r USING (run_id) "
-            "WHERE a.app = %s AND a.name = %s AND a.direction = 'apply' ORDER BY a.attempt_id DESC LIMIT 1",
-            [app, name],
+            "JOIN unnest(%s::text[], %s::text[]) AS asked (app, name) ON asked.app = a.app AND asked.name = a.name "
+            "WHERE a.direction = 'apply' ORDER BY a.app, a.name, a.attempt_id DESC",
+            [[app for app, _name in keys], [name for _app, name in keys]],
         )
-        if not rows or rows[0][0] != "failed":
-            return None
-        _outcome, fingerprint, code, error, finished_at, release, task, age_s = rows[0]
-        return Failure(fingerprint, code, error, finished_at, release, task, float(age_s))
+        return {(app, name): Failure(*facts) for app, name, outcome, *facts in rows if outcome == "failed"}
 
     def last_failures(self) -> dict[tuple[str, str], str]:
         """The error of each migration whose last attempt at being applied failed."""

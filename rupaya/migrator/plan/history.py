@@ -1,4 +1,4 @@
-"""Histories that this code must not build upon: edited, newer and breaking, or missing where the tables are there."""
+"""Histories that this code must not build upon: edited since, or missing where the tables are there."""
 
 from __future__ import annotations
 

@@ -274,7 +274,8 @@ class Executor(MigrationExecutor):
         if not migration.atomic:
             yield
             return
-        with transaction.atomic(using=self.connection.alias):
+        # Where the batch is one transaction, its failure takes back all of it: no savepoint is ever returned to.
+        with transaction.atomic(using=self.connection.alias, savepoint=not self.context.one_transaction):
             if self._transaction is None:
                 self._transaction = Transaction.begun(self.connection)
             raw = self.connection.connection

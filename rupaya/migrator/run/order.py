@@ -52,7 +52,7 @@ def run(procedure: Procedure, session: Session) -> None:
         CommandError: if the request names no app or no migration.
     """
     session.output.say(f"Using environment: {getattr(settings, 'RUPAYA_ENV', 'unknown')}")
-    with session.opened():
+    with session.opened(), session.output.hearing():
         plan = procedure.read_plan(session)
         procedure.refuse_before_the_lock(session, plan)
         if not procedure.has_work(session, plan):

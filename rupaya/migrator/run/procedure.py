@@ -270,6 +270,8 @@ class Procedure:
     def apply(self, executor: Executor) -> None:
         """Let Django's own command run the plan with that executor, its signals included."""
         context, plan = executor.context, executor.plan
+        # What a run left that was cut off, first: else its rules would be taken for what they are half-way.
+        attics.finish(context)
         pays = self._pays(context.conf.phase, plan)
         if pays:
             self._pay(context, plan, plan.status.pending)

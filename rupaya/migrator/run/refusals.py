@@ -11,7 +11,7 @@ from rupaya.migrator.ledger.ledger import Failure, Ledger
 from rupaya.migrator.output import Output
 from rupaya.migrator.plan.fingerprint import do_the_same, migration_hashes
 from rupaya.migrator.plan.history import Edited, edited_migrations, refuse_edited
-from rupaya.migrator.plan.plan import Plan
+from rupaya.migrator.plan.plan import Plan, key_of
 from rupaya.migrator.plan.repeatable import may_run_again
 from rupaya.migrator.sqlstates import UNFIT, passes_by_itself
 
@@ -112,8 +112,10 @@ def refuse_failed_before(conf: Conf, ledger: Ledger, plan: Plan) -> None:
     Raises:
         FailedBefore: naming the migration, and when it failed.
     """
-    for migration, backwards in plan.steps:
-        failure = None if backwards else ledger.last_failure(migration.app_label, migration.name)
+    forwards = [migration for migration, backwards in plan.steps if not backwards]
+    failures = ledger.failures_of([key_of(migration) for migration in forwards])
+    for migration in forwards:
+        failure = failures.get(key_of(migration))
         if failure is None or not _is_deterministic(failure) or failure.age_s > conf.failed_hold_s:
             continue
         if failure.fingerprint != migration_hashes(migration)[0]:

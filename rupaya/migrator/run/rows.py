@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.migration import Migration
@@ -11,6 +11,7 @@ from rupaya.migrator.debts.debt import Debt
 from rupaya.migrator.errors import MigrationFailed
 from rupaya.migrator.foresight import presumed
 from rupaya.migrator.foresight.look import Look, look, look_again, refusal
+from rupaya.migrator.foresight.presumption import Presumed
 from rupaya.migrator.ledger.trace import Trace
 from rupaya.migrator.output import Output
 from rupaya.migrator.plan.fingerprint import migration_hashes
@@ -78,17 +79,30 @@ class RowsAhead:
             raise refusal(label, answers)
 
 
-def look_at(connection: BaseDatabaseWrapper, plan: Plan, owed: Collection[Debt], budget_s: float) -> list[str]:
-    """The lines about live rows for who only asks what a run would do."""
+def look_at(
+    connection: BaseDatabaseWrapper,
+    plan: Plan,
+    owed: Collection[Debt],
+    budget_s: float,
+    *,
+    found_by_trying: Callable[[list[Migration]], Mapping[str, Presumed]] | None = None,
+) -> list[str]:
+    """The lines about live rows for who only asks what a run would do.
+
+    `found_by_trying`: what the plan presumes, from who may try it; asked where the file that is shipped does not know.
+    """
     forwards = [migration for migration, backwards in plan.steps if not backwards]
     if not forwards or plan.history_is_empty or not budget_s:
         return []
-    if not presumed.is_shipped():
+    known = presumed.of_plan(forwards)
+    if found_by_trying is not None and known.unknown:
+        known = presumed.of_plan(forwards, found_by_trying(forwards))
+    elif not presumed.is_shipped():
         return [
             "not asked: no file says what this code's migrations presume of them ('manage.py presumptions' writes it, "
             "MIGRATOR_PRESUMPTIONS names it)"
         ]
-    return list(look(connection, presumed.of_plan(forwards), owed, budget_s=budget_s).lines())
+    return list(look(connection, known, owed, budget_s=budget_s).lines())
 
 
 def record_failure(context: RunContext, migration: Migration, failure: MigrationFailed) -> None:

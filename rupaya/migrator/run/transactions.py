@@ -115,8 +115,11 @@ class CheckedRecorder(MigrationRecorder):
     def _refuse_second(self, app: str, name: str) -> None:
         with self.connection.cursor() as cursor:
             # Whoever has written and not committed is waited for, and nobody comes between this and COMMIT.
-            cursor.execute('LOCK TABLE "django_migrations" IN SHARE ROW EXCLUSIVE MODE')
-            cursor.execute('SELECT 1 FROM "django_migrations" WHERE app = %s AND name = %s', [app, name])
+            cursor.execute(
+                'LOCK TABLE "django_migrations" IN SHARE ROW EXCLUSIVE MODE; '
+                'SELECT 1 FROM "django_migrations" WHERE app = %s AND name = %s',
+                [app, name],
+            )
             if cursor.fetchone():
                 raise DoneByOthers(f"{app}.{name}")
 

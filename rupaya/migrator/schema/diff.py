@@ -91,6 +91,32 @@ def differences(old: Catalog, new: Catalog, *, portable: bool = False) -> list[D
     return found
 
 
+def hash_now(catalog: Catalog, difference: tuple[str, str, str, str, str], *, portable: bool = False) -> str:
+    """The hash of what a difference was about (its kind, relation, name, fact and role), as a catalog has it.
+
+    It is the difference's `new_hash` for as long as that value stays; with `portable` as in `differences`.
+    """
+    kind, on, name, fact, role = difference
+    facts = _facts(catalog, kind, on, name)
+    if facts is None or fact in ("", "kind"):
+        whole = facts is None or fact == "kind" or not portable
+        return _hash(facts if whole else _without_environment(facts))
+    return _hash((facts.get("grants") or {}).get(role) if fact == "grants" else facts.get(fact))
+
+
+def _facts(catalog: Catalog, kind: str, on: str, name: str) -> dict[str, Any] | None:
+    """All that a catalog knows of one object; None: it is not there."""
+    if on:
+        part = {"column": "columns", **{one: parts for parts, one in _SINGULAR.items()}}[kind]
+        found: dict[str, Any] | None = catalog.get("relations", {}).get(on, {}).get(part, {}).get(name)
+        return found
+    for category in CATEGORIES:
+        facts: dict[str, Any] | None = catalog.get(category, {}).get(name)
+        if facts is not None and (kind == "relation" or _kind(category, facts) == kind):
+            return facts
+    return None
+
+
 def short_type(type_name: str) -> str:
     """A type as people write it."""
     return (

@@ -130,3 +130,19 @@ def test_no_look_where_it_is_switched_off(live: str, tmp_path: Path) -> None:
 
     assert ran.returncode == 13
     assert "was not begun" not in ran.stderr
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_rehearsal_tells_live_rows_too_and_finds_out_what_no_file_knows(
+    live: str, tmp_path: Path, is_known: bool
+) -> None:
+    migrations = V1 | {"0002_not_null": NOT_NULL}
+    v2 = release(tmp_path, live, "v2", migrations) if is_known else Release(tmp_path, "v2", migrations)
+
+    texts = {style: v2.run(live, "migrate", "--rehearse", "--format", style) for style in ("text", "json", "markdown")}
+
+    line = "shop.0002_not_null presumes no NULL in shop_item.colour: 2 rows (2, 4); it will fail"
+    for style, ran in texts.items():
+        assert ran.returncode == 0, ran.stderr
+        assert line in ran.stdout, (style, ran.stdout)
+    assert query(live, "SELECT count(*) FROM shop_item WHERE colour IS NULL") == [(2,)]

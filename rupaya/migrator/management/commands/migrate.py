@@ -67,7 +67,8 @@ class Command(migrate.Command):
             "--rehearse",
             action="store_true",
             help="Try the pending migrations in a scratch database on the same server, statement by statement, and "
-            "report locks, rewrites and scans; then reverse and apply them again. Changes nothing.",
+            "report locks, rewrites and scans, and live rows that are in the way; then reverse and apply them again. "
+            "Changes nothing.",
         )
         ours.add_argument(
             "--format",
@@ -170,7 +171,9 @@ class Command(migrate.Command):
 
     def _rehearse(self, procedure: Procedure, session: Session, style: str) -> None:
         from rupaya.migrator.analysis import report
+        from rupaya.migrator.analysis.presuming import presumed_by
         from rupaya.migrator.analysis.rehearsal import rehearse
+        from rupaya.migrator.run.rows import look_at
 
         with session.reading():
             plan = procedure.read_plan(session)
@@ -182,6 +185,14 @@ class Command(migrate.Command):
                 by_halves=procedure.runs_by_halves(session, plan),
                 pays_first=procedure.request.contract,
             )
+            if rehearsal.failure is None:
+                rehearsal.rows = look_at(
+                    session.connection,
+                    plan,
+                    procedure.foresee(session, plan).owed,
+                    session.conf.look_s,
+                    found_by_trying=lambda forwards: presumed_by(session.connection, set(plan.history), forwards),
+                )
         write = {"text": report.as_text, "json": report.as_json, "markdown": report.as_markdown}[style]
         self.stdout.write(write(rehearsal))
         if rehearsal.failure:
