@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from django.core.management import load_command_class
 from django.core.management.base import CommandParser
 from django.core.management.commands.migrate import Command as StockCommand
 
-from rupaya.migrator.management.commands.migrate import Command
+from rupaya.migrator.management.commands.migrate import Command, _of_django
 from tests.faults.migrator import applied, migrate, query
 from tests.server.service import PROJECT, copy_release, manage
 
@@ -27,6 +28,25 @@ def test_every_argument_of_djangos_command_is_there_and_means_the_same() -> None
     stock, ours = arguments(StockCommand()), arguments(Command())
 
     assert {dest: ours.get(dest) for dest in stock} == stock
+
+
+@pytest.mark.parametrize("name", ["makemigrations", "migrate", "showmigrations"])
+def test_help_shows_ours_apart_from_djangos(name: str) -> None:
+    stock = load_command_class("django.core", name).create_parser("manage.py", name)
+    parser = load_command_class("rupaya.migrator", name).create_parser("manage.py", name)
+    titles = {group.title for group in stock._action_groups}
+    djangos = {tuple(action.option_strings) for action in stock._actions}
+    ours = {tuple(action.option_strings) for action in parser._actions} - djangos
+
+    apart = [group for group in parser._action_groups if group.title not in titles]
+
+    assert {tuple(action.option_strings) for group in apart for action in group._group_actions} == ours != set()
+
+
+def test_no_option_of_ours_is_handed_to_djangos_command() -> None:
+    ours = arguments(Command()).keys() - arguments(StockCommand()).keys()
+
+    assert _of_django(dict.fromkeys(arguments(Command()))).keys().isdisjoint(ours)
 
 
 def test_plan_prints_djangos_plan_and_changes_nothing(database_url: str) -> None:

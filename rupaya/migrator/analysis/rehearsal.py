@@ -1,7 +1,7 @@
 """What pending migrations really do: carried out in a scratch database at the live history, statement by statement.
 
 Locks, rewrites and scans are the server's own word. Durations are those of empty tables, and say only what is slow even
-there.
+there; `timing` tries it on rows.
 """
 
 from __future__ import annotations
@@ -44,7 +44,31 @@ class Rehearsal:
     """In what the schema differs once they were applied again."""
     rows: list[str] = field(default_factory=list)
     """What live rows say of what the plan presumes of them."""
+    times: list[Timing] = field(default_factory=list)
+    """How long statements took on made-up rows, where somebody wanted to know."""
+    untimed: list[str] = field(default_factory=list)
+    """What the times do not tell."""
     failure: MigrationFailed | None = None
+
+
+@dataclass
+class Timing:
+    """How long one statement took on two numbers of made-up rows, and what that says of the live table."""
+
+    migration: str
+    sql: str
+    table: str
+    """The largest of those that it worked on, by its live rows."""
+    fewer_rows: int
+    fewer_s: float
+    more_rows: int
+    more_s: float
+    live_rows: int | None = None
+    """About; None: not known."""
+    low_s: float | None = None
+    high_s: float | None = None
+    basis: str = ""
+    """What the estimate rests on, or why there is none."""
 
 
 def rehearse(
@@ -81,19 +105,21 @@ def rehearse(
             ) from error
         with Stage(connection, by_halves=by_halves or bool(owed)) as stage:
             if pays_first:
-                _pay(stage, rehearsal)
+                pay(stage, rehearsal)
             if rehearsal.failure is None:
                 _all_three_ways(stage, plan, rehearsal)
-            if rehearsal.failure is None and stage.by_halves and not _goes_back(plan):
-                _pay(stage, rehearsal)
+            if rehearsal.failure is None and stage.by_halves and not goes_back(plan):
+                pay(stage, rehearsal)
     return rehearsal
 
 
-def _goes_back(plan: Plan) -> bool:
+def goes_back(plan: Plan) -> bool:
+    """Whether it unapplies anything."""
     return any(backwards for _migration, backwards in plan.steps)
 
 
-def _pay(stage: Stage, rehearsal: Rehearsal) -> None:
+def pay(stage: Stage, rehearsal: Rehearsal) -> None:
+    """Pay all that is owed there and record it; the rehearsal has the failure, if there is one."""
     before = stage.read()
     migrations = stage.executor.loader.disk_migrations or {}
     for debt in Store(stage.connection).owed():
@@ -121,14 +147,14 @@ def _all_three_ways(stage: Stage, plan: Plan, rehearsal: Rehearsal) -> None:
     """There; back, until a migration cannot be undone; and there once more from where that was."""
     pictures = [stage.read()]
     for migration, backwards in plan.steps:
-        if not _carry_out(stage, migration, backwards, rehearsal.steps, rehearsal):
+        if not carry_out(stage, migration, backwards, rehearsal.steps, rehearsal):
             return
         pictures.append(stage.read())
     rehearsal.changes = [difference.told() for difference in differences(pictures[0], pictures[-1])]
     undone: list[tuple[Migration, bool]] = []
     for (migration, backwards), before in zip(reversed(plan.steps), reversed(pictures[:-1]), strict=True):
         try:
-            if not _carry_out(stage, migration, not backwards, rehearsal.reversed, rehearsal):
+            if not carry_out(stage, migration, not backwards, rehearsal.reversed, rehearsal):
                 return
         except IrreversibleError as error:
             rehearsal.irreversible = driver_text(error)
@@ -140,13 +166,13 @@ def _all_three_ways(stage: Stage, plan: Plan, rehearsal: Rehearsal) -> None:
             rehearsal.left_behind = [f"{migration}: {item.said('before', 'after reversing')}" for item in left]
             return
     for migration, backwards in reversed(undone):
-        if not _carry_out(stage, migration, backwards, rehearsal.again, rehearsal):
+        if not carry_out(stage, migration, backwards, rehearsal.again, rehearsal):
             return
     differ = differences(pictures[-1], stage.read())
     rehearsal.differs_again = [item.said("the first time", "the second time") for item in differ]
 
 
-def _carry_out(stage: Stage, migration: Migration, backwards: bool, record: list[Step], rehearsal: Rehearsal) -> bool:
+def carry_out(stage: Stage, migration: Migration, backwards: bool, record: list[Step], rehearsal: Rehearsal) -> bool:
     """Carry out one migration and record it; False if it fails."""
     step = Step(str(migration), "unapply" if backwards else "apply", bool(migration.atomic))
     record.append(step)

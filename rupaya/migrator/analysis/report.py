@@ -43,6 +43,8 @@ def as_text(rehearsal: Rehearsal) -> str:
         lines += ["What paying did:", *(f"  {change}" for change in rehearsal.changes_by_paying)]
     if rehearsal.rows:
         lines += ["Live rows:", *(f"  {line}" for line in rehearsal.rows)]
+    if times := list(_times(rehearsal)):
+        lines += ["On made-up rows:", *(f"  {line}" for line in times)]
     lines += _verdicts(rehearsal)
     if any(step.statements for step in rehearsal.steps):
         lines += ["", *textwrap.wrap(_LEGEND, 100)]
@@ -67,6 +69,8 @@ def as_markdown(rehearsal: Rehearsal) -> str:
     lines += ["", *(f"- {verdict}" for verdict in _verdicts(rehearsal)), ""]
     if rehearsal.rows:
         lines += ["Live rows:", "", *(f"- {_escaped(line)}" for line in rehearsal.rows), ""]
+    if times := list(_times(rehearsal)):
+        lines += ["On made-up rows:", "", *(f"- {_escaped(line)}" for line in times), ""]
     if rehearsal.changes or rehearsal.changes_by_paying:
         changes = [f"- {_escaped(change)}" for change in rehearsal.changes]
         changes += [f"- by paying: {_escaped(change)}" for change in rehearsal.changes_by_paying]
@@ -97,7 +101,7 @@ def as_json(rehearsal: Rehearsal) -> str:
 def _fields(rehearsal: Rehearsal) -> dict[str, object]:
     """The fields of a rehearsal but for its exception."""
     return {
-        name: [asdict(step) for step in value] if name in ("steps", "reversed", "again", "paid") else value
+        name: [asdict(step) for step in value] if name in ("steps", "reversed", "again", "paid", "times") else value
         for name, value in vars(rehearsal).items()
         if name != "failure"
     }
@@ -135,6 +139,25 @@ def _rows(number: int, statement: Statement) -> Iterator[tuple[str, str, str, st
             locks[line] if line < len(locks) else "",
             work[line] if line < len(work) else "",
         )
+
+
+def _times(rehearsal: Rehearsal) -> Iterator[str]:
+    """How long each statement that goes through rows may take, and what is not known of that."""
+    for timing in rehearsal.times:
+        tried = f"{_span(timing.fewer_s)} on {timing.fewer_rows:,} rows, {_span(timing.more_s)} on {timing.more_rows:,}"
+        if timing.low_s is None or timing.high_s is None:
+            told = timing.basis
+        else:
+            span = f"{_span(timing.low_s)} to {_span(timing.high_s)}"
+            told = f"{span} on about {timing.live_rows:,} live rows of {timing.table} ({timing.basis})"
+        yield f"{timing.migration}: {textwrap.shorten(timing.sql, STATEMENT_WIDTH, placeholder=' …')}: {tried}; {told}"
+    yield from rehearsal.untimed
+
+
+def _span(seconds: float) -> str:
+    if seconds < 1:
+        return f"{seconds * 1000:.1f} ms"
+    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def _verdicts(rehearsal: Rehearsal) -> list[str]:

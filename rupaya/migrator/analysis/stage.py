@@ -86,6 +86,7 @@ class Statement:
 
     sql: str
     duration_s: float
+    """Of all the times that it came."""
     locks: dict[str, str] = field(default_factory=dict)
     """The strongest lock on each relation that was there before the migration, where this statement raised it."""
     rewritten: list[str] = field(default_factory=list)
@@ -353,7 +354,11 @@ class Stage:
             self._repeated = same[-1]
             if same[-1].times > LOOP_TIMES and self.witness is not None and self.witness.may_not_loop(part):
                 raise Looping(same[-1])
-            return execute(sql, parameters, many, context)
+            began = time.monotonic()
+            try:
+                return execute(sql, parameters, many, context)
+            finally:
+                same[-1].duration_s += time.monotonic() - began
         self._settle()
         statement = Statement(shown, 0.0, part=part)
         self.step.statements.append(statement)

@@ -8,6 +8,7 @@ import psycopg2
 import pytest
 
 from rupaya.migrator.analysis.gate import rows
+from rupaya.migrator.analysis.gate.makers import Column, maker_of
 from rupaya.migrator.analysis.gate.rows import Filled, fill
 from rupaya.migrator.analysis.gate.texts import matching
 from tests.conftest import new_database
@@ -34,6 +35,13 @@ def test_another_number_makes_another_text() -> None:
     make = matching(r"^[A-Z]{3}\d+$")
 
     assert len({make(number) for number in range(10_000)}) == 10_000
+
+
+def test_a_small_integer_holds_its_value_in_whatever_row() -> None:
+    make = maker_of(Column("n", "int2", "N", "smallint", -1, True, False, False, ()))
+
+    assert make is not None
+    assert max(int(make(number) or 0) for number in (32_767, 32_768, 1_000_000)) == 32_767
 
 
 def test_a_pattern_that_is_none_is_said() -> None:

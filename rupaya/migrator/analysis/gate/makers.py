@@ -34,7 +34,7 @@ def maker_of(column: Column) -> Maker | None:
     if column.labels:
         return lambda number: column.labels[number % len(column.labels)]
     by_type: dict[str, Maker] = {
-        "int2": str,
+        "int2": lambda number: str(number % 32_768),
         "money": lambda number: str(number % 1000),
         "json": lambda number: f'{{"n": {number}}}',
         "jsonb": lambda number: f'{{"n": {number}}}',

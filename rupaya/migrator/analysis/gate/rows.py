@@ -141,8 +141,12 @@ def _words(expression: str, among: Collection[str]) -> tuple[str, ...]:
     return tuple(name for name in among if re.search(rf"\b{re.escape(name)}\b", expression))
 
 
-def fill(cursor: PgCursor, only: Collection[str] | None = None) -> Filled:
-    """Fill these tables, or all, and those that they refer to; in a transaction of its own, on a scratch database."""
+def fill(cursor: PgCursor, only: Collection[str] | None = None, count: int | None = None) -> Filled:
+    """Fill these tables, or all, and those that they refer to; in a transaction of its own, on a scratch database.
+
+    `count`: how many rows each of them gets; by default `ROWS`.
+    """
+    count = count or ROWS
     tables = read_tables(cursor)
     wanted = _with_parents(tables, {t.oid for t in tables.values() if only is None or not _names(t).isdisjoint(only)})
     filled = Filled()
@@ -154,7 +158,7 @@ def fill(cursor: PgCursor, only: Collection[str] | None = None) -> Filled:
         filled.tables[table.name] = table
         cursor.execute("SAVEPOINT one_table")
         try:
-            filled.counts[table.name] = _fill(cursor, table, tables)
+            filled.counts[table.name] = _fill(cursor, table, tables, count)
             filled.counts |= _in_partitions(cursor, table)
         except (psycopg2.Error, _CannotBeFilled) as error:
             cursor.execute("ROLLBACK TO SAVEPOINT one_table")
@@ -207,8 +211,7 @@ def _waits_for(table: Table, left: Iterable[int], *, strict: bool) -> bool:
     )
 
 
-def _fill(cursor: PgCursor, table: Table, tables: dict[int, Table]) -> int:
-    rows = ROWS
+def _fill(cursor: PgCursor, table: Table, tables: dict[int, Table], rows: int) -> int:
     for column in table.columns.values():
         if not column.fills_itself:
             maker = maker_of(column)
@@ -217,7 +220,7 @@ def _fill(cursor: PgCursor, table: Table, tables: dict[int, Table]) -> int:
             elif column.not_null and not column.has_default:
                 raise _CannotBeFilled(f"no value is known for {column.name} ({column.declared})")
     for place, (parent, names, keys) in enumerate(table.foreign_keys):
-        _refer(cursor, table, tables, parent, names, keys, place)
+        _refer(cursor, table, tables, parent, names, keys, place, rows)
     unmet = _keep_to_checks(cursor, table)
     for check in unmet:
         cursor.execute(f"ALTER TABLE {table.name} DROP CONSTRAINT {_quoted(check.name)}")
@@ -249,12 +252,13 @@ def _refer(
     names: list[str],
     keys: list[str],
     place: int,
+    rows: int,
 ) -> None:
     """Let columns refer to rows that are there, each foreign key going through them in another order."""
     listed = ", ".join(f"{_quoted(key)}::text" for key in keys)
     there: list[tuple[str, ...]] = []
     if parent in tables and parent != table.oid:
-        cursor.execute(f"SELECT {listed} FROM {tables[parent].name} ORDER BY {_quoted(keys[0])} LIMIT {ROWS}")
+        cursor.execute(f"SELECT {listed} FROM {tables[parent].name} ORDER BY {_quoted(keys[0])} LIMIT {rows}")
         there = cursor.fetchall()
     if not there:
         if required := [name for name in names if table.columns[name].not_null]:

@@ -22,23 +22,24 @@ if apps.is_installed("django_linear_migrations"):  # its command keeps max_migra
 
 
 class Command(_base):  # type: ignore[misc]
-    """Django's flags, and four."""
+    """Django's flags, and four, shown apart."""
 
     help = f"{makemigrations.Command.help} In the steps that a running release and its traffic survive."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Django's, and ours."""
         super().add_arguments(parser)
-        parser.add_argument("--plain", action="store_true", help="Write what Django would, in one step.")
-        parser.add_argument("--explain", action="store_true", help="Print the steps as a table as well.")
-        parser.add_argument(
+        ours = parser.add_argument_group("safe changes")
+        ours.add_argument("--plain", action="store_true", help="Write what Django would, in one step.")
+        ours.add_argument("--explain", action="store_true", help="Print the steps as a table as well.")
+        ours.add_argument(
             "--rename",
             action="append",
             default=[],
             metavar="OLD=NEW",
             help="Say that app.Model.old_field=new_field, or app.OldModel=NewModel, was renamed; may be given again.",
         )
-        parser.add_argument(
+        ours.add_argument(
             "--no-renames", action="store_true", help="Say that what is gone was removed, and what is new is new."
         )
 

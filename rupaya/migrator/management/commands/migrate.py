@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from django.apps import apps
-from django.core.management.base import CommandParser, no_translations
+from django.core.management.base import CommandError, CommandParser, no_translations
 from django.core.management.commands import migrate
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -71,6 +71,14 @@ class Command(migrate.Command):
             "Changes nothing.",
         )
         ours.add_argument(
+            "--rows",
+            metavar="N",
+            type=int,
+            default=0,
+            help="With --rehearse: fill the tables with N made-up rows too, and with a tenth of that, time each "
+            "statement, and estimate how long it takes on the live table.",
+        )
+        ours.add_argument(
             "--format",
             choices=("text", "json", "markdown"),
             default="text",
@@ -100,6 +108,7 @@ class Command(migrate.Command):
             super().handle(*args, **options)
             return
         refuse_other_driver(connection)
+        _refuse_rows(options)
         if (context := order.joined(connection.alias)) is not None:
             self._join(context, options)
             return
@@ -118,7 +127,7 @@ class Command(migrate.Command):
         if options["dry_run"]:
             self._preview(procedure, session, options["format"])
         elif options["rehearse"]:
-            self._rehearse(procedure, session, options["format"])
+            self._rehearse(procedure, session, options["format"], options["rows"])
         elif options["plan"] or options["check_unapplied"]:
             self._leave_to_django(session.reading(), options)
         elif options["prune"]:
@@ -169,22 +178,21 @@ class Command(migrate.Command):
             json.dumps(found.as_dict(), indent=2) if style == "json" else as_text(found, markdown=style == "markdown")
         )
 
-    def _rehearse(self, procedure: Procedure, session: Session, style: str) -> None:
+    def _rehearse(self, procedure: Procedure, session: Session, style: str, rows: int) -> None:
         from rupaya.migrator.analysis import report
         from rupaya.migrator.analysis.presuming import presumed_by
         from rupaya.migrator.analysis.rehearsal import rehearse
+        from rupaya.migrator.analysis.timing import measure
         from rupaya.migrator.run.rows import look_at
 
         with session.reading():
             plan = procedure.read_plan(session)
-            rehearsal = rehearse(
-                session.connection,
-                plan,
-                set(plan.history),
-                owed=Store(session.connection).due(plan.status.pending),
-                by_halves=procedure.runs_by_halves(session, plan),
-                pays_first=procedure.request.contract,
-            )
+            alike: dict[str, Any] = {
+                "owed": Store(session.connection).due(plan.status.pending),
+                "by_halves": procedure.runs_by_halves(session, plan),
+                "pays_first": procedure.request.contract,
+            }
+            rehearsal = rehearse(session.connection, plan, set(plan.history), **alike)
             if rehearsal.failure is None:
                 rehearsal.rows = look_at(
                     session.connection,
@@ -193,10 +201,24 @@ class Command(migrate.Command):
                     session.conf.look_s,
                     found_by_trying=lambda forwards: presumed_by(session.connection, set(plan.history), forwards),
                 )
+                if rows:
+                    measure(session.connection, plan, set(plan.history), rehearsal, rows=rows, **alike)
         write = {"text": report.as_text, "json": report.as_json, "markdown": report.as_markdown}[style]
         self.stdout.write(write(rehearsal))
         if rehearsal.failure:
             raise rehearsal.failure
+
+
+def _refuse_rows(options: dict[str, Any]) -> None:
+    """A number of rows that nobody would use, or that nobody can fill a table with in reasonable time."""
+    if not (rows := options["rows"]):
+        return
+    from rupaya.migrator.analysis.timing import LEAST_ROWS, MOST_ROWS
+
+    if not options["rehearse"]:
+        raise CommandError("--rows says how many rows a rehearsal makes up. Give --rehearse with it.")
+    if not LEAST_ROWS <= rows <= MOST_ROWS:
+        raise CommandError(f"--rows must be from {LEAST_ROWS:,} to {MOST_ROWS:,}: with fewer, times tell nothing.")
 
 
 def _is_gone(app_label: str | None, session: Session) -> bool:
@@ -212,5 +234,5 @@ def _is_inside_a_transaction(connection: BaseDatabaseWrapper) -> bool:
 
 
 def _of_django(options: dict[str, Any]) -> dict[str, Any]:
-    ours = ("retry_failed", "contract", "dry_run", "rehearse", "format", "accept_edited", "in_use_anyway")
+    ours = ("retry_failed", "contract", "dry_run", "rehearse", "rows", "format", "accept_edited", "in_use_anyway")
     return {name: value for name, value in options.items() if name not in ours}
