@@ -23,7 +23,7 @@ MOST_ROWS = 1_000_000
 FEWER = 10
 """The other number of rows is so many times smaller."""
 LOWER, UPPER = 0.5, 2.0
-"""What an estimate may be out by: at a million cached rows nearly all were within these."""
+"""What an estimate is taken to be out by, as other work on the same server makes it."""
 
 _SIZES = """
     SELECT c.oid::regclass::text, c.reltuples::bigint, c.relpages::bigint * current_setting('block_size')::bigint
