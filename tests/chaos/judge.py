@@ -126,7 +126,9 @@ def _of_what_remains(
         yield f"it says that nothing of the batch remains, and {new} does"
     if re.search(r"(?i)\bnothing was changed\b", error) and (new or said_done):
         yield f"it says that nothing was changed, and {new} was"
-    if name and "transaction was rolled back whole." in error and _is_there(name, after):
+    # What an attempt before it had left is not its own.
+    is_new = _is_there(name, after) and not _is_there(name, before)
+    if name and "transaction was rolled back whole." in error and is_new:
         yield f"it says that {name} was rolled back whole"
     if "The whole batch was rolled back." in error and new:
         yield f"it says that the whole batch was rolled back, and {new} is there"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import psycopg2
@@ -21,6 +22,7 @@ from rupaya.migrator.errors import (
     driver_text,
     sqlstate,
 )
+from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.ledger.trace import Trace
 from rupaya.migrator.plan.fingerprint import migration_hashes
 from rupaya.migrator.plan.phases import CONTRACT
@@ -33,6 +35,7 @@ from rupaya.migrator.run.others import attest, has_been_done
 from rupaya.migrator.run.outcome import Outcome
 from rupaya.migrator.run.texts import runs_anything, trace_of
 from rupaya.migrator.run.transactions import CheckedRecorder, RowGone, Transaction, TransactionEnded
+from rupaya.migrator.session import database
 from rupaya.migrator.sessionsettings import read_settings, restore_settings, session_settings
 from rupaya.migrator.sqlstates import (
     NEEDS_COMMIT,
@@ -127,7 +130,8 @@ class Executor(MigrationExecutor):
         fingerprint, file_hash = migration_hashes(migration)
         context.stop.check()
         context.lock.verify()
-        attempt_id = context.ledger.start_attempt(
+        start = partial(
+            Ledger.start_attempt,
             batch=context.batch,
             app=migration.app_label,
             name=migration.name,
@@ -137,6 +141,7 @@ class Executor(MigrationExecutor):
             fingerprint=fingerprint,
             file_hash=file_hash,
         )
+        attempt_id = start(context.ledger)
         context.output.progress(f"{migration}")
         context.progress.begin(f"{migration}", context.rows.took_s(migration) if context.rows else None)
         trace = context.watch.trace = trace_of(migration)
@@ -162,8 +167,11 @@ class Executor(MigrationExecutor):
                     failure = self.explain(migration, direction, error, tries)
                     outcome = "interrupted" if context.stop.requested else "failed"
                     kind = kind_of(self.context, error) or ("PYTHON" if isinstance(failure, MigrationFailed) else "")
-                    with suppress(psycopg2.Error):  # the lock connection may be what was lost
-                        context.ledger.fail_attempt(attempt_id, outcome, tries, kind, failure.happened, trace)
+                    with suppress(psycopg2.Error), self._reachable_ledger() as ledger:
+                        ledger.fail_attempt(attempt_id, outcome, tries, kind, failure.happened, trace)
+                        if ledger.last_end(*key_of(migration))[0] != outcome:
+                            # Somebody took its row away; the next run must know of it all the same.
+                            ledger.fail_attempt(start(ledger), outcome, tries, kind, failure.happened, trace)
                     raise failure from (None if isinstance(error, DatabaseError | MigratorError) else error)
                 if context.one_transaction:
                     context.ledger.fail_attempt(
@@ -180,6 +188,18 @@ class Executor(MigrationExecutor):
                 break
         self._say_done(migration, direction, attempt_id, trace, time.monotonic() - began, tries)
         return new_state
+
+    @contextmanager
+    def _reachable_ledger(self) -> Iterator[Ledger]:
+        """The ledger, on another connection where its own was lost."""
+        ledger = self.context.ledger
+        try:
+            ledger.next_batch()
+        except (psycopg2.OperationalError, psycopg2.InterfaceError):
+            with closing(database.connect(self.connection)) as fresh:
+                yield Ledger(fresh, ledger.run_id)
+        else:
+            yield ledger
 
     def _leave_to_others(
         self, migration: Migration, direction: str, attempt_id: int, tries: int, error: BaseException

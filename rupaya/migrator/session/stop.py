@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 from rupaya.migrator.errors import Terminated
 from rupaya.migrator.output import json_line, logs_json
@@ -97,6 +99,7 @@ class Stop:
         reader, writer = socket.socketpair()
         writer.setblocking(False)
         previous = {number: signal.signal(number, self._handle) for number in (signal.SIGTERM, signal.SIGINT)}
+        hook, sys.unraisablehook = sys.unraisablehook, _say_nothing_of_signals(sys.unraisablehook)
         previous_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         thread = threading.Thread(target=self._listen, args=(reader,), name="migrate-stop", daemon=True)
         thread.start()
@@ -105,6 +108,7 @@ class Stop:
         finally:
             self._finished.set()
             signal.set_wakeup_fd(previous_fd)
+            sys.unraisablehook = hook
             for number, handler in previous.items():
                 signal.signal(number, handler)
             writer.close()
@@ -138,6 +142,16 @@ class Stop:
             with suppress(Exception):  # there may be no statement, or no server, to cancel
                 self.cancel(0.0 if self._under_way else LONG_S)
             self._finished.wait(CANCEL_EVERY_S)
+
+
+def _say_nothing_of_signals(hook: Callable[[Any], object]) -> Callable[[Any], None]:
+    """A signal that came inside one of the interpreter's callbacks cannot leave it; the next look at `Stop` tells."""
+
+    def unraisable(found: Any) -> None:
+        if not issubclass(found.exc_type, Terminated):
+            hook(found)
+
+    return unraisable
 
 
 def _last_words() -> str:
