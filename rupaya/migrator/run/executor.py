@@ -166,7 +166,9 @@ class Executor(MigrationExecutor):
                 if not self._is_worth_another_try(migration, error, tries):
                     failure = self.explain(migration, direction, error, tries)
                     outcome = "interrupted" if context.stop.requested else "failed"
-                    kind = kind_of(self.context, error) or ("PYTHON" if isinstance(failure, MigrationFailed) else "")
+                    kind = kind_of(self.context, error)
+                    if not kind and isinstance(failure, MigrationFailed) and not isinstance(error, RowGone):
+                        kind = "PYTHON"
                     with suppress(psycopg2.Error), self._reachable_ledger() as ledger:
                         ledger.fail_attempt(attempt_id, outcome, tries, kind, failure.happened, trace)
                         if ledger.last_end(*key_of(migration))[0] != outcome:

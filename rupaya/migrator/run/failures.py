@@ -34,7 +34,11 @@ def explained(
         remedy = ["Look at what it did so far."] if outcome.is_half_done else []
         return context.stop.error(f"{migration} was being {verb}. {outcome}", *remedy)
     if isinstance(error, RowGone):
-        return MigrationFailed(f"{migration} failed: {error.happened}.", f"{error.meaning} {outcome}", error.remedy)
+        return MigrationFailed(
+            f"{migration} failed: {error.happened}.",
+            f"{error.meaning} {outcome}",
+            "Look at what it did so far; then start again." if outcome.is_half_done else error.remedy,
+        )
     if isinstance(error, TransactionEnded):
         return MigrationFailed(
             f"{migration} failed: {error.happened}.",
