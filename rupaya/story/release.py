@@ -19,7 +19,7 @@ from rupaya.migrator.analysis.preview import Step, steps_of
 from rupaya.migrator.analysis.stage import WAITING
 from rupaya.migrator.debts.debt import Debt
 from rupaya.migrator.debts.fresh import fresh_of
-from rupaya.migrator.debts.owing import forecast
+from rupaya.migrator.debts.owing import forecast, runs_by_halves
 from rupaya.migrator.debts.store import Store
 from rupaya.migrator.debts.window import windows
 from rupaya.migrator.django import Planned, applied_state
@@ -187,8 +187,8 @@ def _plan(connection: BaseDatabaseWrapper) -> Plan:
 
 def _would_owe(connection: BaseDatabaseWrapper, plan: Plan, debts: Sequence[Debt]) -> list[Debt]:
     """What running the plan would leave owed, where it would run by halves."""
-    by_halves = conf.read()[0].phase == "expand" or bool(debts)
-    if not plan.steps or plan.history_is_empty or not by_halves:
+    phase = conf.read()[0].phase
+    if not runs_by_halves(plan.steps, is_first=plan.history_is_empty, phase=phase, owes=lambda: bool(debts)):
         return []
     fresh = fresh_of(plan.executor.loader, Store(connection).never_served())
     return forecast(connection, plan.steps, applied_state(plan.executor), fresh=fresh).owed

@@ -141,6 +141,21 @@ def test_the_ledger_is_not_left_without_its_rows_end_by_whoever_changes_it(relea
     assert applied(database_url) == ["shop.0001_initial"]
 
 
+def test_what_is_half_done_and_lost_its_row_is_not_done_again(release: Release, database_url: str) -> None:
+    """The next run knows of it although somebody took the record of the attempt away."""
+    query(database_url, "ALTER TABLE migrator_attempts DISABLE TRIGGER USER")
+    forgets = python("    connection.cursor().execute('DELETE FROM migrator_attempts WHERE finished_at IS NULL')")
+    release.write("0002_forgets", forgets.replace('phase = "expand"', 'phase = "expand"; atomic = False'))
+
+    failed, again = release.run(database_url), release.run(database_url)
+
+    assert failed.returncode == 13, failed.stdout + failed.stderr
+    assert "The next run will stop and ask" in failed.stderr
+    assert again.returncode == 14, again.stdout + again.stderr
+    assert "shop.0002_forgets failed half-way, and it is not atomic" in again.stderr
+    assert "--retry-failed" in again.stderr
+
+
 DAMAGES = {
     "a column": "ALTER TABLE migrator_runs DROP COLUMN release",
     "a column of attempts": "ALTER TABLE migrator_attempts DROP COLUMN tries",

@@ -26,6 +26,7 @@ from rupaya.migrator.debts.stepping import Step
 from rupaya.migrator.debts.store import Store
 from rupaya.migrator.debts.treatment import HALVED, NOW, backwards, forwards, treatment, written_sql
 from rupaya.migrator.plan.fingerprint import migration_hashes
+from rupaya.migrator.plan.phases import EXPAND
 
 Around = Callable[[Operation, Any], AbstractContextManager[None]]
 """Whoever wants to know which operation is at work, given it and the schema editor."""
@@ -285,6 +286,17 @@ def forecast(
     result.cancelled = [debt for debt in book.cancelled if debt.id is not None]
     result.warnings = book.warnings
     return result
+
+
+def runs_by_halves(
+    steps: Iterable[tuple[Migration, bool]], *, is_first: bool, phase: str, owes: Callable[[], bool]
+) -> bool:
+    """Whether an older release may be serving, so that only what it survives is done now and the rest is owed.
+
+    `is_first`: nothing was ever migrated, so nobody serves; `owes`, whether anything is owed, is asked only where it
+    decides.
+    """
+    return not is_first and any(not is_backwards for _migration, is_backwards in steps) and (phase == EXPAND or owes())
 
 
 def refuse_unpaid(pay_first: Mapping[tuple[str, str], Sequence[Debt]]) -> None:

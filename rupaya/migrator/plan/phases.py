@@ -227,13 +227,11 @@ def _is_contract(part: Part, app_label: str, created: set[str]) -> bool:
         return not _may_be_left_out(operation.field)
     try:
         if isinstance(operation, ops.AlterField):
-            states = part.after, part.before
+            altered = app_label, model_name, operation.name
             try:
-                new, old = (_field(state, app_label, model_name, operation.name) for state in states)
-                return _is_narrower(new, old)
+                return _is_narrower(_field(part.after, *altered), _field(part.before, *altered))
             except AttributeError:  # a field that asks its model for something
-                new, old = (_field_of_model(state, app_label, model_name, operation.name) for state in states)
-                return _is_narrower(new, old)
+                return _is_narrower(_field_of_model(part.after, *altered), _field_of_model(part.before, *altered))
         return not _columns(part.before, app_label) <= _columns(part.after, app_label)
     except (LookupError, ValueError):  # the models cannot be made of what the migration's own dependencies amount to
         return True

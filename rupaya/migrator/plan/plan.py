@@ -140,14 +140,12 @@ def read_plan(planned: Planned, before: Plan | None = None) -> Plan:
     rows = recorded_rows(executor.connection)
     status = read_status(executor.loader, list(rows))
     migrations = [migration for migration, _backwards in steps]
-    if before is not None and before.is_of_the_same_code(executor.loader):
-        digest = before.digest
-        try:
-            phases = {key_of(migration): before.phases[key_of(migration)] for migration in migrations}
-        except KeyError:
-            phases = pending_phases(executor.loader, migrations)
+    known = before if before is not None and before.is_of_the_same_code(executor.loader) else None
+    keys = [key_of(migration) for migration in migrations]
+    if known and known.phases.keys() >= set(keys):
+        phases = {key: known.phases[key] for key in keys}
     else:
-        phases, digest = pending_phases(executor.loader, migrations), _code_digest(executor.loader)
+        phases = pending_phases(executor.loader, migrations)
     forwards = {key_of(migration) for migration, backwards in steps if not backwards}
     backwards = {key_of(migration) for migration, backwards in steps if backwards}
     left = set(status.pending) - forwards
@@ -163,7 +161,7 @@ def read_plan(planned: Planned, before: Plan | None = None) -> Plan:
         ),
         history=frozenset(rows),
         is_complete=not left and not backwards,
-        digest=digest,
+        digest=known.digest if known else _code_digest(executor.loader),
     )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from itertools import count
 from typing import Any, TypeVar
 
 import psycopg2
 from django.db import DatabaseError
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from rupaya.migrator.conf import Conf
 from rupaya.migrator.errors import (
@@ -21,8 +22,10 @@ from rupaya.migrator.errors import (
     is_lost,
     sqlstate,
 )
+from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.run import backoff
 from rupaya.migrator.run.context import RunContext
+from rupaya.migrator.session import database
 from rupaya.migrator.session.stop import Stop
 from rupaya.migrator.sqlstates import RETRYABLE
 
@@ -107,6 +110,23 @@ def tried_in(
         failed=explained,
         around=observed,
     )
+
+
+def on_the_ledger(
+    connection: BaseDatabaseWrapper, stop: Stop, ledger: Ledger, work: Callable[[Ledger], Result]
+) -> Result:
+    """Do something with the ledger; on another connection where the ledger's own is what was lost.
+
+    Raises:
+        psycopg2.Error: as `work` does, and at once where the run was told to stop.
+    """
+    try:
+        return work(ledger)
+    except (psycopg2.OperationalError, psycopg2.InterfaceError):
+        if stop.requested:
+            raise
+        with closing(database.connect(connection)) as fresh:
+            return work(Ledger(fresh, ledger.run_id))
 
 
 def asked(connections: Iterable[Any], question: Callable[[Any], str], subject: str) -> str:

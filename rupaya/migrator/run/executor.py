@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -28,14 +28,13 @@ from rupaya.migrator.plan.fingerprint import migration_hashes
 from rupaya.migrator.plan.phases import CONTRACT
 from rupaya.migrator.plan.plan import Plan, key_of
 from rupaya.migrator.plan.repeatable import may_run_again
-from rupaya.migrator.run import backoff
+from rupaya.migrator.run import again, backoff
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.failures import explained, kind_of
 from rupaya.migrator.run.others import attest, has_been_done
 from rupaya.migrator.run.outcome import Outcome
 from rupaya.migrator.run.texts import runs_anything, trace_of
 from rupaya.migrator.run.transactions import CheckedRecorder, RowGone, Transaction, TransactionEnded
-from rupaya.migrator.session import database
 from rupaya.migrator.sessionsettings import read_settings, restore_settings, session_settings
 from rupaya.migrator.sqlstates import (
     NEEDS_COMMIT,
@@ -169,11 +168,8 @@ class Executor(MigrationExecutor):
                     kind = kind_of(self.context, error)
                     if not kind and isinstance(failure, MigrationFailed) and not isinstance(error, RowGone):
                         kind = "PYTHON"
-                    with suppress(psycopg2.Error), self._reachable_ledger() as ledger:
-                        ledger.fail_attempt(attempt_id, outcome, tries, kind, failure.happened, trace)
-                        if ledger.last_end(*key_of(migration))[0] != outcome:
-                            # Somebody took its row away; the next run must know of it all the same.
-                            ledger.fail_attempt(start(ledger), outcome, tries, kind, failure.happened, trace)
+                    how = (outcome, tries, kind, failure.happened, trace)
+                    self._record_failure(key_of(migration), attempt_id, start, how)
                     raise failure from (None if isinstance(error, DatabaseError | MigratorError) else error)
                 if context.one_transaction:
                     context.ledger.fail_attempt(
@@ -191,17 +187,18 @@ class Executor(MigrationExecutor):
         self._say_done(migration, direction, attempt_id, trace, time.monotonic() - began, tries)
         return new_state
 
-    @contextmanager
-    def _reachable_ledger(self) -> Iterator[Ledger]:
-        """The ledger, on another connection where its own was lost."""
-        ledger = self.context.ledger
-        try:
-            ledger.next_batch()
-        except (psycopg2.OperationalError, psycopg2.InterfaceError):
-            with closing(database.connect(self.connection)) as fresh:
-                yield Ledger(fresh, ledger.run_id)
-        else:
-            yield ledger
+    def _record_failure(
+        self, key: Key, attempt_id: int, start: Callable[[Ledger], int], how: tuple[str, int, str, str, Trace]
+    ) -> None:
+        """Close the attempt; where somebody took its row away, another one, for the next run must know all the same."""
+
+        def record(ledger: Ledger) -> None:
+            ledger.fail_attempt(attempt_id, *how)
+            if ledger.last_end(*key)[0] != how[0]:
+                ledger.fail_attempt(start(ledger), *how)
+
+        with suppress(psycopg2.Error):  # the server may be what was lost
+            again.on_the_ledger(self.connection, self.context.stop, self.context.ledger, record)
 
     def _leave_to_others(
         self, migration: Migration, direction: str, attempt_id: int, tries: int, error: BaseException

@@ -37,7 +37,7 @@ def explained(
         return MigrationFailed(
             f"{migration} failed: {error.happened}.",
             f"{error.meaning} {outcome}",
-            "Look at what it did so far; then start again." if outcome.is_half_done else error.remedy,
+            "Look at what it did so far; the next start says how to go on." if outcome.is_half_done else error.remedy,
         )
     if isinstance(error, TransactionEnded):
         return MigrationFailed(

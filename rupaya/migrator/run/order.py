@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import psycopg2
@@ -28,6 +28,7 @@ from rupaya.migrator.errors import (
 from rupaya.migrator.foresight.progress import Progress
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.plan.plan import Plan
+from rupaya.migrator.run import again
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.drift import Drift
 from rupaya.migrator.run.outcome import how_far
@@ -217,14 +218,10 @@ def recorded(command: str, session: Session, ledger: Ledger) -> Iterator[None]:
 
 
 def _finish(session: Session, ledger: Ledger, outcome: str, code: int, error: str = "") -> None:
-    """Close the run's row; on another connection where the ledger's own is what was lost."""
-    try:
-        ledger.finish_run(outcome, code, error)
-    except (psycopg2.OperationalError, psycopg2.InterfaceError):
-        if session.stop.requested:
-            raise
-        with closing(database.connect(session.connection)) as fresh:
-            Ledger(fresh, ledger.run_id).finish_run(outcome, code, error)
+    """Close the run's row."""
+    again.on_the_ledger(
+        session.connection, session.stop, ledger, lambda reachable: reachable.finish_run(outcome, code, error)
+    )
 
 
 def _ensure_records(session: Session, ledger: Ledger) -> None:

@@ -15,7 +15,7 @@ from rupaya.migrator.attic.store import AtticStore
 from rupaya.migrator.conf import Conf
 from rupaya.migrator.debts.debt import Debt
 from rupaya.migrator.debts.fresh import fresh_of
-from rupaya.migrator.debts.owing import Forecast, Owing, forecast, refuse_unpaid
+from rupaya.migrator.debts.owing import Forecast, Owing, forecast, refuse_unpaid, runs_by_halves
 from rupaya.migrator.debts.releases import refuse_breaking
 from rupaya.migrator.debts.store import Store
 from rupaya.migrator.debts.treatment import treatment
@@ -112,11 +112,13 @@ class Procedure:
                 refusals.warn_of_unattested(plan, ledger, session.output)
 
     def runs_by_halves(self, session: Session, plan: Plan) -> bool:
-        """Whether an older release may be serving, so that only what it survives is done now and the rest is owed."""
-        forwards = any(not backwards for _migration, backwards in plan.steps)
-        if not forwards or plan.history_is_empty or self.django.options["fake"]:
-            return False
-        return session.conf.phase == "expand" or bool(Store(session.connection).owed())
+        """Whether an older release may be serving; what is only recorded is recorded whole."""
+        return not self.django.options["fake"] and runs_by_halves(
+            plan.steps,
+            is_first=plan.history_is_empty,
+            phase=session.conf.phase,
+            owes=lambda: bool(Store(session.connection).owed()),
+        )
 
     def foresee(self, session: Session, plan: Plan) -> Forecast:
         """What running the plan would leave owed; nothing, where it runs whole.
