@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -34,6 +37,13 @@ def crash(request):
 
 urlpatterns.append(path("crash/", crash))
 """
+
+RUNBOOK = (PROJECT / "docs" / "runbook.md").read_text().split("## The first administrator")[0]
+PATTERNS = sorted(
+    {shlex.split(line)[-1].split("=", 1)[1] for line in RUNBOOK.splitlines() if "--filter-pattern=" in line}
+)
+(INSIGHTS,) = (text for language, text in re.findall(r"```(\w*)\n(.*?)```", RUNBOOK, re.DOTALL) if not language)
+QUERIES = INSIGHTS.split("\n\n")
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +111,40 @@ def test_the_originals_filter_patterns_still_find_what_they_did(first_deployment
         messages = [json.loads(event)["message"] for event in found]
         assert messages[0] == "Running database migrations..."
         assert messages[-1] == "Starting server..."
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_what_the_runbook_searches_for_is_in_the_log(first_deployment: str, pattern: str) -> None:
+    lines = parsed(first_deployment)
+
+    if not pattern.startswith("{"):
+        assert any(matches(pattern, event) for event in first_deployment.splitlines())
+        return
+    compared = re.findall(r'\$\.(\w+) = "([^"]+)"', pattern)
+    assert len(compared) == pattern.count("$.")
+    for name, value in compared:
+        said = {str(line[name]) for line in lines if name in line}
+        assert said, name
+        assert value in logging.getLevelNamesMapping() if name == "level" else name == "request_id"
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.splitlines()[0].lstrip("# "))
+def test_what_the_runbook_asks_of_the_log_is_in_it(first_deployment: str, query: str) -> None:
+    lines = parsed(first_deployment)
+    names = {name for line in lines for name in line} | {"exc_info"}  # nothing failed here
+    steps = [step.strip() for line in query.splitlines() if not line.startswith("#") for step in line.split("|")]
+    shown = [step.removeprefix("fields ").split(", ") for step in steps if step.startswith("fields ")]
+    filters = " and ".join(step.removeprefix("filter ") for step in steps if step.startswith("filter "))
+    grouped = [step.rsplit(" by ", 1)[1] for step in steps if step.startswith("stats ")]
+    by = [name for text in grouped for name in re.sub(r",? ?bin\(\w+\)", "", text).split(", ")]
+    measured = [name for step in steps for name in re.findall(r"pct\((\w+),", step)]
+
+    asked = [name for names_shown in shown for name in names_shown] + by + measured
+    assert set(asked) | set(re.findall(r"(\w+) (?:=|!=|in) ", filters)) <= names
+    for logger in re.findall(r'logger = "([\w.]+)"', filters):
+        assert any(line["logger"] == logger for line in lines), logger
+    for level in re.findall(r'"([A-Z]+)"', "".join(re.findall(r"level in \[(.*?)\]", filters))):
+        assert level in logging.getLevelNamesMapping()
 
 
 def test_a_failing_migration_is_told_in_lines_too(migrated_url: str, failing_release: Path) -> None:
@@ -247,6 +291,9 @@ def test_text_is_for_people(migrated_url: str) -> None:
     with Service(LOG_FORMAT="text", DATABASE_URL=migrated_url) as service:
         service.wait_until_ready()
         assert service.output.startswith("Running database migrations...\nUsing environment: test\n")
+        phrases = [pattern for pattern in PATTERNS if pattern.startswith('"')]
+        assert phrases
+        assert all(matches(pattern, service.output) for pattern in phrases)
         assert "Starting server...\n" in service.output
 
 
