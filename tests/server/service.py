@@ -48,6 +48,11 @@ def copy_release(destination: Path) -> Path:
     return destination
 
 
+def last_migration(app: str, tree: Path = PROJECT) -> str:
+    """The name of an app's last migration, after which another one comes."""
+    return (tree / app / "migrations" / "max_migration.txt").read_text().strip()
+
+
 def release_environment(tree: Path, **variables: str) -> dict[str, str]:
     """The environment of a container that holds `tree`."""
     env = inherited(RUPAYA_ENV="test", PYTHONUNBUFFERED="1", WEB_CONCURRENCY="1")
