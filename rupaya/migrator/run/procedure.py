@@ -26,6 +26,7 @@ from rupaya.migrator.foresight.use import Use
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.plan.fingerprint import migration_hashes
 from rupaya.migrator.plan.history import Edited, refuse_by_project, refuse_existing
+from rupaya.migrator.plan.nothing import NOTHING_TO_MIGRATE
 from rupaya.migrator.plan.phases import CONTRACT, EXPAND, flat_operations
 from rupaya.migrator.plan.plan import Plan, history_explained, key_of, pending_phases, read_plan
 from rupaya.migrator.run import attics, refusals
@@ -200,7 +201,7 @@ class Procedure:
             if left
             else all_applied(plan.applied)
         )
-        session.output.say(f"Nothing to migrate: {found} ({time.monotonic() - session.began:.3f} s)", success=True)
+        session.output.say(f"{NOTHING_TO_MIGRATE}: {found} ({time.monotonic() - session.began:.3f} s)", success=True)
 
     # Under the lock
 
