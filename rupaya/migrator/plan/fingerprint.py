@@ -16,10 +16,15 @@ _PLACE = {"dependencies", "run_before", "replaces", "initial"}
 
 def source_path(migration: Migration) -> Path | None:
     """The file that defines a migration, or None where there is none to read."""
+    file = _file_of(migration)
+    return Path(file) if file else None
+
+
+def _file_of(migration: Migration) -> str:
     try:
-        return Path(inspect.getfile(type(migration)))
+        return inspect.getfile(type(migration))
     except (TypeError, OSError):
-        return None
+        return ""
 
 
 def file_hash(source: bytes) -> str:
@@ -67,24 +72,21 @@ def _is_place(line: ast.stmt) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _read(path: Path) -> bytes:
-    """A migration's file, read once: a process runs the code that it has loaded."""
-    return path.read_bytes() if path.is_file() else b""
+def _read(file: str) -> tuple[bytes, str]:
+    """A migration's file and its hash, read once: a process runs the code that it has loaded."""
+    path = Path(file)
+    source = path.read_bytes() if path.is_file() else b""
+    return source, file_hash(source) if source else ""
 
 
 def file_hash_of(migration: Migration) -> str:
     """The hash of a migration's file; an empty text where there is none to read."""
-    path = source_path(migration)
-    source = _read(path) if path else b""
-    return file_hash(source) if source else ""
+    return _read(_file_of(migration))[1]
 
 
 def migration_hashes(migration: Migration) -> tuple[str, str]:
     """A migration's fingerprint and file hash; empty texts where there is no source to read."""
-    path = source_path(migration)
-    source = _read(path) if path else b""
-    if path is None or not source:
-        return "", ""
-    if path.suffix != ".py":  # compiled: what it does cannot be read off it
-        return "", file_hash(source)
-    return fingerprint(source), file_hash(source)
+    file = _file_of(migration)
+    source, hashed = _read(file)
+    # Of a compiled one, what it does cannot be read off it.
+    return (fingerprint(source) if source and file.endswith(".py") else ""), hashed

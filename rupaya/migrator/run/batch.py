@@ -13,7 +13,7 @@ from django.db.migrations.state import ProjectState
 
 from rupaya.migrator.django import Step
 from rupaya.migrator.errors import EnvironmentUnfit, TableLocked
-from rupaya.migrator.plan.plan import Plan
+from rupaya.migrator.plan.plan import Plan, key_of
 from rupaya.migrator.run import backoff
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.executor import CommitFirst, Executor, TryBatchAgain
@@ -54,7 +54,7 @@ class BatchExecutor(Executor):
         if not steps:
             return migrate(steps, state)
         self._say_batch(len(steps))
-        with self.context.drift.watching():
+        with self.context.drift.watching(), self.within_limits():
             if not is_shared(self.context.conf.batch, self.plan):
                 return migrate(steps, state)
             for shared in segments(steps):
@@ -80,11 +80,13 @@ class BatchExecutor(Executor):
         """
         context = self.context
         for tries in count(1):
-            self._begin(context)
+            self._begin(context, steps)
             try:
                 with transaction.atomic(using=self.connection.alias):
                     new_state = migrate(steps, state)
                     self._check_transaction()
+                    self._close(context.open_attempts)
+                    self._bound_commit(steps[-1][0])
             except CommitFirst as error:
                 self._roll_back(context)
                 position = next(n for n, (migration, _backwards) in enumerate(steps) if migration is error.migration)
@@ -106,6 +108,7 @@ class BatchExecutor(Executor):
                     return self.state_now()
             else:
                 self._transaction = None
+                self.recorder.coming = frozenset()
                 context.one_transaction = False
                 context.open_attempts.clear()
                 for line, fields in context.lines:
@@ -124,8 +127,9 @@ class BatchExecutor(Executor):
         self.loader.build_graph()
         return left, None
 
-    def _begin(self, context: RunContext) -> None:
+    def _begin(self, context: RunContext, steps: Sequence[Step]) -> None:
         self._transaction = None
+        self.recorder.coming = frozenset(key_of(migration) for migration, _backwards in steps)
         self._fresh = context.owing.fresh.copy() if context.owing else None
         context.one_transaction = True
         context.lines.clear()
@@ -135,13 +139,16 @@ class BatchExecutor(Executor):
         """Close the ledger's rows of what the transaction that was rolled back had done."""
         if context.owing and self._fresh is not None:
             context.owing.fresh = self._fresh
+        self.recorder.coming = frozenset()
         context.one_transaction = False
         undone = len(context.open_attempts)
         if undone:
             del context.done[-undone:]
         with suppress(psycopg2.Error):
-            for attempt_id, trace in context.open_attempts.items():
-                context.ledger.fail_attempt(attempt_id, "rolled back", 1, "", "rolled back with its batch", trace)
+            for done in context.open_attempts:
+                context.ledger.fail_attempt(
+                    done.attempt_id, "rolled back", 1, "", "rolled back with its batch", done.trace
+                )
 
 
 def _each(migrate: Migrate, steps: Sequence[Step], state: ProjectState | None) -> ProjectState:

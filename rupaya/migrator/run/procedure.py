@@ -82,6 +82,8 @@ class Procedure:
         Raises:
             HistoryRefused: if history and code do not fit together.
         """
+        if self._plan is not None and self._plan.is_up_to_date():
+            return self._plan
         with history_explained():
             planned = self.django.plan()
         self._plan = read_plan(planned, self._plan)
@@ -95,22 +97,20 @@ class Procedure:
         """
         refuse_by_project(session.connection, plan)
         ledger = Ledger(session.raw)
-        refuse_breaking(plan.status.newer, session.connection, ledger.in_force(), ledger.unattested())
+        in_force, unattested = ledger.in_force(), ledger.unattested()
+        refuse_breaking(plan.status.newer, session.connection, in_force, unattested)
         self.by_halves = self.runs_by_halves(session, plan)
         self.owed = self.foresee(session, plan).owed
-        self.edited = refusals.refuse_edited_unless_accepted(
-            plan, ledger, session.conf, accept=self.request.accept_edited
-        )
-        self.unproved = []
-        if self.request.accept_edited:
-            self.unproved = refusals.unproved(plan, ledger)
-        else:
-            refusals.refuse_contradicted(plan, ledger)
+        known = refusals.known_of(plan, ledger, in_force, unattested)
+        self.edited, self.unproved = (known.edited, known.unproved) if self.request.accept_edited else ([], [])
+        if not self.request.accept_edited:
+            refusals.refuse_edited_unless_told(known, session.conf)
+            refusals.refuse_contradicted(known)
         if not self._has_warned:
             self._has_warned = True
-            refusals.warn_of_edited(plan, ledger, session.conf, session.output)
+            refusals.warn_of_edited(known, session.conf, session.output)
             if not self.unproved:
-                refusals.warn_of_unattested(plan, ledger, session.output)
+                refusals.warn_of_unattested(known, session.output)
 
     def runs_by_halves(self, session: Session, plan: Plan) -> bool:
         """Whether an older release may be serving; what is only recorded is recorded whole."""

@@ -22,6 +22,7 @@ from rupaya.migrator.output import JsonStream, Output, logs_json
 from rupaya.migrator.run import order
 from rupaya.migrator.run.batch import BatchExecutor
 from rupaya.migrator.run.context import RunContext
+from rupaya.migrator.run.memory import seldom_searched
 from rupaya.migrator.run.procedure import Procedure, Request
 from rupaya.migrator.run.signals import Signals
 from rupaya.migrator.session.database import refuse_other_driver
@@ -97,7 +98,8 @@ class Command(migrate.Command):
             self.stderr = JsonStream(options.get("stderr") or sys.stderr)
             options["stderr"] = None
         require_configuration()
-        return super().execute(*args, **options)
+        with seldom_searched():
+            return super().execute(*args, **options)
 
     @no_translations
     def handle(self, *args: Any, **options: Any) -> None:
