@@ -1,4 +1,5 @@
-"""What a run does, as `order` asks for it: `Migrate` here; rollback and adoption say what they do otherwise."""
+"""What a run does, as `order`, which has the flow, asks for it: `migrate` here; rollback and adoption say what they do
+otherwise."""
 
 from __future__ import annotations
 
