@@ -123,6 +123,22 @@ def test_each_attempt_of_a_batch_in_one_transaction_has_its_own_times(database_u
     assert times[1][2] <= times[2][1]
 
 
+def test_what_a_batch_recorded_before_its_transaction_was_committed_is_in_the_ledger(
+    database_url: str, tmp_path: Path
+) -> None:
+    table = 'migrations.CreateModel("Made", [("id", models.BigAutoField(primary_key=True))])'
+    commits = ENDS_ITS_TRANSACTION["the driver's commit"].replace("0001_initial", "0002_table")
+    release = Release(tmp_path, "v1", FIRST | {"0002_table": migration(table, "0001_initial"), "0003_commits": commits})
+
+    failed = release.run(database_url, MIGRATE_BATCH="all")
+
+    assert failed.returncode == 13, failed.stdout + failed.stderr
+    assert applied(database_url) == ["shop.0001_initial", "shop.0002_table"]
+    assert query(
+        database_url, "SELECT name, outcome FROM migrator_attempts WHERE app = 'shop' ORDER BY attempt_id"
+    ) == [("0001_initial", "succeeded"), ("0002_table", "succeeded"), ("0003_commits", "failed")]
+
+
 LEAVES_SETTINGS = {
     "search_path": "CREATE SCHEMA reporting; SET search_path TO reporting, public",
     "read only": "SET default_transaction_read_only = on",

@@ -85,7 +85,7 @@ class BatchExecutor(Executor):
                 with transaction.atomic(using=self.connection.alias):
                     new_state = migrate(steps, state)
                     self._check_transaction()
-                    self._close(context.open_attempts)
+                    self._close_all()
                     self._bound_commit(steps[-1][0])
             except CommitFirst as error:
                 self._roll_back(context)
@@ -134,6 +134,7 @@ class BatchExecutor(Executor):
         context.one_transaction = True
         context.lines.clear()
         context.open_attempts.clear()
+        context.unclosed.clear()
 
     def _roll_back(self, context: RunContext) -> None:
         """Close the ledger's rows of what the transaction that was rolled back had done."""

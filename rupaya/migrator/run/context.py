@@ -53,6 +53,8 @@ class RunContext:
     """What to say, and with which fields, once the batch, being one transaction, is committed."""
     open_attempts: list[Done] = field(default_factory=list)
     """Attempts of a batch in one transaction that is not committed yet."""
+    unclosed: list[Done] = field(default_factory=list)
+    """Those of them whose rows in the ledger are still to be closed, in that transaction."""
 
     @property
     def left_ms(self) -> int:

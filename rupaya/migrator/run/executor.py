@@ -280,11 +280,15 @@ class Executor(MigrationExecutor):
             self._one_transaction(migration),
             self._by_halves(migration, direction),
         ):
+            if context.one_transaction and runs_anything(migration):
+                self._close_all()  # it may end this transaction, and what was recorded in it is committed then
             new_state = work(state)
             context.stop.check()  # a migration may have swallowed the exception
             if context.one_transaction:
                 self._keep_session(migration)
-                context.open_attempts.append(self._done())  # with all others, before COMMIT
+                done = self._done()
+                context.open_attempts.append(done)
+                context.unclosed.append(done)
             else:
                 self._check_transaction()
                 self._keep_session(migration)
@@ -363,12 +367,19 @@ class Executor(MigrationExecutor):
         self._attempt_to_close = None
         return Done(attempt_id, tries, self._faked, time.monotonic() - began, self.context.watch.trace)
 
+    def _close_all(self) -> None:
+        """Close those of a batch in one transaction that are not closed yet, all at once."""
+        self._close(self.context.unclosed)
+        self.context.unclosed.clear()
+
     def _close(self, done: list[Done]) -> None:
         """Close the ledger's rows of attempts, in the transaction that records their migrations.
 
         Raises:
             RowGone: if one is not there.
         """
+        if not done:
+            return
         with self.connection.cursor() as cursor:
             if not self.context.ledger.finish_attempts(cursor, done):
                 raise RowGone(
