@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def fingerprint(source: bytes) -> str:
     """
     tree = ast.parse(source)
     place: list[ast.stmt] = []
-    for node in ast.walk(tree):
+    for node in _with_statements(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
             first = node.body[0]
             if (
@@ -55,6 +56,14 @@ def fingerprint(source: bytes) -> str:
             node.body = [line for line in node.body if not _is_place(line)] or [ast.Pass()]
     does, stands = (hashlib.sha256(text.encode()) for text in (ast.dump(tree), "".join(map(ast.dump, place))))
     return f"{does.hexdigest()}.{stands.hexdigest()[:16]}"
+
+
+def _with_statements(node: ast.AST) -> Iterator[ast.AST]:
+    """A node and all in it that has statements of its own, outermost first; expressions, which have none, are most."""
+    yield node
+    for field in ("body", "orelse", "handlers", "finalbody", "cases"):
+        for child in getattr(node, field, ()):
+            yield from _with_statements(child)
 
 
 def do_the_same(one: str, other: str) -> bool:

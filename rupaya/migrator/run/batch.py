@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import count
 
 import psycopg2
 from django.db import transaction
+from django.db.migrations.migration import Migration
 from django.db.migrations.state import ProjectState
 
 from rupaya.migrator.django import Step
@@ -82,7 +83,10 @@ class BatchExecutor(Executor):
         for tries in count(1):
             self._begin(context, steps)
             try:
-                with transaction.atomic(using=self.connection.alias):
+                with (
+                    self._observed([migration for migration, _backwards in steps]),
+                    transaction.atomic(using=self.connection.alias),
+                ):
                     new_state = migrate(steps, state)
                     self._check_transaction()
                     self._close_all()
@@ -115,6 +119,15 @@ class BatchExecutor(Executor):
                     context.output.say(line, success=True, **fields)
                 return new_state
         raise AssertionError("count() does not end")
+
+    @contextmanager
+    def _observed(self, migrations: Sequence[Migration]) -> Iterator[None]:
+        with self._observing(migrations):
+            self._is_observed = True
+            try:
+                yield
+            finally:
+                self._is_observed = False
 
     def _what_is_left(
         self, steps: Sequence[Step], state: ProjectState | None

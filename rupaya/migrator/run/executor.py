@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any
@@ -31,7 +31,7 @@ from rupaya.migrator.plan.repeatable import may_run_again
 from rupaya.migrator.run import again, backoff
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.failures import explained, kind_of
-from rupaya.migrator.run.others import attest, has_been_done
+from rupaya.migrator.run.others import attest, has_been_done, is_done_by_now
 from rupaya.migrator.run.outcome import Outcome
 from rupaya.migrator.run.texts import runs_anything, trace_of
 from rupaya.migrator.run.transactions import CheckedRecorder, RowGone, Transaction, TransactionEnded
@@ -78,6 +78,7 @@ class Executor(MigrationExecutor):
         self._transaction: Transaction | None = None
         self._settings: dict[str, str] = {}
         self._is_within_limits = False
+        self._is_observed = False
         self._may_have_let_go = True
         """Whether a migration's own code may have freed a lock since it was looked at."""
         self._faked = False
@@ -138,6 +139,9 @@ class Executor(MigrationExecutor):
         if self._may_have_let_go:
             context.lock.verify()
         self._may_have_let_go = runs_anything(migration)
+        if not migration.atomic and is_done_by_now(context, migration, direction):  # it could not be rolled back
+            self._say_left_to_others(migration, direction, "this run did nothing of it")
+            return self._state_now(direction, state)
         start = partial(
             Ledger.start_attempt,
             batch=context.batch,
@@ -222,13 +226,13 @@ class Executor(MigrationExecutor):
             "somebody else has done it meanwhile",
             context.watch.trace,
         )
-        attest(context, migration, direction, self.plan.phases.get(key_of(migration), CONTRACT))
+        ours = f"what this run did of it {'was rolled back' if migration.atomic else 'stays'}"
+        self._say_left_to_others(migration, direction, ours)
+
+    def _say_left_to_others(self, migration: Migration, direction: str, ours: str) -> None:
+        attest(self.context, migration, direction, self.plan.phases.get(key_of(migration), CONTRACT))
         verb = "applied" if direction == "apply" else "unapplied"
-        context.output.say(
-            f"{migration} was {verb} by somebody else meanwhile; what this run did of it "
-            + ("was rolled back" if migration.atomic else "stays"),
-            warning=True,
-        )
+        self.context.output.say(f"{migration} was {verb} by somebody else meanwhile; {ours}", warning=True)
 
     def _say_done(
         self, migration: Migration, direction: str, attempt_id: int, trace: Trace, duration_s: float, tries: int
@@ -260,8 +264,6 @@ class Executor(MigrationExecutor):
         context, connection = self.context, self.connection
         if not self._settings:
             self._settings = read_settings(connection)
-        backend_pid = connection.connection.info.backend_pid
-        limits_ms = self._limits_ms(migration)
         if not context.one_transaction:
             self._transaction = None
         self._attempt_to_close = (attempt_id, tries, began)
@@ -271,9 +273,7 @@ class Executor(MigrationExecutor):
                 context.rows.look_again(migration)
         with (
             # First: a signal that is raised while a thread starts leaves that in pieces.
-            context.watch.observing(
-                backend_pid, hold_at_most_ms=limits_ms["statement_timeout"] * bool(migration.atomic)
-            ),
+            self._observing([migration]),
             context.stop.interrupting(),
             self._limits(migration),
             connection.execute_wrapper(context.watch.statement),
@@ -300,6 +300,18 @@ class Executor(MigrationExecutor):
         if not context.one_transaction:
             self._transaction = None  # over: what Django records next, a squash that is complete, is on its own
         return new_state
+
+    def _observing(self, migrations: Sequence[Migration]) -> AbstractContextManager[None]:
+        """Watch what the session waits for and holds, for one try of these; a batch in one transaction is one."""
+        watch = self.context.watch
+        if self._is_observed:
+            watch.begin_try()
+            return nullcontext()
+        limits_ms = [
+            self._limits_ms(migration)["statement_timeout"] * bool(migration.atomic) for migration in migrations
+        ]
+        hold_at_most_ms = max(limits_ms) if all(limits_ms) else 0
+        return watch.observing(self.connection.connection.info.backend_pid, hold_at_most_ms=hold_at_most_ms)
 
     @contextmanager
     def _one_transaction(self, migration: Migration) -> Iterator[None]:

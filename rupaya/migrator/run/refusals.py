@@ -78,7 +78,8 @@ def refuse_contradicted(known: Known) -> None:
         f"The history records as applied what failed at its last attempt: {told}.",
         "Somebody recorded it by hand, or it is there in part only; nothing was changed.",
         "Look whether the database has what it does. If so, record that with 'manage.py migrate --accept-edited'. If "
-        "not, delete its row from django_migrations and start again.",
+        "not, delete its row from django_migrations and start again; where one that depends on it is recorded as well, "
+        "do by hand what it does, and record that.",
     )
 
 
