@@ -18,6 +18,7 @@ from tests.chaos.proxy import Proxy
 from tests.chaos.server import Database, copy, drop, write_release
 from tests.chaos.starter import PROJECT, Process, Starter
 from tests.patience import HANGING_S
+from tests.processes import inherited
 
 POLL_S = 0.005
 LEFT_BEHIND_S = 20.0
@@ -122,26 +123,29 @@ class Round:
 
     def start(self, what: str, *arguments: str, **variables: str) -> Process:
         """Start a command of the release."""
-        env = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG")}
-        env |= {
-            "DATABASE_URL": f"postgresql://postgres@127.0.0.1:{self.proxy.port}/{self.database.name}",
-            "DB_SSL": "false",
-            "RUPAYA_ENV": "test",
-            "RUPAYA_FIXTURE_APPS": "shop",
-            "DJANGO_SETTINGS_MODULE": "chaos_settings",
-            "PYTHONPATH": f"{self.folder}{os.pathsep}{PROJECT}",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONUNBUFFERED": "1",
-            "RELEASE": "v2",
-            "MIGRATE_PHASE": self.phase,
-            "MIGRATE_BATCH": self.mode,
-            "MIGRATE_ON_EDITED": "error",
-            "MIGRATE_LOCK_TIMEOUT_MS": "300",
-            "MIGRATE_RETRIES": "8",
-            "MIGRATE_DB_WAIT_S": "30",
-            "MIGRATE_LOCK_WAIT_S": "60",
-            "MIGRATE_DEADLINE_S": "60",
-        } | variables
+        env = (
+            inherited()
+            | {
+                "DATABASE_URL": f"postgresql://postgres@127.0.0.1:{self.proxy.port}/{self.database.name}",
+                "DB_SSL": "false",
+                "RUPAYA_ENV": "test",
+                "RUPAYA_FIXTURE_APPS": "shop",
+                "DJANGO_SETTINGS_MODULE": "chaos_settings",
+                "PYTHONPATH": f"{self.folder}{os.pathsep}{PROJECT}",
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "PYTHONUNBUFFERED": "1",
+                "RELEASE": "v2",
+                "MIGRATE_PHASE": self.phase,
+                "MIGRATE_BATCH": self.mode,
+                "MIGRATE_ON_EDITED": "error",
+                "MIGRATE_LOCK_TIMEOUT_MS": "300",
+                "MIGRATE_RETRIES": "8",
+                "MIGRATE_DB_WAIT_S": "30",
+                "MIGRATE_LOCK_WAIT_S": "60",
+                "MIGRATE_DEADLINE_S": "60",
+            }
+            | variables
+        )
         output = self.folder / f"{len(self.processes)}.log"
         process = self.worker.starter.start(list(arguments or ("migrate", "--noinput")), env, output, what)
         self.processes.append(process)

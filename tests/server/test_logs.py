@@ -20,7 +20,7 @@ from tests.faults.migrator import wait_for
 from tests.patience import HANGING_S
 from tests.server.logs import matches, parsed
 from tests.server.releases import BEHIND_TLS, PRODUCTION
-from tests.server.service import PROJECT, Service, copy_release, manage
+from tests.server.service import PROJECT, Service, copy_release, free_port, manage
 
 TASK = "0123456789abcdef0123456789abcdef"
 IN_PRODUCTION = PRODUCTION | {"ECS_CONTAINER_METADATA_URI_V4": f"http://169.254.170.2/v4/{TASK}-527074092"}
@@ -225,6 +225,22 @@ def test_migrate_by_hand_tells_an_unexpected_error_on_one_line(migrated_url: str
     (line,) = parsed(ran.stderr)
     assert line["message"] == "RuntimeError: one\ntwo"
     assert "Traceback" in line["exc_info"]
+
+
+@pytest.mark.parametrize(
+    "arguments", ["rollback", "attic list", "schemadiff", "showmigrations --audit --check", "adopt --plan"]
+)
+def test_a_command_by_hand_tells_its_errors_in_lines_too(arguments: str) -> None:
+    nobody = f"postgresql://rupaya:hush@127.0.0.1:{free_port()}/rupaya"
+
+    ran = manage(PROJECT, *arguments.split(), **IN_PRODUCTION, DATABASE_URL=nobody, MIGRATE_DB_WAIT_S="1")
+
+    assert ran.returncode == 10
+    *waiting, error = [line for output in (ran.stdout, ran.stderr) for line in parsed(output)]
+    assert error["level"] == "ERROR"
+    assert "could not be reached within 1 s" in error["message"]
+    assert {line["level"] for line in waiting} <= {"INFO", "WARNING"}
+    assert not any(line["message"].startswith("{") for line in waiting)
 
 
 def test_text_is_for_people(migrated_url: str) -> None:
