@@ -1,6 +1,6 @@
 """A command that is killed after so many of its commits and statements that change something; it notes them all.
 
-python -m tests.migrator.killed AFTER FILE migrate --noinput
+`python -m tests.migrator.killed AFTER FILE migrate --noinput`
 """
 
 from __future__ import annotations
