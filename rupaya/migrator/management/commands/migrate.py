@@ -21,7 +21,7 @@ from rupaya.migrator.output import Output, logs_json
 from rupaya.migrator.run import order
 from rupaya.migrator.run.batch import BatchExecutor
 from rupaya.migrator.run.context import RunContext
-from rupaya.migrator.run.memory import seldom_searched
+from rupaya.migrator.run.garbage import seldom_searched
 from rupaya.migrator.run.procedure import Procedure, Request
 from rupaya.migrator.run.signals import Signals
 from rupaya.migrator.session.database import refuse_other_driver
