@@ -55,6 +55,10 @@ class Release:
         """Run a management command of this release; without arguments, `migrate`."""
         return self._run(url, "-m", "django", *(arguments or ("migrate", "--noinput")), **variables)
 
+    def killed(self, url: str, after: int, told: Path) -> subprocess.CompletedProcess[str]:
+        """Run `migrate`, and kill it after so many steps, which it writes into a file; see tests/migrator/killed.py."""
+        return self._run(url, "-m", "tests.migrator.killed", str(after), str(told), "migrate", "--noinput")
+
     def python(self, url: str, code: str) -> str:
         """Run some Python in this release, and return what it prints."""
         ran = self._run(url, "-c", code)

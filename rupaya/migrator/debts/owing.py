@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.contrib.postgres.operations import AddConstraintNotValid, AddIndexConcurrently, ValidateConstraint
+from django.contrib.postgres.operations import AddConstraintNotValid, ValidateConstraint
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import operations as ops
@@ -24,7 +24,15 @@ from rupaya.migrator.debts.fresh import Fresh
 from rupaya.migrator.debts.mentions import mentioned
 from rupaya.migrator.debts.stepping import Step
 from rupaya.migrator.debts.store import Store
-from rupaya.migrator.debts.treatment import HALVED, NOW, backwards, forwards, treatment, written_sql
+from rupaya.migrator.debts.treatment import (
+    HALVED,
+    NOW,
+    backwards,
+    bears_a_transaction,
+    forwards,
+    treatment,
+    written_sql,
+)
 from rupaya.migrator.plan.fingerprint import migration_hashes
 from rupaya.migrator.plan.phases import EXPAND
 
@@ -151,7 +159,8 @@ def _models_differ(before: ProjectState, after: ProjectState) -> bool:
 
 @contextmanager
 def _together(editor: DebtsEditor, operation: Operation) -> Iterator[None]:
-    if editor.is_forecast or isinstance(operation, AddIndexConcurrently) or operation.atomic is False:
+    # Not by Django's Operation.atomic, which is False for nearly all of them and says nothing of this.
+    if editor.is_forecast or editor.connection.in_atomic_block or not bears_a_transaction(operation):
         yield
         return
     with transaction.atomic(using=editor.connection.alias):

@@ -88,6 +88,14 @@ def _way(operation: Operation, *, is_forecast: bool = False) -> Any:
     return next((base for base in (_DJANGO if is_forecast else _TIGHTENING) if isinstance(operation, base)), None)
 
 
+def bears_a_transaction(operation: Operation) -> bool:
+    """Whether a halved operation may be one transaction: Django's ways may, others say so."""
+    if _halves_itself(operation):
+        return bool(getattr(type(operation), "bears_a_transaction", False))
+    own = type(operation).database_forwards
+    return _way(operation) is not None or any(own is base.database_forwards for base in _DJANGO)
+
+
 def _halves_itself(operation: Operation) -> bool:
     """Whether an operation of ours works through the editor of debts, and knows what to do without one."""
     return bool(getattr(type(operation), "halves_itself", False))

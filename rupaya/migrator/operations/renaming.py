@@ -24,6 +24,8 @@ class RenameFieldInStep(ops.RenameField):
 
     halves_itself = True
     """Read by `rupaya.migrator.debts.treatment`: it works through the editor of debts."""
+    bears_a_transaction = True
+    """Likewise: what it does and what it owes are done together."""
 
     def __init__(self, model_name: str, old_name: str, new_name: str, field: Any) -> None:
         super().__init__(model_name, old_name, new_name)

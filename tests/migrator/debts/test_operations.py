@@ -222,3 +222,19 @@ def test_sql_that_speaks_of_what_is_owed_waits_until_it_is_paid(shop: Shop) -> N
     assert foreseen.pay_first == {("shop", "0003_more"): [debt]}
     with pytest.raises(HistoryRefused, match=r"0003_more .*0002_change.*colour"):
         refuse_unpaid(foreseen.pay_first)
+
+
+@pytest.mark.parametrize("is_atomic", [True, False])
+def test_a_half_is_not_done_without_its_debt(shop: Shop, is_atomic: bool) -> None:
+    before = shop.schema()
+
+    def cut_off_before_the_debt(execute: Any, sql: str, *arguments: Any) -> Any:
+        if sql.startswith("INSERT INTO migrator_debts"):
+            raise InterruptedError
+        return execute(sql, *arguments)
+
+    step = migration("0002_change", migrations.RemoveField("item", "name"), atomic=is_atomic, idempotent=True)
+    with shop.connection.execute_wrapper(cut_off_before_the_debt), pytest.raises(InterruptedError):
+        shop.apply(step)
+
+    assert differences(before, shop.schema()) == []
