@@ -70,6 +70,7 @@ def _tried(
     measured = full if full is not None and not full.error else empty
     yield from _work(measured, parts, kinds)
     yield from _indexes(empty, parts)
+    yield from _endless(empty, parts, kinds)
     if declared_phase(empty.migration) != CONTRACT:
         for trial in (empty, measured):
             yield from _old_code(trial, parts)
@@ -121,10 +122,11 @@ def _failures(empty: Trial, full: Trial | None, parts: list[Operation]) -> Itera
         yield finding(
             trial.migration,
             "fails",
-            f"It fails {where}: {trial.error}.",
+            f"It fails {where}: {trial.error.rstrip('.')}.",
             parts=parts,
             part=last.part if last is not None and of_server else 0,
             statement=last.sql if last is not None and of_server else "",
+            advice=trial.advice,
         )
         return
 
@@ -234,6 +236,17 @@ def _is_all(trial: Trial, table: str, statement: Statement) -> bool:
 def _rows(trial: Trial, table: str) -> str:
     rows = trial.rows.get(table, 0)
     return f"all {rows:,} made-up rows of {table}" if rows else f"{table} from end to end"
+
+
+def _endless(trial: Trial, parts: list[Operation], kinds: dict[str, str]) -> Iterator[Finding]:
+    if trial.debt is not None:
+        return  # paying is bounded by the run, and by nothing of the migration's
+    for statement in trial.step.statements:
+        for table, mode in statement.locks.items() if statement.waits_endlessly else ():
+            if mode in WAITING and table in kinds:
+                told = f"It waits for {mode} on {table} without end, for lock_timeout is 0: {WAITING[mode]} so long."
+                yield _of(trial, "endless-wait", told, parts, statement, table)
+                break
 
 
 def _indexes(trial: Trial, parts: list[Operation]) -> Iterator[Finding]:
