@@ -222,7 +222,7 @@ def test_the_lint_job_passes(act: Act) -> None:
 
 
 def test_the_test_job_runs_the_suite_against_the_given_server(act: Act) -> None:
-    real_make(act, ".test", arguments="tests/migrator/test_django.py")
+    real_make(act, ".test", arguments="tests/migrator/test_django.py tests/test_roundtrip.py")
 
     ran = act(
         "pull_request",
