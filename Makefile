@@ -166,7 +166,8 @@ $(VENV)/newest/.done: requirements/newest.txt | $(BIN)/python
 
 .PHONY: newest-test
 newest-test: $(VENV)/newest/.done  ## Run the suite, and Django's own tests of migrate, on the newest Django
-	$(VENV)/newest/bin/python -m pytest -n 2 --dist worksteal $(ARGS)
+	PYTHONWARNINGS=error::DeprecationWarning,error::PendingDeprecationWarning \
+		$(VENV)/newest/bin/python -m pytest -n 2 --dist worksteal $(ARGS)
 	RUPAYA_ENV=test $(VENV)/newest/bin/python -m tests.djangosuite
 
 # Likewise: well-known projects pin versions of their own.

@@ -14,13 +14,15 @@ import os
 import random
 import sys
 import time
+from contextlib import suppress
 
 from rupaya.environment import Environment
 from rupaya.installed_apps import INSTALLED_APPS
 from rupaya.migrator import options
 from rupaya.migrator.ledger.settled import IS_SETTLED
 from rupaya.migrator.plan.manifest import digest, migration_files
-from rupaya.migrator.session import handover
+from rupaya.migrator.plan.nothing import NOTHING_TO_MIGRATE
+from rupaya.migrator.session import handover, heartbeatfile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ def nothing_to_migrate(env: Environment, arguments: list[str]) -> bool:
         names = ", ".join(sorted(owed))
         _say(env, f"Owed until 'manage.py migrate --contract', once no older release runs: what is left of {names}")
     known = f"all migrations of release {env.release}"
-    _say(env, f"Nothing to migrate: {known} are applied ({time.monotonic() - began:.3f} s)")
+    _say(env, f"{NOTHING_TO_MIGRATE}: {known} are applied ({time.monotonic() - began:.3f} s)")
     return True
 
 
@@ -123,7 +125,9 @@ class _Waiter:
                 return owed
             if time.monotonic() - self.began > self.lock_wait_s:
                 return None
-            self._beat()
+            if self.heartbeat_file:
+                with suppress(OSError):  # the heartbeat is a courtesy
+                    heartbeatfile.touch(self.heartbeat_file)
             time.sleep(pause_s * random.uniform(0.75, 1.25))  # noqa: S311 - jitter, not a secret
             pause_s = min(LOOK_IN_AT_MOST_EVERY_S, pause_s * 1.3)
 
@@ -176,18 +180,6 @@ class _Waiter:
 
     def _is_full(self, error: Any) -> bool:
         return getattr(error, "pgcode", None) in FULL_SQLSTATES or any(text in str(error) for text in FULL)
-
-    def _beat(self) -> None:
-        if not self.heartbeat_file:
-            return
-        try:
-            descriptor = os.open(self.heartbeat_file, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            try:
-                os.utime(descriptor)
-            finally:
-                os.close(descriptor)
-        except OSError:
-            pass  # the heartbeat is a courtesy
 
 
 def _say(env: Environment, message: str) -> None:

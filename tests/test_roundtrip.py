@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 
-from rupaya.environment import BASE_DIR
 from tests.faults.migrator import query
-from tests.patience import HANGING_S
+from tests.processes import python
 
 
 @pytest.mark.slow
 def test_there_back_and_there_again(database_url: str) -> None:
-    completed = subprocess.run(
-        [sys.executable, "-m", "tests.roundtrip"],
-        cwd=BASE_DIR,
-        env=os.environ | {"DATABASE_URL": database_url, "DJANGO_SETTINGS_MODULE": "rupaya.settings"},
-        capture_output=True,
-        text=True,
-        timeout=HANGING_S,
-        check=False,
-    )
+    variables = {"RUPAYA_ENV": "test", "DATABASE_URL": database_url, "DJANGO_SETTINGS_MODULE": "rupaya.settings"}
+    completed = python("-m", "tests.roundtrip", **variables)
 
     assert (completed.returncode, completed.stderr) == (0, "")
     header, *rows, total, verdict = completed.stdout.splitlines()

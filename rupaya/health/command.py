@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import http.client
 import sys
-import time
-from pathlib import Path
 
 from rupaya import environment
+from rupaya.migrator.session import heartbeatfile
 
 PATH = "/health/live"
 # Shorter than the three seconds after which the container runtime kills the check, and with it the reason.
 TIMEOUT_S = 2.5
-HEARTBEAT_FRESH_S = 30.0  # as `rupaya.migrator.session.heartbeat` has it, which would import the database driver
 
 
 def unhealthy_reason(port: int) -> str:
@@ -34,14 +32,6 @@ def unhealthy_reason(port: int) -> str:
     return "" if status == 200 else f"it answered {status}"
 
 
-def heartbeat_age_s(path: str) -> float:
-    """Seconds since `migrate` last beat; infinity if it never did."""
-    try:
-        return time.time() - Path(path).stat().st_mtime
-    except OSError:
-        return float("inf")
-
-
 def main() -> int:
     """Print the verdict, for the container's health log; 0 is healthy, 1 is not."""
     try:
@@ -50,7 +40,7 @@ def main() -> int:
     except environment.EnvironmentRefused as refused:
         print(refused)
         return 1
-    if env.heartbeat_file and heartbeat_age_s(env.heartbeat_file) < HEARTBEAT_FRESH_S:
+    if env.heartbeat_file and heartbeatfile.age_s(env.heartbeat_file) < heartbeatfile.FRESH_S:
         print("migrating: the heartbeat is fresh")
         return 0
     reason = unhealthy_reason(port)

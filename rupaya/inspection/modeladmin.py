@@ -88,9 +88,9 @@ class InspectionAdmin(Listing):
         rows = self.get_queryset(request)
         key = self.opts.pk if from_field is None else self._field(from_field)
         try:
-            return self.narrow(rows.select_related(*self._relations()), object_id).get(
-                **{key.name: key.to_python(object_id)}
-            )
+            if relations := self._relations():
+                rows = rows.select_related(*relations)
+            return self.narrow(rows, object_id).get(**{key.name: key.to_python(object_id)})
         except (self.model.DoesNotExist, ValueError, ValidationError):
             return None
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from django.core.management.base import CommandError
 from django.core.management.commands import makemigrations, migrate
@@ -19,6 +20,7 @@ from django.db import DatabaseError, InterfaceError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.exceptions import BadMigrationError, CircularDependencyError, NodeNotFoundError
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.graph import MigrationGraph
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
 from django.db.migrations.recorder import MigrationRecorder
@@ -206,6 +208,32 @@ def nothing_is_durable(connection: BaseDatabaseWrapper) -> Iterator[None]:
         transaction.Atomic.__enter__ = enter  # type: ignore[method-assign]
 
 
+@contextmanager
+def no_savepoint_within(block: transaction.Atomic, connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Let the schema editor that is entered straight in this block make no savepoint there.
+
+    Django's has none on its own, and two round trips for one in a block around it, which is rolled back whole where
+    the editor's fails (read in 5.2.19 and 6.0).
+    """
+    editor_class: type[Any] = connection.SchemaEditorClass
+
+    class Editor(editor_class):  # type: ignore[misc]
+        def __enter__(self) -> Any:
+            if connection.atomic_blocks[-1:] != [block]:
+                return super().__enter__()
+            connection.savepoint = lambda: None  # type: ignore[method-assign]
+            try:
+                return super().__enter__()
+            finally:
+                del connection.savepoint
+
+    connection.SchemaEditorClass = Editor
+    try:
+        yield
+    finally:
+        connection.SchemaEditorClass = editor_class
+
+
 def recorded_rows(connection: BaseDatabaseWrapper) -> dict[Key, Any]:
     """The rows of `django_migrations` by app and name, in the order in which they were recorded.
 
@@ -216,13 +244,29 @@ def recorded_rows(connection: BaseDatabaseWrapper) -> dict[Key, Any]:
     return dict(sorted(rows.items(), key=lambda item: item[1].pk))
 
 
+def recorded_keys(connection: BaseDatabaseWrapper) -> tuple[Key, ...]:
+    """App and name of each row of `django_migrations`, in the order in which they were recorded."""
+    recorder = MigrationRecorder(connection)
+    with connection.cursor() as cursor:  # `has_table` lists all there are
+        cursor.execute("SELECT to_regclass(%s) IS NULL", [recorder.Migration._meta.db_table])
+        if cursor.fetchone()[0]:
+            return ()
+    return tuple(dict.fromkeys(recorder.migration_qs.order_by("pk").values_list("app", "name")))
+
+
 def full_order(loader: MigrationLoader) -> list[Key]:
     """Every migration in the order in which Django would apply them to an empty database.
 
     `executor.migration_plan(leaf_nodes, clean_start=True)` says the same, and needs a database to be made.
     """
-    order: list[Key] = loader.graph._generate_plan(loader.graph.leaf_nodes(), at_end=True)
-    return order
+    graph = loader.graph
+    if graph not in _orders:
+        _orders[graph] = graph._generate_plan(graph.leaf_nodes(), at_end=True)
+    return list(_orders[graph])
+
+
+_orders: WeakKeyDictionary[MigrationGraph, list[Key]] = WeakKeyDictionary()
+"""A graph, once built, does not change."""
 
 
 def applied_state(executor: MigrationExecutor) -> ProjectState:

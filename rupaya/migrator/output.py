@@ -57,7 +57,8 @@ class Output:
     """Writes one message a line to a command's output stream, from any thread."""
 
     def __init__(self, stream: OutputWrapper | TextIO, style: Style, *, verbosity: int = 1, as_json: bool = False):
-        self.stream = stream
+        # What a stream of objects is given as one already goes out as it is.
+        self.stream = stream.plain if isinstance(stream, JsonStream) and as_json else stream
         self.style = style
         self.verbosity = verbosity
         self.as_json = as_json
@@ -154,6 +155,10 @@ class _DjangoStream(OutputWrapper):
 
 class JsonStream(OutputWrapper):
     """A command's error stream that writes each message as one JSON object on one line."""
+
+    def __init__(self, out: TextIO | OutputWrapper) -> None:
+        super().__init__(out)  # type: ignore[arg-type]
+        self.plain = out
 
     def write(self, msg: str = "", style_func: Any = None, ending: str | None = None) -> None:  # type: ignore[override]
         """Write a message; colours do not apply."""

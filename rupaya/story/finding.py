@@ -29,11 +29,11 @@ _COLUMNS = f"""
     JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE {OURS} AND a.attnum > 0 AND NOT a.attisdropped AND {_LIKE.format("a.attname")}
     ORDER BY {HERE} DESC, length(a.attname), 1, 2 LIMIT {MOST_OF_A_KIND}
-"""  # noqa: S608
+"""  # noqa: S608 - constants
 _MIGRATIONS = f"""
     SELECT DISTINCT ON (app, name) app, name, run_id, attempt_id, outcome FROM migrator_attempts
     WHERE {_LIKE.format("app || '.' || name")} ORDER BY app, name, attempt_id DESC LIMIT {MOST_OF_A_KIND}
-"""  # noqa: S608
+"""  # noqa: S608 - constants
 _RUNS = """
     SELECT run_id, command, release, outcome, started_at FROM migrator_runs
     WHERE run_id = %(number)s OR (%(term)s <> '' AND (strpos(lower(task), %(term)s) > 0 OR git_sha = %(term)s))
@@ -42,7 +42,7 @@ _RUNS = """
 _RELEASES = f"""
     SELECT release, max(started_at) FROM migrator_runs WHERE {_LIKE.format("release")}
     GROUP BY release ORDER BY 2 DESC LIMIT {MOST_OF_A_KIND}
-"""  # noqa: S608
+"""  # noqa: S608 - constants
 
 
 @register

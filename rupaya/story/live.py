@@ -50,7 +50,7 @@ _RESET = "SELECT stats_reset FROM pg_stat_database WHERE datname = current_datab
 _SHAPES = f"""
     SELECT c.oid, {NAME} FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE {OURS} AND NOT c.relispartition ORDER BY 2 LIMIT {MAX_TABLES}
-"""  # noqa: S608
+"""  # noqa: S608 - constants
 # A default is printed under a lock on its table, which a migration may hold: the diagram goes without.
 _COLUMNS = """
     SELECT a.attrelid, a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull,
@@ -75,7 +75,7 @@ _FOREIGN_KEYS = f"""
     WHERE con.contype = 'f' AND con.conparentid = 0
       AND (con.conrelid = ANY(%(oids)s::oid[]) OR con.confrelid = ANY(%(oids)s::oid[]))
     ORDER BY 2, 1
-"""  # noqa: S608
+"""  # noqa: S608 - constants
 _CONSTRAINTS = """
     SELECT con.conname, con.contype::text, pg_get_constraintdef(con.oid, true), con.convalidated
     FROM pg_constraint con

@@ -70,7 +70,7 @@ class Attempt(_Timed):
     faked = models.BooleanField()
     atomic = models.BooleanField()
     tries = models.IntegerField()
-    sqlstate = models.TextField(null=True)  # noqa: DJ001
+    sqlstate = models.TextField(null=True)  # noqa: DJ001 - the ledger's NULL
 
     class Meta:
         managed = False

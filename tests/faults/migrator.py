@@ -15,8 +15,8 @@ from typing import Any
 import psycopg2
 
 from tests.patience import HANGING_S
+from tests.processes import PROJECT, inherited
 
-PROJECT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = HANGING_S
 
 
@@ -46,8 +46,7 @@ class Migrator:
     """One `migrate` of the small fixture project, or of the service itself when no apps are named."""
 
     def __init__(self, url: str, *arguments: str, apps: str = "", gates: Path | None = None, **variables: str) -> None:
-        env = {key: value for key, value in os.environ.items() if key.startswith(("COVERAGE_", "PATH", "HOME", "LANG"))}
-        env |= {"DATABASE_URL": url, "RUPAYA_ENV": "test", "PYTHONUNBUFFERED": "1"}
+        env = inherited(DATABASE_URL=url, RUPAYA_ENV="test", PYTHONUNBUFFERED="1")
         if apps:
             names = ",".join(f"tests.migrator.fixtures.{app}" for app in apps.split(","))
             env |= {"RUPAYA_FIXTURE_APPS": names, "DJANGO_SETTINGS_MODULE": "tests.migrator.fixtures.small"}

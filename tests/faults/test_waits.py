@@ -136,3 +136,18 @@ def test_a_commit_that_waits_for_a_replica_is_told_and_can_be_stopped(lonely: Lo
     ), said
     assert ended(Migrator(url, apps="points"))[0] == 0
     assert query(url, "SELECT sum(doubled) = 2 * sum(total) FROM points_order") == [(True,)]
+
+
+@pytest.mark.slow
+def test_past_the_deadline_no_commit_waits_for_a_replica(lonely: LocalPostgres) -> None:
+    url = lonely.url(user=SUPERUSER)
+    assert migrate(url, "migrate", "points", "0004", apps="points").process.returncode == 0
+    wait_for_a_replica(lonely, on=True)
+
+    status, said = ended(Migrator(url, apps="points", MIGRATE_DEADLINE_S="1"))
+    wait_for_a_replica(lonely, on=False)
+
+    assert status == 0, said
+    assert "MIGRATE_DEADLINE_S is over: it is committed here" in said
+    assert "points.0006_backfill_filled" in applied(url)
+    assert query(url, "SELECT count(*) FROM migrator_runs WHERE finished_at IS NULL") == [(0,)]

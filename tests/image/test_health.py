@@ -10,7 +10,7 @@ import pytest
 
 from tests.image.containers import Container, StartContainer
 from tests.image.engine import Engine
-from tests.server.service import PROJECT
+from tests.server.service import PROJECT, last_migration
 
 # A cold build downloads every dependency.
 pytestmark = [pytest.mark.image, pytest.mark.timeout(1200)]
@@ -23,7 +23,7 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = [("accounts", "0005_inspection_indexes")]
+    dependencies = [("accounts", "{last_migration("accounts")}")]
     phase = "expand"
     statement_timeout_ms = 0
 

@@ -13,7 +13,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
 from django.db.migrations.recorder import MigrationRecorder
 
-from rupaya.migrator.ledger.ledger import Ledger
+from rupaya.migrator.ledger.ledger import Done, Ledger
 from rupaya.migrator.ledger.trace import Trace
 from rupaya.migrator.plan.fingerprint import migration_hashes
 from rupaya.migrator.plan.plan import Plan
@@ -58,7 +58,7 @@ class Record(Ledger):
             self.close_abandoned()
         elif outcome:
             with self.connection.cursor() as cursor:
-                self.finish_attempt(cursor, attempt, tries=1, faked=False, trace=Trace(keeps_literals=True))
+                self.finish_attempts(cursor, [Done(attempt, 1, False, 0.0, Trace(keeps_literals=True))])
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def plan(working: BaseDatabaseWrapper) -> Callable[..., Plan]:
             status=Status(applied=frozenset(), pending=tuple(disk)),
             phases=dict.fromkeys(disk, "expand"),
             unrecorded=frozenset(),
-            history=frozenset(),
+            recorded=(),
             is_complete=True,
             digest="",
         )

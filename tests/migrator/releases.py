@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
-from tests.patience import HANGING_S
-
-PROJECT = Path(__file__).resolve().parents[2]
+from tests.processes import PROJECT, python
 
 SETTINGS = """
 from tests.migrator.fixtures.small import *
@@ -70,8 +66,7 @@ class Release:
         return ran.stdout
 
     def _run(self, url: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        env = {key: value for key, value in os.environ.items() if key.startswith(("COVERAGE_", "PATH", "HOME"))}
-        env |= {
+        env = {
             "DATABASE_URL": url,
             "RUPAYA_ENV": "test",
             "RUPAYA_FIXTURE_APPS": "shop",
@@ -82,12 +77,4 @@ class Release:
             "MIGRATE_PHASE": "expand",
             "MIGRATE_ON_EDITED": "error",
         }
-        return subprocess.run(
-            [sys.executable, *arguments],
-            cwd=PROJECT,
-            env=env | variables,
-            capture_output=True,
-            text=True,
-            timeout=HANGING_S,
-            check=False,
-        )
+        return python(*arguments, **(env | variables))

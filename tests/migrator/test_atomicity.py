@@ -91,6 +91,54 @@ def test_a_batch_in_one_transaction_is_not_believed_either(database_url: str, tm
     assert "shop.0002_ends" not in remaining
 
 
+def test_a_lock_that_a_migration_lets_go_is_taken_again_before_the_next(database_url: str, tmp_path: Path) -> None:
+    holds = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()"
+    release = Release(tmp_path, "v1", FIRST)
+    release.write("0002_lets_go", sql("SELECT pg_advisory_unlock_all()"))
+    release.write(
+        "0003_looks",
+        python(CURSOR + f'    cursor.execute("{holds}")\n    assert cursor.fetchone()[0] == 1').replace(
+            "0001_initial", "0002_lets_go"
+        ),
+    )
+
+    ran = release.run(database_url)
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_each_attempt_of_a_batch_in_one_transaction_has_its_own_times(database_url: str, tmp_path: Path) -> None:
+    release = Release(tmp_path, "v1", FIRST | {"0002_slow": sql("SELECT pg_sleep(0.2)")})
+    release.write("0003_next", sql("SELECT 1").replace("0001_initial", "0002_slow"))
+
+    assert release.run(database_url, MIGRATE_BATCH="all").returncode == 0
+
+    times = query(
+        database_url,
+        "SELECT name, started_at, finished_at FROM migrator_attempts WHERE app = 'shop' ORDER BY attempt_id",
+    )
+    assert [name for name, _started, _finished in times] == ["0001_initial", "0002_slow", "0003_next"]
+    assert (times[1][2] - times[1][1]).total_seconds() >= 0.2
+    assert times[0][2] <= times[1][1]
+    assert times[1][2] <= times[2][1]
+
+
+def test_what_a_batch_recorded_before_its_transaction_was_committed_is_in_the_ledger(
+    database_url: str, tmp_path: Path
+) -> None:
+    table = 'migrations.CreateModel("Made", [("id", models.BigAutoField(primary_key=True))])'
+    commits = ENDS_ITS_TRANSACTION["the driver's commit"].replace("0001_initial", "0002_table")
+    release = Release(tmp_path, "v1", FIRST | {"0002_table": migration(table, "0001_initial"), "0003_commits": commits})
+
+    failed = release.run(database_url, MIGRATE_BATCH="all")
+
+    assert failed.returncode == 13, failed.stdout + failed.stderr
+    assert applied(database_url) == ["shop.0001_initial", "shop.0002_table"]
+    assert query(
+        database_url, "SELECT name, outcome FROM migrator_attempts WHERE app = 'shop' ORDER BY attempt_id"
+    ) == [("0001_initial", "succeeded"), ("0002_table", "succeeded"), ("0003_commits", "failed")]
+
+
 LEAVES_SETTINGS = {
     "search_path": "CREATE SCHEMA reporting; SET search_path TO reporting, public",
     "read only": "SET default_transaction_read_only = on",

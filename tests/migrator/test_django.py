@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.db import connection, migrations
+from django.db import connection, migrations, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
+from django.test.utils import CaptureQueriesContext
 
 from rupaya.migrator.django import (
     PLAIN_OPTIONS,
@@ -16,7 +17,9 @@ from rupaya.migrator.django import (
     Planned,
     applied_state,
     full_order,
+    no_savepoint_within,
     record_applied,
+    recorded_keys,
     recorded_rows,
 )
 from rupaya.migrator.management.commands.migrate import Command
@@ -55,6 +58,25 @@ def test_rows_are_rows_in_the_order_in_which_they_were_recorded() -> None:
 
     assert [row.pk for row in rows.values()] == sorted(row.pk for row in rows.values())
     assert all(row.applied for row in rows.values())
+    assert recorded_keys(connection) == tuple(rows)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_only_the_editor_straight_in_the_block_makes_no_savepoint() -> None:
+    block = transaction.atomic()
+    with (
+        CaptureQueriesContext(connection) as outer,
+        block,
+        no_savepoint_within(block, connection),
+        connection.schema_editor(),
+        CaptureQueriesContext(connection) as inner,
+        connection.schema_editor(),
+    ):
+        pass
+    said = [query["sql"] for query in outer.captured_queries]
+
+    assert [line.split()[0] for line in said] == ["BEGIN", "SAVEPOINT", "RELEASE", "COMMIT"]
+    assert len(inner.captured_queries) == 2
 
 
 @pytest.mark.django_db

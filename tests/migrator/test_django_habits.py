@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import pytest
 
 from tests.conftest import new_database
 from tests.faults.migrator import applied, query
-from tests.migrator.releases import PROJECT
+from tests.processes import PROJECT, python
 
 MODELS = """
 from django.db import models
@@ -75,17 +73,9 @@ class Foreign:
         return self.python("-m", "django", *arguments, **variables)
 
     def python(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        env = {key: value for key, value in os.environ.items() if key.startswith(("COVERAGE_", "PATH", "HOME"))}
-        env |= {"URL": self.url, "DJANGO_SETTINGS_MODULE": "foreign_settings", "PYTHONDONTWRITEBYTECODE": "1"}
-        return subprocess.run(
-            [sys.executable, *arguments],
-            cwd=self.folder,
-            env=env | {"PYTHONPATH": f"{self.folder}:{PROJECT}"} | variables,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        env = {"URL": self.url, "DJANGO_SETTINGS_MODULE": "foreign_settings", "PYTHONDONTWRITEBYTECODE": "1"}
+        env |= {"PYTHONPATH": f"{self.folder}:{PROJECT}"}
+        return python(*arguments, cwd=self.folder, **(env | variables))
 
 
 @pytest.fixture

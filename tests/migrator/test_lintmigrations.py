@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from rupaya.environment import BASE_DIR
 from rupaya.migrator.analysis.gate.findings import RULES
-from tests.patience import HANGING_S
+from tests.processes import PROJECT, python
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -43,21 +40,13 @@ class Repository:
 
     def lint(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         environ = {
-            **os.environ,
+            "RUPAYA_ENV": "test",
             "DATABASE_URL": self.database_url,
             "DJANGO_SETTINGS_MODULE": "tests.migrator.fixtures.settings",
             "RUPAYA_FIXTURE_APPS": self.app,
             "PYTHONPATH": str(self.path),
         }
-        return subprocess.run(
-            [sys.executable, f"{BASE_DIR}/manage.py", "lintmigrations", *arguments],
-            cwd=self.path,
-            env=environ,
-            capture_output=True,
-            text=True,
-            timeout=HANGING_S,
-            check=False,
-        )
+        return python(f"{PROJECT}/manage.py", "lintmigrations", *arguments, cwd=self.path, **environ)
 
     def write(self, name: str, operations: str, attributes: str = "", after: str = "0001_initial") -> None:
         """Write a migration and make it the last."""
@@ -146,7 +135,7 @@ def test_a_finding_names_file_operation_statement_table_measure_and_recipe(
 
 
 def test_a_recipe_that_is_named_is_in_the_document() -> None:
-    headings = set(re.findall(r"^## (.*?)$", Path(BASE_DIR, "docs/writing-migrations.md").read_text(), re.MULTILINE))
+    headings = set(re.findall(r"^## (.*?)$", (PROJECT / "docs" / "writing-migrations.md").read_text(), re.MULTILINE))
     named = {name for advice in RULES.values() for name in re.findall(r"'([A-Z][^']+)'", advice)}
 
     assert named

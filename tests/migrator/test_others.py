@@ -234,3 +234,24 @@ def test_what_a_failure_on_the_way_back_leaves_is_said_the_right_way_round(relea
         failed.stderr
     )
     assert applied(database_url) == ["shop.0001_initial", "shop.0002_table", "shop.0003_stays"]
+
+
+def test_what_cannot_be_rolled_back_is_not_begun_once_somebody_else_has_done_it(
+    release: Release, database_url: str
+) -> None:
+    record = RECORD.replace("0002_theirs", "0003_twice")
+    release.write("0002_waits", python(f'    {ANOTHER.strip()}\n    somebody.execute("{record}")'))
+    release.write(
+        "0003_twice",
+        migration(
+            'migrations.RunSQL("CREATE TABLE twice (i int)")', "0002_waits", 'phase = "expand"\n    atomic = False'
+        ),
+    )
+
+    ran = release.run(database_url)
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "shop.0003_twice was applied by somebody else meanwhile; this run did nothing of it" in ran.stdout
+    assert query(database_url, "SELECT to_regclass('twice')") == [(None,)]
+    assert sorted(applied(database_url)) == ["shop.0001_initial", "shop.0002_waits", "shop.0003_twice"]
+    assert release.run(database_url, "showmigrations", "--audit", "--check").returncode == 0

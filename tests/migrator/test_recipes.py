@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import os
 import random
 import re
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,12 +15,12 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from rupaya.environment import BASE_DIR
 from tests.conftest import with_server
 from tests.patience import HANGING_S
+from tests.processes import PROJECT, python
 
 MIGRATIONS = Path(__file__).parent / "fixtures" / "recipes" / "migrations"
-DOCUMENT = Path(BASE_DIR) / "docs" / "writing-migrations.md"
+DOCUMENT = PROJECT / "docs" / "writing-migrations.md"
 
 ROWS = 200_000
 CLIENTS = 3
@@ -157,21 +155,14 @@ class Stage:
 
 def run_migrate(url: str, target: str) -> subprocess.CompletedProcess[str]:
     environ = {
-        **os.environ,
+        "RUPAYA_ENV": "test",
         "DATABASE_URL": url,
         "DJANGO_SETTINGS_MODULE": "tests.migrator.fixtures.settings",
         "RUPAYA_FIXTURE_APPS": "tests.migrator.fixtures.recipes",
         "MIGRATE_PHASE": "expand",
     }
-    return subprocess.run(  # by halves, and paid in the same run
-        [sys.executable, "manage.py", "migrate", "--contract", "recipes", target],
-        cwd=BASE_DIR,
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=HANGING_S,
-        check=False,
-    )
+    # By halves, and paid in the same run.
+    return python("manage.py", "migrate", "--contract", "recipes", target, **environ)
 
 
 @pytest.fixture(scope="module")

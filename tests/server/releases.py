@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.service import copy_release, manage
+from tests.server.service import copy_release, last_migration, manage
 
 # What production is told, but for TLS to the database: the test server speaks none.
 PRODUCTION = {
@@ -18,22 +18,22 @@ PRODUCTION = {
 }
 BEHIND_TLS = {"Host": "api.example.com", "X-Forwarded-Proto": "https"}
 
-ADD_NICKNAME = """
+ADD_NICKNAME = f"""
 from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("accounts", "0005_inspection_indexes")]
+    dependencies = [("accounts", "{last_migration("accounts")}")]
 
     operations = [migrations.AddField("user", "nickname", models.CharField(max_length=50, null=True))]
 """
 
-FAIL = """
+FAIL = f"""
 from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = [("accounts", "0005_inspection_indexes")]
+    dependencies = [("accounts", "{last_migration("accounts")}")]
 
     operations = [
         migrations.RunSQL("ALTER TABLE users ADD COLUMN half_done integer"),
@@ -41,12 +41,12 @@ class Migration(migrations.Migration):
     ]
 """
 
-SLOW = """
+SLOW = f"""
 from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = [("accounts", "0005_inspection_indexes")]
+    dependencies = [("accounts", "{last_migration("accounts")}")]
 
     operations = [
         migrations.RunSQL("ALTER TABLE users ADD COLUMN half_done integer"),

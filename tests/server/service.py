@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.patience import HANGING_S
+from tests.processes import PROJECT, inherited
 
-PROJECT = Path(__file__).resolve().parents[2]
 RELEASE_FILES = ("manage.py", "gunicorn.conf.py", "entrypoint.sh", "rupaya", "accounts", "transactions")
 START_TIMEOUT_S = HANGING_S
 
@@ -48,13 +48,20 @@ def copy_release(destination: Path) -> Path:
     return destination
 
 
+def last_migration(app: str, tree: Path = PROJECT) -> str:
+    """The name of an app's last migration, after which another one comes."""
+    return (tree / app / "migrations" / "max_migration.txt").read_text().strip()
+
+
 def release_environment(tree: Path, **variables: str) -> dict[str, str]:
     """The environment of a container that holds `tree`."""
-    env = {key: value for key, value in os.environ.items() if key in ("DATABASE_URL", "HOME", "LANG")}
-    if tree == PROJECT:  # only this tree's lines count for coverage
-        env |= {key: value for key, value in os.environ.items() if key.startswith("COVERAGE_")}
+    env = inherited(RUPAYA_ENV="test", PYTHONUNBUFFERED="1", WEB_CONCURRENCY="1")
+    if tree != PROJECT:  # only this tree's lines count for coverage
+        env = {name: value for name, value in env.items() if not name.startswith("COVERAGE_")}
     env["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return env | {"RUPAYA_ENV": "test", "PYTHONUNBUFFERED": "1", "WEB_CONCURRENCY": "1"} | variables
+    if "DATABASE_URL" in os.environ:
+        env["DATABASE_URL"] = os.environ["DATABASE_URL"]
+    return env | variables
 
 
 def manage(tree: Path, *arguments: str, stdin: str | None = None, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -20,7 +23,7 @@ from tests.faults.migrator import wait_for
 from tests.patience import HANGING_S
 from tests.server.logs import matches, parsed
 from tests.server.releases import BEHIND_TLS, PRODUCTION
-from tests.server.service import PROJECT, Service, copy_release, manage
+from tests.server.service import PROJECT, Service, copy_release, free_port, manage
 
 TASK = "0123456789abcdef0123456789abcdef"
 IN_PRODUCTION = PRODUCTION | {"ECS_CONTAINER_METADATA_URI_V4": f"http://169.254.170.2/v4/{TASK}-527074092"}
@@ -34,6 +37,13 @@ def crash(request):
 
 urlpatterns.append(path("crash/", crash))
 """
+
+RUNBOOK = (PROJECT / "docs" / "runbook.md").read_text().split("## The first administrator")[0]
+PATTERNS = sorted(
+    {shlex.split(line)[-1].split("=", 1)[1] for line in RUNBOOK.splitlines() if "--filter-pattern=" in line}
+)
+(INSIGHTS,) = (text for language, text in re.findall(r"```(\w*)\n(.*?)```", RUNBOOK, re.DOTALL) if not language)
+QUERIES = INSIGHTS.split("\n\n")
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +111,40 @@ def test_the_originals_filter_patterns_still_find_what_they_did(first_deployment
         messages = [json.loads(event)["message"] for event in found]
         assert messages[0] == "Running database migrations..."
         assert messages[-1] == "Starting server..."
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_what_the_runbook_searches_for_is_in_the_log(first_deployment: str, pattern: str) -> None:
+    lines = parsed(first_deployment)
+
+    if not pattern.startswith("{"):
+        assert any(matches(pattern, event) for event in first_deployment.splitlines())
+        return
+    compared = re.findall(r'\$\.(\w+) = "([^"]+)"', pattern)
+    assert len(compared) == pattern.count("$.")
+    for name, value in compared:
+        said = {str(line[name]) for line in lines if name in line}
+        assert said, name
+        assert value in logging.getLevelNamesMapping() if name == "level" else name == "request_id"
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.splitlines()[0].lstrip("# "))
+def test_what_the_runbook_asks_of_the_log_is_in_it(first_deployment: str, query: str) -> None:
+    lines = parsed(first_deployment)
+    names = {name for line in lines for name in line} | {"exc_info"}  # nothing failed here
+    steps = [step.strip() for line in query.splitlines() if not line.startswith("#") for step in line.split("|")]
+    shown = [step.removeprefix("fields ").split(", ") for step in steps if step.startswith("fields ")]
+    filters = " and ".join(step.removeprefix("filter ") for step in steps if step.startswith("filter "))
+    grouped = [step.rsplit(" by ", 1)[1] for step in steps if step.startswith("stats ")]
+    by = [name for text in grouped for name in re.sub(r",? ?bin\(\w+\)", "", text).split(", ")]
+    measured = [name for step in steps for name in re.findall(r"pct\((\w+),", step)]
+
+    asked = [name for names_shown in shown for name in names_shown] + by + measured
+    assert set(asked) | set(re.findall(r"(\w+) (?:=|!=|in) ", filters)) <= names
+    for logger in re.findall(r'logger = "([\w.]+)"', filters):
+        assert any(line["logger"] == logger for line in lines), logger
+    for level in re.findall(r'"([A-Z]+)"', "".join(re.findall(r"level in \[(.*?)\]", filters))):
+        assert level in logging.getLevelNamesMapping()
 
 
 def test_a_failing_migration_is_told_in_lines_too(migrated_url: str, failing_release: Path) -> None:
@@ -227,10 +271,29 @@ def test_migrate_by_hand_tells_an_unexpected_error_on_one_line(migrated_url: str
     assert "Traceback" in line["exc_info"]
 
 
+@pytest.mark.parametrize(
+    "arguments", ["rollback", "attic list", "schemadiff", "showmigrations --audit --check", "adopt --plan"]
+)
+def test_a_command_by_hand_tells_its_errors_in_lines_too(arguments: str) -> None:
+    nobody = f"postgresql://rupaya:hush@127.0.0.1:{free_port()}/rupaya"
+
+    ran = manage(PROJECT, *arguments.split(), **IN_PRODUCTION, DATABASE_URL=nobody, MIGRATE_DB_WAIT_S="1")
+
+    assert ran.returncode == 10
+    *waiting, error = [line for output in (ran.stdout, ran.stderr) for line in parsed(output)]
+    assert error["level"] == "ERROR"
+    assert "could not be reached within 1 s" in error["message"]
+    assert {line["level"] for line in waiting} <= {"INFO", "WARNING"}
+    assert not any(line["message"].startswith("{") for line in waiting)
+
+
 def test_text_is_for_people(migrated_url: str) -> None:
     with Service(LOG_FORMAT="text", DATABASE_URL=migrated_url) as service:
         service.wait_until_ready()
         assert service.output.startswith("Running database migrations...\nUsing environment: test\n")
+        phrases = [pattern for pattern in PATTERNS if pattern.startswith('"')]
+        assert phrases
+        assert all(matches(pattern, service.output) for pattern in phrases)
         assert "Starting server...\n" in service.output
 
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import subprocess
-import sys
 from contextlib import closing
 
 import psycopg2
@@ -15,6 +12,7 @@ from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 
 from tests.accounts.catalog import dump
+from tests.processes import python
 from tests.transactions.rows import GROCERIES, SHOPPING
 
 HISTORY = [
@@ -52,13 +50,8 @@ print(json.dumps(dumps))
 
 
 def run(database_url: str, *command: str) -> str:
-    completed = subprocess.run(
-        [sys.executable, *command],
-        env={**os.environ, "DATABASE_URL": database_url, "DJANGO_SETTINGS_MODULE": "rupaya.settings"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    variables = {"RUPAYA_ENV": "test", "DATABASE_URL": database_url, "DJANGO_SETTINGS_MODULE": "rupaya.settings"}
+    completed = python(*command, **variables)
     assert completed.returncode == 0, completed.stderr
     return completed.stdout
 

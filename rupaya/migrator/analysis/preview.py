@@ -13,6 +13,7 @@ from django.db.migrations.migration import Migration
 from psycopg2.extensions import TRANSACTION_STATUS_INTRANS
 
 from rupaya.migrator.errors import counted
+from rupaya.migrator.plan.nothing import NOTHING_TO_MIGRATE
 from rupaya.migrator.plan.phases import flat_operations
 from rupaya.migrator.plan.plan import Plan
 
@@ -170,7 +171,7 @@ def as_text(found: Preview, *, markdown: bool = False) -> str:
     heading, fence = ("### ", "```") if markdown else ("", "")
     lines: list[str] = []
     if not found.steps:
-        lines.append("Nothing to migrate.")
+        lines.append(f"{NOTHING_TO_MIGRATE}.")
     for step in found.steps:
         transaction = "one transaction" if step.atomic else "not atomic"
         lines += [f"{heading}{step.migration} ({step.direction}, {step.phase}, {transaction})"]

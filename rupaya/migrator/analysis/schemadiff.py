@@ -14,7 +14,7 @@ from rupaya.migrator.analysis.onetransaction import names_here, schema_of_its_ow
 from rupaya.migrator.conf import require_configuration
 from rupaya.migrator.debts.debt import COLUMN, TABLE, Debt
 from rupaya.migrator.debts.store import Store
-from rupaya.migrator.django import recorded_rows
+from rupaya.migrator.django import recorded_keys
 from rupaya.migrator.errors import EnvironmentUnfit, counted
 from rupaya.migrator.ledger.acceptance import Acceptance, sort
 from rupaya.migrator.ledger.snapshots import Snapshot, last_snapshot
@@ -78,7 +78,7 @@ def with_code(connection: BaseDatabaseWrapper, *, pending_too: bool) -> Comparis
     """
     loader = MigrationLoader(connection)
     applied = set(loader.applied_migrations or {})
-    status = read_status(loader, list(recorded_rows(connection)))
+    status = read_status(loader, recorded_keys(connection))
     notes = []
     if unknown := sorted(status.unknown):
         names = ", ".join(f"{app}.{name}" for app, name in unknown)

@@ -19,7 +19,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
 from django.db.migrations.state import ProjectState
 from psycopg2.errors import InsufficientPrivilege, ObjectInUse
-from psycopg2.extensions import connection as PgConnection  # noqa: N812
+from psycopg2.extensions import connection as PgConnection  # noqa: N812 - a class, whatever its author named it
 from psycopg2.extensions import quote_ident
 
 from rupaya.migrator.debts.debt import Debt

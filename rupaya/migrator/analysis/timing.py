@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from psycopg2.extensions import cursor as PgCursor  # noqa: N812
+from psycopg2.extensions import cursor as PgCursor  # noqa: N812 - a class, whatever its author named it
 
 from rupaya.migrator.analysis import scratch
 from rupaya.migrator.analysis.gate import rows as made_up

@@ -1,4 +1,4 @@
-"""Django's writer of migrations, which also writes `atomic = False` and why a migration is one of its own."""
+"""Django's writer of migrations: it also says why a step stands alone, and writes `atomic = False` on any Django."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class StepWriter(MigrationWriter):
         added = ""
         if comment := getattr(self.migration, "comment", ""):
             added += f"    # {comment}\n"
-        if not self.migration.atomic:
+        if not self.migration.atomic and not re.search(r"^    atomic = False$", text, re.MULTILINE):
             added += "    atomic = False\n"
         return text.replace(_CLASS, _CLASS + added, 1)
 

@@ -38,7 +38,7 @@ class Attic:
     def put_away(self, kind: str, table: str, name: str) -> None:
         """What this step takes away backwards."""
         step, book, connection = self.editor.step, self.editor.book, self.editor.connection
-        assert step is not None  # noqa: S101
+        assert step is not None  # noqa: S101 - only a step takes away backwards
         source = Source(step.app, step.migration, ROLLBACK, book.release, book.run_id, book.fingerprint)
         if step.forget:
             putting.forget(connection, kind, table, name, source)

@@ -80,7 +80,7 @@ class Book:
         """What is owed of these kinds (none: of any), of this table, object and column."""
         return [debt for debt in self.owed if _matches(debt, kinds, table, object, column)]
 
-    def cancelled_of(self, by: str, *kinds: str, table: str, object: str = "", column: str = "") -> list[Debt]:  # noqa: A002
+    def cancelled_of(self, by: str, *kinds: str, table: str, object: str = "", column: str = "") -> list[Debt]:  # noqa: A002 - its name
         """What `by` cancelled, of these kinds, table, object and column."""
         return [
             debt for debt in self.cancelled if debt.settled_by == by and _matches(debt, kinds, table, object, column)

@@ -18,7 +18,7 @@ class ConstraintsEditor(SteppingEditor):
         """Owed; unapplying a removal that had cancelled such a debt owes it again."""
         table = model._meta.db_table
         if self._is_backwards():
-            assert self.step is not None  # noqa: S101
+            assert self.step is not None  # noqa: S101 - only a step is backwards
             if self.book.cancelled_of(self.step.label, CONSTRAINT, table=table, object=constraint.name):
                 return
         elif self._owes(table):

@@ -265,7 +265,7 @@ class DebtsEditor(RenamingEditor):
 
     def _rename(self, table: str, old_field: AnyField, new_field: AnyField) -> None:
         """Of a column that this plan made, what is owed of it goes by its new name."""
-        assert self.step is not None  # noqa: S101
+        assert self.step is not None  # noqa: S101 - asked within a step alone
         old, new = str(old_field.column), str(new_field.column)
         if old == new:
             return
@@ -282,7 +282,7 @@ class DebtsEditor(RenamingEditor):
 
     def _back(self, table: str, column: str) -> list[Debt]:
         """What will be owed of a column once this migration is unapplied: by others, and what it had cancelled."""
-        assert self.step is not None  # noqa: S101
+        assert self.step is not None  # noqa: S101 - asked within a step alone
         step = self.step
         left = [debt for debt in open_debts(self, table, column) if debt.key != (step.app, step.migration)]
         return left + [

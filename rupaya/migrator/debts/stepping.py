@@ -112,7 +112,7 @@ class SteppingEditor(DatabaseSchemaEditor):
 
     def _supersede(self, debts: Sequence[Debt], gone: str = "") -> None:
         """Strike out what this step makes pointless; `gone`: the column or table that goes, and takes them with it."""
-        assert self.step is not None  # noqa: S101
+        assert self.step is not None  # noqa: S101 - only a step strikes out debts
         self.book.cancel(debts, by=f"{self.step.label} {gone}".strip())
 
     def _pay_first(self, debts: Sequence[Debt]) -> None:

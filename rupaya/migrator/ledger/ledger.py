@@ -85,6 +85,18 @@ class Applied:
         return self.app, self.name
 
 
+@dataclass(frozen=True)
+class Done:
+    """An attempt that succeeded."""
+
+    attempt_id: int
+    tries: int
+    faked: bool
+    took_s: float
+    """Seconds from its start, all its tries included."""
+    trace: Trace
+
+
 def comparable_versions() -> tuple[str, str]:
     """The Python and Django versions that fingerprints are comparable within."""
     return platform.python_version(), django.get_version()
@@ -396,14 +408,15 @@ class Ledger:
         percent, phase = rows[0]
         return f" ({phase})" if percent is None else f" ({percent:.0f} %, {phase})"
 
-    def finish_attempt(self, cursor: Any, attempt_id: int, *, tries: int, faked: bool, trace: Trace) -> bool:
-        """Close an attempt that succeeded, on the working connection: in the migration's own transaction if it has one.
+    def finish_attempts(self, cursor: Any, done: Sequence[Done]) -> bool:
+        """Close attempts that succeeded, on the working connection: in the migrations' own transaction if there is one.
 
-        Returns whether there was such an attempt to close.
+        Returns whether there was each of them to close.
         """
-        parameters = [tries, faked, attempt_id, *_trace_parameters(trace)]
-        cursor.execute(_FINISH_ATTEMPT, [_storable(value, self.connection) for value in parameters])
-        return bool(cursor.rowcount == 1)
+        rows = [(each.attempt_id, each.tries, each.faked, each.took_s, *_trace_parameters(each.trace)) for each in done]
+        columns = [[_storable(value, self.connection) for value in column] for column in zip(*rows, strict=True)]
+        cursor.execute(_FINISH_ATTEMPTS, columns)
+        return bool(cursor.rowcount == len(done))
 
 
 _CONTRADICTED = """
@@ -436,12 +449,17 @@ _FAIL_ATTEMPT = f"""
         WHERE attempt_id = %s AND finished_at IS NULL RETURNING attempt_id)
     {_ADD_TRACE}
 """  # noqa: S608 - constants
-_FINISH_ATTEMPT = f"""
-    WITH finished AS (
-        UPDATE migrator_attempts SET finished_at = clock_timestamp(), outcome = 'succeeded', tries = %s, faked = %s
-        WHERE attempt_id = %s AND finished_at IS NULL RETURNING attempt_id)
-    {_ADD_TRACE}
-"""  # noqa: S608 - constants
+_FINISH_ATTEMPTS = """
+    WITH done AS (
+        SELECT * FROM unnest(%s::bigint[], %s::integer[], %s::boolean[], %s::float[], %s::text[], %s::integer[],
+            %s::text[]) AS done (attempt_id, tries, faked, took_s, statements, omitted, blockers)
+    ), finished AS (
+        UPDATE migrator_attempts a SET finished_at = a.started_at + make_interval(secs => done.took_s),
+            outcome = 'succeeded', tries = done.tries, faked = done.faked
+        FROM done WHERE a.attempt_id = done.attempt_id AND a.finished_at IS NULL RETURNING a.attempt_id)
+    INSERT INTO migrator_traces (attempt_id, statements, omitted, blockers)
+    SELECT attempt_id, statements::json, omitted, blockers::json FROM done JOIN finished USING (attempt_id)
+"""
 
 
 def _trace_parameters(trace: Trace) -> list[str | int]:

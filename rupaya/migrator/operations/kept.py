@@ -138,7 +138,7 @@ class KeptValues:
             time.sleep(self.pause_s)
         with transaction.atomic(using=self.connection.alias), self.connection.cursor() as cursor:
             cursor.execute(f"DROP TABLE {self.relation}")
-            assert self.item is not None  # noqa: S101
+            assert self.item is not None  # noqa: S101 - find() found it
             self.store.settle(self.item, RESTORED, 0)
 
     @staticmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,10 +17,15 @@ _PLACE = {"dependencies", "run_before", "replaces", "initial"}
 
 def source_path(migration: Migration) -> Path | None:
     """The file that defines a migration, or None where there is none to read."""
+    file = _file_of(migration)
+    return Path(file) if file else None
+
+
+def _file_of(migration: Migration) -> str:
     try:
-        return Path(inspect.getfile(type(migration)))
+        return inspect.getfile(type(migration))
     except (TypeError, OSError):
-        return None
+        return ""
 
 
 def file_hash(source: bytes) -> str:
@@ -36,7 +42,7 @@ def fingerprint(source: bytes) -> str:
     """
     tree = ast.parse(source)
     place: list[ast.stmt] = []
-    for node in ast.walk(tree):
+    for node in _with_statements(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
             first = node.body[0]
             if (
@@ -50,6 +56,14 @@ def fingerprint(source: bytes) -> str:
             node.body = [line for line in node.body if not _is_place(line)] or [ast.Pass()]
     does, stands = (hashlib.sha256(text.encode()) for text in (ast.dump(tree), "".join(map(ast.dump, place))))
     return f"{does.hexdigest()}.{stands.hexdigest()[:16]}"
+
+
+def _with_statements(node: ast.AST) -> Iterator[ast.AST]:
+    """A node and all in it that has statements of its own, outermost first; expressions, which have none, are most."""
+    yield node
+    for field in ("body", "orelse", "handlers", "finalbody", "cases"):
+        for child in getattr(node, field, ()):
+            yield from _with_statements(child)
 
 
 def do_the_same(one: str, other: str) -> bool:
@@ -67,24 +81,21 @@ def _is_place(line: ast.stmt) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _read(path: Path) -> bytes:
-    """A migration's file, read once: a process runs the code that it has loaded."""
-    return path.read_bytes() if path.is_file() else b""
+def _read(file: str) -> tuple[bytes, str]:
+    """A migration's file and its hash, read once: a process runs the code that it has loaded."""
+    path = Path(file)
+    source = path.read_bytes() if path.is_file() else b""
+    return source, file_hash(source) if source else ""
 
 
 def file_hash_of(migration: Migration) -> str:
     """The hash of a migration's file; an empty text where there is none to read."""
-    path = source_path(migration)
-    source = _read(path) if path else b""
-    return file_hash(source) if source else ""
+    return _read(_file_of(migration))[1]
 
 
 def migration_hashes(migration: Migration) -> tuple[str, str]:
     """A migration's fingerprint and file hash; empty texts where there is no source to read."""
-    path = source_path(migration)
-    source = _read(path) if path else b""
-    if path is None or not source:
-        return "", ""
-    if path.suffix != ".py":  # compiled: what it does cannot be read off it
-        return "", file_hash(source)
-    return fingerprint(source), file_hash(source)
+    file = _file_of(migration)
+    source, hashed = _read(file)
+    # Of a compiled one, what it does cannot be read off it.
+    return (fingerprint(source) if source and file.endswith(".py") else ""), hashed

@@ -143,10 +143,13 @@ def phase_of(migration: Migration, before: ProjectState) -> str:
     if declared in PHASES:
         return declared
     created: set[str] = set()
+    # Each by itself first: states of all models, before and after each operation, are dear.
+    by_themselves = [_by_itself(operation, created) for operation in flat_operations(migration.operations)]
+    if None not in by_themselves or True in by_themselves:
+        return CONTRACT if True in by_themselves else EXPAND
+    created = set()
     for part in parts(migration, before):
-        if isinstance(part.operation, ops.CreateModel):
-            created.add(part.operation.name_lower)
-        elif _is_contract(part, migration.app_label, created):
+        if _is_contract(part, migration.app_label, created):
             return CONTRACT
     return EXPAND
 
@@ -208,23 +211,41 @@ def _parts(
         state = changed
 
 
-def _is_contract(part: Part, app_label: str, created: set[str]) -> bool:
-    operation = part.operation
+def _by_itself(operation: Operation, created: set[str]) -> bool | None:
+    """Whether an operation is contract, as far as that can be told without its models; else None.
+
+    `created` is given the models that the migration makes, lower-case.
+    """
     if is_nothing(operation):
+        return False
+    if isinstance(operation, ops.CreateModel):
+        created.add(operation.name_lower)
         return False
     if not is_known(operation):
         return True
-    model_name = str(getattr(operation, "model_name", getattr(operation, "name", ""))).lower()
-    if model_name in created or isinstance(operation, _HARMLESS):
+    if _model_name(operation) in created or isinstance(operation, _HARMLESS):
         return False
-    if isinstance(operation, ops.AlterUniqueTogether):
-        old = part.before.models[app_label, model_name].options.get("unique_together") or ()
-        new = part.after.models[app_label, model_name].options.get("unique_together") or ()
-        return not set(map(tuple, new)) <= set(map(tuple, old))
     if isinstance(operation, _BREAKING):
         return True
     if isinstance(operation, ops.AddField):
         return not _may_be_left_out(operation.field)
+    return None
+
+
+def _model_name(operation: Operation) -> str:
+    return str(getattr(operation, "model_name", getattr(operation, "name", ""))).lower()
+
+
+def _is_contract(part: Part, app_label: str, created: set[str]) -> bool:
+    operation = part.operation
+    by_itself = _by_itself(operation, created)
+    if by_itself is not None:
+        return by_itself
+    model_name = _model_name(operation)
+    if isinstance(operation, ops.AlterUniqueTogether):
+        old = part.before.models[app_label, model_name].options.get("unique_together") or ()
+        new = part.after.models[app_label, model_name].options.get("unique_together") or ()
+        return not set(map(tuple, new)) <= set(map(tuple, old))
     try:
         if isinstance(operation, ops.AlterField):
             altered = app_label, model_name, operation.name

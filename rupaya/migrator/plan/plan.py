@@ -20,7 +20,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
 from django.db.migrations.state import ProjectState
 
-from rupaya.migrator.django import Conflict, Key, Planned, Step, Unloadable, full_order, recorded_rows
+from rupaya.migrator.django import Conflict, Key, Planned, Step, Unloadable, full_order, recorded_keys
 from rupaya.migrator.errors import HistoryRefused
 from rupaya.migrator.plan import manifest
 from rupaya.migrator.plan.phases import phase_of
@@ -40,8 +40,8 @@ class Plan:
     """``expand`` or ``contract``, for each migration in `steps`."""
     unrecorded: frozenset[Key]
     """Squashed migrations all of whose replaced ones are applied, and which are not recorded themselves yet."""
-    history: frozenset[Key]
-    """What the database has recorded."""
+    recorded: tuple[Key, ...]
+    """What the database has recorded, in that order."""
     is_complete: bool
     """Whether running it leaves nothing of this code unapplied."""
     digest: str
@@ -63,14 +63,23 @@ class Plan:
         return self.status.unknown
 
     @property
+    def history(self) -> frozenset[Key]:
+        """What the database has recorded."""
+        return frozenset(self.recorded)
+
+    @property
     def history_is_empty(self) -> bool:
         """Whether nothing at all is recorded, so that nobody can be using the schema."""
-        return not self.history
+        return not self.recorded
 
     @property
     def has_work(self) -> bool:
         """Whether there is anything to run or to record."""
         return bool(self.steps or self.unrecorded)
+
+    def is_up_to_date(self) -> bool:
+        """Whether the history is still the one that it was made for."""
+        return self.recorded == recorded_keys(self.executor.connection)
 
     def is_of_the_same_code(self, loader: MigrationLoader) -> bool:
         """Whether a loader has the same migrations, in the same graph: squashes that stand for others included."""
@@ -137,8 +146,9 @@ def refuse_conflicts(loader: MigrationLoader) -> None:
 def read_plan(planned: Planned, before: Plan | None = None) -> Plan:
     """What Django's plan means on this database; of `before`, read by this process, is kept what only code decides."""
     executor, steps = planned.executor, planned.steps
-    rows = recorded_rows(executor.connection)
-    status = read_status(executor.loader, list(rows))
+    recorded = recorded_keys(executor.connection)
+    rows = frozenset(recorded)
+    status = read_status(executor.loader, recorded)
     migrations = [migration for migration, _backwards in steps]
     known = before if before is not None and before.is_of_the_same_code(executor.loader) else None
     keys = [key_of(migration) for migration in migrations]
@@ -159,7 +169,7 @@ def read_plan(planned: Planned, before: Plan | None = None) -> Plan:
             for key, migration in executor.loader.replacements.items()
             if key not in rows and all(replaced in rows for replaced in migration.replaces)
         ),
-        history=frozenset(rows),
+        recorded=recorded,
         is_complete=not left and not backwards,
         digest=known.digest if known else _code_digest(executor.loader),
     )
@@ -200,10 +210,12 @@ def _code_digest(loader: MigrationLoader) -> str:
     if not release:
         return ""
     files = manifest.migration_files(settings.INSTALLED_APPS, getattr(settings, "MIGRATION_MODULES", None))
-    found = {os.path.realpath(path) for path in files}
+    found = {str(path) for path in files}
     for migration in (loader.disk_migrations or {}).values():
         try:
-            if os.path.realpath(inspect.getfile(type(migration))) not in found:
+            path = inspect.getfile(type(migration))
+            # Most are found by their names; links are followed only for those that are not.
+            if path not in found and os.path.realpath(path) not in {os.path.realpath(file) for file in files}:
                 return ""
         except (TypeError, OSError):
             return ""

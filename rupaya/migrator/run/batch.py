@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import count
 
 import psycopg2
 from django.db import transaction
+from django.db.migrations.migration import Migration
 from django.db.migrations.state import ProjectState
 
 from rupaya.migrator.django import Step
 from rupaya.migrator.errors import EnvironmentUnfit, TableLocked
-from rupaya.migrator.plan.plan import Plan
+from rupaya.migrator.plan.plan import Plan, key_of
 from rupaya.migrator.run import backoff
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.executor import CommitFirst, Executor, TryBatchAgain
@@ -54,7 +55,7 @@ class BatchExecutor(Executor):
         if not steps:
             return migrate(steps, state)
         self._say_batch(len(steps))
-        with self.context.drift.watching():
+        with self.context.drift.watching(), self.within_limits():
             if not is_shared(self.context.conf.batch, self.plan):
                 return migrate(steps, state)
             for shared in segments(steps):
@@ -80,11 +81,16 @@ class BatchExecutor(Executor):
         """
         context = self.context
         for tries in count(1):
-            self._begin(context)
+            self._begin(context, steps)
             try:
-                with transaction.atomic(using=self.connection.alias):
+                with (
+                    self._observed([migration for migration, _backwards in steps]),
+                    transaction.atomic(using=self.connection.alias),
+                ):
                     new_state = migrate(steps, state)
                     self._check_transaction()
+                    self._close_all()
+                    self._bound_commit(steps[-1][0])
             except CommitFirst as error:
                 self._roll_back(context)
                 position = next(n for n, (migration, _backwards) in enumerate(steps) if migration is error.migration)
@@ -106,12 +112,22 @@ class BatchExecutor(Executor):
                     return self.state_now()
             else:
                 self._transaction = None
+                self.recorder.coming = frozenset()
                 context.one_transaction = False
                 context.open_attempts.clear()
                 for line, fields in context.lines:
                     context.output.say(line, success=True, **fields)
                 return new_state
         raise AssertionError("count() does not end")
+
+    @contextmanager
+    def _observed(self, migrations: Sequence[Migration]) -> Iterator[None]:
+        with self._observing(migrations):
+            self._is_observed = True
+            try:
+                yield
+            finally:
+                self._is_observed = False
 
     def _what_is_left(
         self, steps: Sequence[Step], state: ProjectState | None
@@ -124,24 +140,29 @@ class BatchExecutor(Executor):
         self.loader.build_graph()
         return left, None
 
-    def _begin(self, context: RunContext) -> None:
+    def _begin(self, context: RunContext, steps: Sequence[Step]) -> None:
         self._transaction = None
+        self.recorder.coming = frozenset(key_of(migration) for migration, _backwards in steps)
         self._fresh = context.owing.fresh.copy() if context.owing else None
         context.one_transaction = True
         context.lines.clear()
         context.open_attempts.clear()
+        context.unclosed.clear()
 
     def _roll_back(self, context: RunContext) -> None:
         """Close the ledger's rows of what the transaction that was rolled back had done."""
         if context.owing and self._fresh is not None:
             context.owing.fresh = self._fresh
+        self.recorder.coming = frozenset()
         context.one_transaction = False
         undone = len(context.open_attempts)
         if undone:
             del context.done[-undone:]
         with suppress(psycopg2.Error):
-            for attempt_id, trace in context.open_attempts.items():
-                context.ledger.fail_attempt(attempt_id, "rolled back", 1, "", "rolled back with its batch", trace)
+            for done in context.open_attempts:
+                context.ledger.fail_attempt(
+                    done.attempt_id, "rolled back", 1, "", "rolled back with its batch", done.trace
+                )
 
 
 def _each(migrate: Migrate, steps: Sequence[Step], state: ProjectState | None) -> ProjectState:

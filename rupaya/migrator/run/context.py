@@ -13,8 +13,7 @@ from django.db.migrations.migration import Migration
 from rupaya.migrator.conf import Conf
 from rupaya.migrator.debts.owing import Owing
 from rupaya.migrator.foresight.progress import Progress
-from rupaya.migrator.ledger.ledger import Ledger
-from rupaya.migrator.ledger.trace import Trace
+from rupaya.migrator.ledger.ledger import Done, Ledger
 from rupaya.migrator.output import Output
 from rupaya.migrator.run.drift import Drift
 from rupaya.migrator.run.rows import RowsAhead
@@ -52,8 +51,10 @@ class RunContext:
     """What this run has carried through so far, in order; committed, unless the batch is one transaction."""
     lines: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     """What to say, and with which fields, once the batch, being one transaction, is committed."""
-    open_attempts: dict[int, Trace] = field(default_factory=dict)
+    open_attempts: list[Done] = field(default_factory=list)
     """Attempts of a batch in one transaction that is not committed yet."""
+    unclosed: list[Done] = field(default_factory=list)
+    """Those of them whose rows in the ledger are still to be closed, in that transaction."""
 
     @property
     def left_ms(self) -> int:

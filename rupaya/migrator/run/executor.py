@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any
 
@@ -15,14 +15,14 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.state import ProjectState, StateApps
 from django.db.models import Model
 
-from rupaya.migrator.django import Key, Step, applied_state
+from rupaya.migrator.django import Key, Step, applied_state, no_savepoint_within
 from rupaya.migrator.errors import (
     MigrationFailed,
     MigratorError,
     driver_text,
     sqlstate,
 )
-from rupaya.migrator.ledger.ledger import Ledger
+from rupaya.migrator.ledger.ledger import Done, Ledger
 from rupaya.migrator.ledger.trace import Trace
 from rupaya.migrator.plan.fingerprint import migration_hashes
 from rupaya.migrator.plan.phases import CONTRACT
@@ -31,7 +31,7 @@ from rupaya.migrator.plan.repeatable import may_run_again
 from rupaya.migrator.run import again, backoff
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.failures import explained, kind_of
-from rupaya.migrator.run.others import attest, has_been_done
+from rupaya.migrator.run.others import attest, has_been_done, is_done_by_now
 from rupaya.migrator.run.outcome import Outcome
 from rupaya.migrator.run.texts import runs_anything, trace_of
 from rupaya.migrator.run.transactions import CheckedRecorder, RowGone, Transaction, TransactionEnded
@@ -61,11 +61,15 @@ class CommitFirst(Exception):
 class Executor(MigrationExecutor):
     """Django's executor, each migration of which is locked, bounded, retried and recorded."""
 
+    recorder: CheckedRecorder
+
     def __init__(self, plan: Plan, context: RunContext) -> None:
         # Not Django's own __init__, which would read every migration again: the plan's executor has just done that.
         self.connection = plan.executor.connection
         self.loader = plan.executor.loader
-        self.recorder = CheckedRecorder(self.connection, self._check_transaction, self._recorded)
+        self.recorder = CheckedRecorder(
+            self.connection, lambda: self._transaction, lambda: self._may_have_let_go, self._recorded
+        )
         self.progress_callback = None
         self.plan = plan
         self.context = context
@@ -73,10 +77,14 @@ class Executor(MigrationExecutor):
         """The models of every app after the run, which Django rendered for the receivers of post_migrate."""
         self._transaction: Transaction | None = None
         self._settings: dict[str, str] = {}
+        self._is_within_limits = False
+        self._is_observed = False
+        self._may_have_let_go = True
+        """Whether a migration's own code may have freed a lock since it was looked at."""
         self._faked = False
         self._under_way: Migration | None = None
-        self._attempt_to_close: tuple[int, int] | None = None
-        """Its number, and at which try it is."""
+        self._attempt_to_close: tuple[int, int, float] | None = None
+        """Its number, at which try it is, and when it began, by `time.monotonic`."""
 
     def migration_plan(self, targets: object, clean_start: bool = False) -> list[Step]:
         """The run's plan, whatever Django makes of the targets; with `clean_start`, Django's full plan."""
@@ -128,7 +136,12 @@ class Executor(MigrationExecutor):
         context = self.context
         fingerprint, file_hash = migration_hashes(migration)
         context.stop.check()
-        context.lock.verify()
+        if self._may_have_let_go:
+            context.lock.verify()
+        self._may_have_let_go = runs_anything(migration)
+        if not migration.atomic and is_done_by_now(context, migration, direction):  # it could not be rolled back
+            self._say_left_to_others(migration, direction, "this run did nothing of it")
+            return self._state_now(direction, state)
         start = partial(
             Ledger.start_attempt,
             batch=context.batch,
@@ -149,7 +162,7 @@ class Executor(MigrationExecutor):
         while True:
             tries += 1
             try:
-                new_state = self._attempt(migration, state, work, attempt_id, tries, direction)
+                new_state = self._attempt(migration, state, work, attempt_id, tries, direction, began)
             except BaseException as error:
                 self._under_way = self._attempt_to_close = None
                 if sqlstate(error) in NEEDS_COMMIT and context.open_attempts and context.conf.batch != "all":
@@ -213,13 +226,13 @@ class Executor(MigrationExecutor):
             "somebody else has done it meanwhile",
             context.watch.trace,
         )
-        attest(context, migration, direction, self.plan.phases.get(key_of(migration), CONTRACT))
+        ours = f"what this run did of it {'was rolled back' if migration.atomic else 'stays'}"
+        self._say_left_to_others(migration, direction, ours)
+
+    def _say_left_to_others(self, migration: Migration, direction: str, ours: str) -> None:
+        attest(self.context, migration, direction, self.plan.phases.get(key_of(migration), CONTRACT))
         verb = "applied" if direction == "apply" else "unapplied"
-        context.output.say(
-            f"{migration} was {verb} by somebody else meanwhile; what this run did of it "
-            + ("was rolled back" if migration.atomic else "stays"),
-            warning=True,
-        )
+        self.context.output.say(f"{migration} was {verb} by somebody else meanwhile; {ours}", warning=True)
 
     def _say_done(
         self, migration: Migration, direction: str, attempt_id: int, trace: Trace, duration_s: float, tries: int
@@ -234,7 +247,6 @@ class Executor(MigrationExecutor):
         }
         context.done.append(migration)
         if context.one_transaction:
-            context.open_attempts[attempt_id] = trace
             context.lines.append((line, fields))  # said once it is true: after the commit
         else:
             context.output.say(line, success=True, **fields)
@@ -247,44 +259,59 @@ class Executor(MigrationExecutor):
         attempt_id: int,
         tries: int,
         direction: str,
+        began: float,
     ) -> ProjectState:
         context, connection = self.context, self.connection
         if not self._settings:
             self._settings = read_settings(connection)
-        backend_pid = connection.connection.info.backend_pid
-        limits_ms = self._limits_ms(migration)
         if not context.one_transaction:
             self._transaction = None
-        self._attempt_to_close = (attempt_id, tries)
+        self._attempt_to_close = (attempt_id, tries, began)
         self._under_way = migration
         if direction == "apply" and context.rows is not None:
             with context.stop.interrupting():
                 context.rows.look_again(migration)
         with (
             # First: a signal that is raised while a thread starts leaves that in pieces.
-            context.watch.observing(
-                backend_pid, hold_at_most_ms=limits_ms["statement_timeout"] * bool(migration.atomic)
-            ),
+            self._observing([migration]),
             context.stop.interrupting(),
-            session_settings(connection, **limits_ms),
+            self._limits(migration),
             connection.execute_wrapper(context.watch.statement),
             self._one_transaction(migration),
             self._by_halves(migration, direction),
         ):
+            if context.one_transaction and runs_anything(migration):
+                self._close_all()  # it may end this transaction, and what was recorded in it is committed then
             new_state = work(state)
             context.stop.check()  # a migration may have swallowed the exception
-            self._check_transaction()
-            self._keep_session(migration)
-            if self._attempt_to_close:
-                self._close_attempt()
-            if migration.atomic and not limits_ms["statement_timeout"]:
-                with connection.cursor() as cursor:  # a COMMIT may wait for a replica that never answers
-                    cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(context.left_ms)])
-            context.watch.last_sql = "COMMIT"  # where deferred constraints are checked
+            if context.one_transaction:
+                self._keep_session(migration)
+                done = self._done()
+                context.open_attempts.append(done)
+                context.unclosed.append(done)
+            else:
+                self._check_transaction()
+                self._keep_session(migration)
+                if self._attempt_to_close:
+                    self._close([self._done()])
+                if migration.atomic:
+                    self._bound_commit(migration)
         self._under_way = None
         if not context.one_transaction:
             self._transaction = None  # over: what Django records next, a squash that is complete, is on its own
         return new_state
+
+    def _observing(self, migrations: Sequence[Migration]) -> AbstractContextManager[None]:
+        """Watch what the session waits for and holds, for one try of these; a batch in one transaction is one."""
+        watch = self.context.watch
+        if self._is_observed:
+            watch.begin_try()
+            return nullcontext()
+        limits_ms = [
+            self._limits_ms(migration)["statement_timeout"] * bool(migration.atomic) for migration in migrations
+        ]
+        hold_at_most_ms = max(limits_ms) if all(limits_ms) else 0
+        return watch.observing(self.connection.connection.info.backend_pid, hold_at_most_ms=hold_at_most_ms)
 
     @contextmanager
     def _one_transaction(self, migration: Migration) -> Iterator[None]:
@@ -294,7 +321,8 @@ class Executor(MigrationExecutor):
             yield
             return
         # Where the batch is one transaction, its failure takes back all of it: no savepoint is ever returned to.
-        with transaction.atomic(using=self.connection.alias, savepoint=not self.context.one_transaction):
+        block = transaction.atomic(using=self.connection.alias, savepoint=not self.context.one_transaction)
+        with block, no_savepoint_within(block, self.connection):
             if self._transaction is None:
                 self._transaction = Transaction.begun(self.connection)
             raw = self.connection.connection
@@ -323,6 +351,13 @@ class Executor(MigrationExecutor):
         if self._transaction is not None:
             self._transaction.verify(self.connection)
 
+    def _bound_commit(self, migration: Migration) -> None:
+        """Let the COMMIT that comes next wait only until the deadline for a replica that never answers."""
+        if not self._limits_ms(migration)["statement_timeout"]:
+            with self.connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(self.context.left_ms)])
+        self.context.watch.last_sql = "COMMIT"  # where deferred constraints are checked
+
     def _recorded(self, direction: str, key: Key) -> None:
         """Let the ledger know of each row that stands for no attempt: what a squashed migration replaces, and one that
         is complete because all that it replaces is there."""
@@ -330,32 +365,40 @@ class Executor(MigrationExecutor):
         if migration is not None and key in (key_of(migration), *migration.replaces):
             # Of one that is not atomic, nothing else commits together with its row.
             if not migration.atomic and self._attempt_to_close:
-                self._close_attempt()
+                self._close([self._done()])
             if key == key_of(migration):
                 return
         with self.connection.cursor() as cursor:
             if self.context.ledger.last_success(cursor, key) != direction:
                 self.context.ledger.attest(cursor, key, direction=direction)
 
-    def _close_attempt(self) -> None:
-        """Close the ledger's row of the attempt under way, in the transaction that records the migration.
+    def _done(self) -> Done:
+        """The attempt under way, as it is to be closed."""
+        assert self._attempt_to_close  # noqa: S101 - for the type checker
+        attempt_id, tries, began = self._attempt_to_close
+        self._attempt_to_close = None
+        return Done(attempt_id, tries, self._faked, time.monotonic() - began, self.context.watch.trace)
+
+    def _close_all(self) -> None:
+        """Close those of a batch in one transaction that are not closed yet, all at once."""
+        self._close(self.context.unclosed)
+        self.context.unclosed.clear()
+
+    def _close(self, done: list[Done]) -> None:
+        """Close the ledger's rows of attempts, in the transaction that records their migrations.
 
         Raises:
-            RowGone: if there is no such row.
+            RowGone: if one is not there.
         """
-        assert self._attempt_to_close  # noqa: S101 - for the type checker
-        attempt_id, tries = self._attempt_to_close
-        context = self.context
+        if not done:
+            return
         with self.connection.cursor() as cursor:
-            if not context.ledger.finish_attempt(
-                cursor, attempt_id, tries=tries, faked=self._faked, trace=context.watch.trace
-            ):
+            if not self.context.ledger.finish_attempts(cursor, done):
                 raise RowGone(
                     "the ledger's row of this attempt is gone, or closed already",
                     "Somebody changed the ledger while it ran. It is not recorded as applied without it.",
                     "Start again.",
                 )
-        self._attempt_to_close = None
 
     def _keep_session(self, migration: Migration) -> None:
         """Give the session back the settings that it had: none may govern the next migration."""
@@ -371,12 +414,37 @@ class Executor(MigrationExecutor):
 
     def _limits_ms(self, migration: Migration) -> dict[str, int]:
         """How long each statement may wait for a table, and (atomic, live) how long it may hold one."""
-        conf = self.context.conf
-        statement_timeout_ms = conf.statement_timeout_ms if migration.atomic and self.context.is_live else 0
+        usual = self._usual_limits_ms
+        statement_timeout_ms = usual["statement_timeout"] if migration.atomic else 0
         return {
-            "lock_timeout": getattr(migration, "lock_timeout_ms", conf.lock_timeout_ms),
+            "lock_timeout": getattr(migration, "lock_timeout_ms", usual["lock_timeout"]),
             "statement_timeout": getattr(migration, "statement_timeout_ms", statement_timeout_ms),
         }
+
+    @property
+    def _usual_limits_ms(self) -> dict[str, int]:
+        """Those of an atomic migration that says nothing of them."""
+        conf = self.context.conf
+        return {
+            "lock_timeout": conf.lock_timeout_ms,
+            "statement_timeout": conf.statement_timeout_ms if self.context.is_live else 0,
+        }
+
+    @contextmanager
+    def within_limits(self) -> Iterator[None]:
+        """Keep the session within the usual limits for as long as the block runs, so that few migrations set any."""
+        with session_settings(self.connection, **self._usual_limits_ms):
+            self._is_within_limits = True
+            try:
+                yield
+            finally:
+                self._is_within_limits = False
+
+    def _limits(self, migration: Migration) -> AbstractContextManager[None]:
+        limits_ms = self._limits_ms(migration)
+        if self._is_within_limits and limits_ms == self._usual_limits_ms and not runs_anything(migration):
+            return nullcontext()
+        return session_settings(self.connection, **limits_ms)
 
     def detect_soft_applied(
         self, project_state: ProjectState | None, migration: Migration

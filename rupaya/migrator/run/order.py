@@ -136,6 +136,7 @@ def _locked(procedure: Procedure, session: Session, plan: Plan) -> Iterator[RunC
             yield None
             return
         session.heartbeat.stop_after(session.conf.deadline_s)
+        session.vigil.stop_after(session.conf.deadline_s)
         watch, progress = Watch(lock_connection), Progress(session.output, lambda: ledger.run_id)
         watch.look = progress.look
         context = RunContext(

@@ -33,7 +33,12 @@ def has_been_done(
             return False
     except psycopg2.Error:
         return False
-    recorded = recorded_by(by)
+    return is_done_by_now(context, migration, direction)
+
+
+def is_done_by_now(context: RunContext, migration: Migration, direction: str) -> bool:
+    """Whether the history has by now what a step would bring about; False where it cannot be asked."""
+    recorded = recorded_by(context.ledger.connection)
     return recorded is not None and is_done(migration, direction == "unapply", recorded)
 
 

@@ -1,4 +1,5 @@
-"""What a run does, as `order` asks for it: `Migrate` here; rollback and adoption say what they do otherwise."""
+"""What a run does, as `order`, which has the flow, asks for it: `migrate` here; rollback and adoption say what they do
+otherwise."""
 
 from __future__ import annotations
 
@@ -26,6 +27,7 @@ from rupaya.migrator.foresight.use import Use
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.plan.fingerprint import migration_hashes
 from rupaya.migrator.plan.history import Edited, refuse_by_project, refuse_existing
+from rupaya.migrator.plan.nothing import NOTHING_TO_MIGRATE
 from rupaya.migrator.plan.phases import CONTRACT, EXPAND, flat_operations
 from rupaya.migrator.plan.plan import Plan, history_explained, key_of, pending_phases, read_plan
 from rupaya.migrator.run import attics, refusals
@@ -81,6 +83,8 @@ class Procedure:
         Raises:
             HistoryRefused: if history and code do not fit together.
         """
+        if self._plan is not None and self._plan.is_up_to_date():
+            return self._plan
         with history_explained():
             planned = self.django.plan()
         self._plan = read_plan(planned, self._plan)
@@ -94,22 +98,20 @@ class Procedure:
         """
         refuse_by_project(session.connection, plan)
         ledger = Ledger(session.raw)
-        refuse_breaking(plan.status.newer, session.connection, ledger.in_force(), ledger.unattested())
+        in_force, unattested = ledger.in_force(), ledger.unattested()
+        refuse_breaking(plan.status.newer, session.connection, in_force, unattested)
         self.by_halves = self.runs_by_halves(session, plan)
         self.owed = self.foresee(session, plan).owed
-        self.edited = refusals.refuse_edited_unless_accepted(
-            plan, ledger, session.conf, accept=self.request.accept_edited
-        )
-        self.unproved = []
-        if self.request.accept_edited:
-            self.unproved = refusals.unproved(plan, ledger)
-        else:
-            refusals.refuse_contradicted(plan, ledger)
+        known = refusals.known_of(plan, ledger, in_force, unattested)
+        self.edited, self.unproved = (known.edited, known.unproved) if self.request.accept_edited else ([], [])
+        if not self.request.accept_edited:
+            refusals.refuse_edited_unless_told(known, session.conf)
+            refusals.refuse_contradicted(known)
         if not self._has_warned:
             self._has_warned = True
-            refusals.warn_of_edited(plan, ledger, session.conf, session.output)
+            refusals.warn_of_edited(known, session.conf, session.output)
             if not self.unproved:
-                refusals.warn_of_unattested(plan, ledger, session.output)
+                refusals.warn_of_unattested(known, session.output)
 
     def runs_by_halves(self, session: Session, plan: Plan) -> bool:
         """Whether an older release may be serving; what is only recorded is recorded whole."""
@@ -200,7 +202,7 @@ class Procedure:
             if left
             else all_applied(plan.applied)
         )
-        session.output.say(f"Nothing to migrate: {found} ({time.monotonic() - session.began:.3f} s)", success=True)
+        session.output.say(f"{NOTHING_TO_MIGRATE}: {found} ({time.monotonic() - session.began:.3f} s)", success=True)
 
     # Under the lock
 

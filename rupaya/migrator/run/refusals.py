@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rupaya.migrator.conf import Conf
 from rupaya.migrator.django import Key
 from rupaya.migrator.errors import FailedBefore, HistoryRefused
-from rupaya.migrator.ledger.ledger import Failure, Ledger
+from rupaya.migrator.ledger.ledger import Applied, Failure, Ledger
 from rupaya.migrator.output import Output
 from rupaya.migrator.plan.fingerprint import do_the_same, migration_hashes
 from rupaya.migrator.plan.history import Edited, edited_migrations, refuse_edited
@@ -16,23 +17,45 @@ from rupaya.migrator.plan.repeatable import may_run_again
 from rupaya.migrator.sqlstates import UNFIT, passes_by_itself
 
 
-def refuse_edited_unless_accepted(plan: Plan, ledger: Ledger, conf: Conf, *, accept: bool) -> list[Edited]:
-    """Edited migrations, if `accept` says to record them as they are now; else none, or a refusal.
+@dataclass(frozen=True)
+class Known:
+    """What the ledger says of the migrations that are recorded, of this code's only; read once."""
+
+    edited: list[Edited]
+    """Their code is not what was applied."""
+    contradicted: dict[Key, str]
+    """Their last attempt failed, and how."""
+    unattested: list[Key]
+    """The ledger should know of them and does not."""
+
+    @property
+    def unproved(self) -> list[Key]:
+        """Those that the ledger does not know to have succeeded."""
+        return list(dict.fromkeys([*self.contradicted, *self.unattested]))
+
+
+def known_of(plan: Plan, ledger: Ledger, in_force: Sequence[Applied], unattested: Sequence[Key]) -> Known:
+    """What the ledger says, given what is in force and what nothing attests."""
+    return Known(
+        edited=edited_migrations(plan.disk, in_force),
+        contradicted={key: error for key, error in ledger.contradicted().items() if key in plan.disk},
+        unattested=[key for key in unattested if key in plan.disk],
+    )
+
+
+def refuse_edited_unless_told(known: Known, conf: Conf) -> None:
+    """Refuse to go on from edited migrations, if MIGRATE_ON_EDITED says so.
 
     Raises:
-        HistoryRefused: if MIGRATE_ON_EDITED says so.
+        HistoryRefused: naming them.
     """
-    edited = edited_migrations(plan.disk, ledger.in_force())
-    if accept:
-        return edited
-    if conf.on_edited == "error" and (certain := [item for item in edited if item.is_certain]):
+    if conf.on_edited == "error" and (certain := [item for item in known.edited if item.is_certain]):
         refuse_edited(certain)
-    return []
 
 
-def warn_of_edited(plan: Plan, ledger: Ledger, conf: Conf, output: Output) -> None:
+def warn_of_edited(known: Known, conf: Conf, output: Output) -> None:
     """Say which applied migrations are not what was applied, where that is no reason to stop."""
-    for item in edited_migrations(plan.disk, ledger.in_force()):
+    for item in known.edited:
         if conf.on_edited == "warn" or not item.is_certain:
             output.say(
                 f"{item} was edited after release {item.applied.release} applied it; the database has what it did "
@@ -41,20 +64,13 @@ def warn_of_edited(plan: Plan, ledger: Ledger, conf: Conf, output: Output) -> No
             )
 
 
-def unattested(plan: Plan, ledger: Ledger) -> list[Key]:
-    """Of this code's migrations, those that are recorded although the ledger should know of them and does not."""
-    if not ledger.exists:
-        return []
-    return [key for key in ledger.unattested() if key in plan.disk]
-
-
-def refuse_contradicted(plan: Plan, ledger: Ledger) -> None:
+def refuse_contradicted(known: Known) -> None:
     """Refuse to go on from migrations that are recorded as applied although their last attempt failed.
 
     Raises:
         HistoryRefused: naming them.
     """
-    found = {key: error for key, error in ledger.contradicted().items() if key in plan.disk}
+    found = known.contradicted
     if not found:
         return
     told = "; ".join(f"{app}.{name} ({error})" for (app, name), error in sorted(found.items()))
@@ -62,19 +78,14 @@ def refuse_contradicted(plan: Plan, ledger: Ledger) -> None:
         f"The history records as applied what failed at its last attempt: {told}.",
         "Somebody recorded it by hand, or it is there in part only; nothing was changed.",
         "Look whether the database has what it does. If so, record that with 'manage.py migrate --accept-edited'. If "
-        "not, delete its row from django_migrations and start again.",
+        "not, delete its row from django_migrations and start again; where one that depends on it is recorded as well, "
+        "do by hand what it does, and record that.",
     )
 
 
-def unproved(plan: Plan, ledger: Ledger) -> list[Key]:
-    """Of this code's migrations, those that are recorded and that the ledger does not know to have succeeded."""
-    contradicted = [key for key in ledger.contradicted() if key in plan.disk]
-    return list(dict.fromkeys([*contradicted, *unattested(plan, ledger)]))
-
-
-def warn_of_unattested(plan: Plan, ledger: Ledger, output: Output) -> None:
+def warn_of_unattested(known: Known, output: Output) -> None:
     """Say which migrations somebody recorded who is not the migrator."""
-    if found := unattested(plan, ledger):
+    if found := known.unattested:
         output.say(
             f"Recorded as applied, but by no attempt of the migrator: {names(found)}. If the database has what they "
             "do, 'manage.py migrate --accept-edited' records that",

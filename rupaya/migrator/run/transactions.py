@@ -42,6 +42,17 @@ class RowGone(MigratorError):
     exit_code = 13
 
 
+_OPEN = "pg_backend_pid(), coalesce(txid_current_if_assigned(), 0)"
+"""SQL: the backend, and the id of the transaction that is open there. It begins none where there is none."""
+# Whoever has written and not committed is waited for, and nobody comes between this and COMMIT.
+_LOCK_AND_LOOK = f"""
+    LOCK TABLE "django_migrations" IN SHARE ROW EXCLUSIVE MODE;
+    SELECT {_OPEN}, (
+        SELECT coalesce(json_agg(json_build_array(app, name)), '[]')
+        FROM "django_migrations" JOIN unnest(%s::text[], %s::text[]) AS asked (app, name) USING (app, name))
+"""  # noqa: S608 - constants
+
+
 @dataclass(frozen=True)
 class Transaction:
     """A transaction that was begun: its id, and the backend it was begun on."""
@@ -63,9 +74,16 @@ class Transaction:
             TransactionEnded: if it is not; nothing may be recorded then.
         """
         with connection.connection.cursor() as cursor:
-            # The second column would begin a transaction's id anew where this one is gone: it is compared as well.
-            cursor.execute("SELECT pg_backend_pid(), coalesce(txid_current_if_assigned(), 0)")
+            cursor.execute(f"SELECT {_OPEN}")
             backend_pid, xid = cursor.fetchone()
+        self.compare(backend_pid, xid, connection)
+
+    def compare(self, backend_pid: int, xid: int, connection: BaseDatabaseWrapper) -> None:
+        """Make sure that what the server has said of the transaction that is open now is said of this one.
+
+        Raises:
+            TransactionEnded: if it is not; nothing may be recorded then.
+        """
         if backend_pid != self.backend_pid:
             raise TransactionEnded(f"another session (backend pid {backend_pid}) has replaced its own")
         if xid != self.xid:
@@ -94,11 +112,21 @@ class CheckedRecorder(MigrationRecorder):
     tells of each row in the transaction that writes it."""
 
     def __init__(
-        self, connection: BaseDatabaseWrapper, check: Callable[[], None], told: Callable[[str, Key], None]
+        self,
+        connection: BaseDatabaseWrapper,
+        began: Callable[[], Transaction | None],
+        may_have_ended: Callable[[], bool],
+        told: Callable[[str, Key], None],
     ) -> None:
         super().__init__(connection)
-        self._check = check
+        self.coming: frozenset[Key] = frozenset()
+        """What will be recorded in the same transaction: looked for at once, for the lock stays to its end."""
+        self._began = began
+        self._may_have_ended = may_have_ended
         self._told = told
+        self._locked_in: Transaction | None = None
+        self._asked: frozenset[Key] = frozenset()
+        self._there: set[Key] = set()
 
     def record_applied(self, app: str, name: str) -> None:
         """Write a row, if its transaction is the one that began, and if nobody else has written it.
@@ -106,26 +134,28 @@ class CheckedRecorder(MigrationRecorder):
         Raises:
             DoneByOthers: if somebody has.
         """
-        self._check()
         with transaction.atomic(using=self.connection.alias, savepoint=False):
-            self._refuse_second(app, name)
+            self._refuse_second((app, name))
             super().record_applied(app, name)
             self._told("apply", (app, name))
 
-    def _refuse_second(self, app: str, name: str) -> None:
-        with self.connection.cursor() as cursor:
-            # Whoever has written and not committed is waited for, and nobody comes between this and COMMIT.
-            cursor.execute(
-                'LOCK TABLE "django_migrations" IN SHARE ROW EXCLUSIVE MODE; '
-                'SELECT 1 FROM "django_migrations" WHERE app = %s AND name = %s',
-                [app, name],
-            )
-            if cursor.fetchone():
-                raise DoneByOthers(f"{app}.{name}")
+    def _refuse_second(self, key: Key) -> None:
+        began = self._began()
+        if began is None or began != self._locked_in or key not in self._asked or self._may_have_ended():
+            asked = self.coming | {key}
+            with self.connection.cursor() as cursor:
+                cursor.execute(_LOCK_AND_LOOK, [list(names) for names in zip(*asked, strict=True)])
+                backend_pid, xid, there = cursor.fetchone()
+            if began is not None:
+                began.compare(backend_pid, xid, self.connection)
+            self._locked_in, self._asked, self._there = began, asked, {(app, name) for app, name in there}
+        if key in self._there:
+            raise DoneByOthers(f"{key[0]}.{key[1]}")
 
     def record_unapplied(self, app: str, name: str) -> None:
         """Delete a row, if its transaction is the one that began."""
-        self._check()
+        if began := self._began():
+            began.verify(self.connection)
         with transaction.atomic(using=self.connection.alias, savepoint=False):
             super().record_unapplied(app, name)
             self._told("unapply", (app, name))

@@ -121,7 +121,13 @@ _ATTACHED_RELATIONS = """
         SELECT unnest(%(relations)s::oid[]) AS oid
         UNION SELECT i.inhrelid FROM pg_inherits i JOIN family f ON f.oid = i.inhparent
         JOIN pg_class p ON p.oid = i.inhrelid AND NOT p.relispartition
-    ), named AS (SELECT c.oid, c.relname, c.relnamespace FROM family f JOIN pg_class c ON c.oid = f.oid)
+    ), named AS (SELECT c.oid, c.relname, c.relnamespace FROM family f JOIN pg_class c ON c.oid = f.oid
+    ), orphans AS MATERIALIZED (  -- first, for they are few, and each is compared with every table
+        SELECT s.oid, s.relname, s.relnamespace FROM pg_class s
+        WHERE s.relkind = 'S' AND s.relname ~ '_seq[0-9]*$'
+          AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = s.oid
+                          AND d.deptype IN ('a', 'i'))
+    )
     SELECT oid FROM family
     UNION SELECT d.objid FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
         WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
@@ -129,10 +135,8 @@ _ATTACHED_RELATIONS = """
     UNION SELECT d.refobjid FROM pg_attrdef a JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = a.oid
         JOIN pg_class s ON s.oid = d.refobjid AND s.relkind = 'S'
         WHERE a.adrelid IN (SELECT oid FROM family) AND d.refclassid = 'pg_class'::regclass
-    UNION SELECT s.oid FROM pg_class s JOIN named t ON s.relnamespace = t.relnamespace
-        WHERE s.relkind = 'S' AND s.relname ~ '_seq[0-9]*$' AND starts_with(s.relname, t.relname || '_')
-          AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = s.oid
-                          AND d.deptype IN ('a', 'i'))
+    UNION SELECT s.oid FROM orphans s JOIN named t ON s.relnamespace = t.relnamespace
+        WHERE starts_with(s.relname, t.relname || '_')
 """
 _ATTACHED_FUNCTIONS = """
     SELECT t.tgfoid FROM pg_trigger t WHERE t.tgrelid = ANY(%(relations)s::oid[]) AND NOT t.tgisinternal

@@ -16,9 +16,9 @@ from pathlib import Path
 import psycopg2
 from psycopg2.extensions import connection as PgConnection  # noqa: N812 - a class, whatever its author named it
 
+from rupaya.migrator.session.heartbeatfile import FRESH_S, touch
+
 BEAT_EVERY_S = 2.0
-FRESH_S = 30.0
-"""How old the last beat may be: as long as the server may leave the lock connection without an answer."""
 AFTERGLOW_S = 15.0
 """How long the last beat counts after a run that ended: until the server listens."""
 
@@ -68,7 +68,7 @@ class Heartbeat:
         while not self._finished.is_set():
             if time.monotonic() < self._deadline and self._answers():
                 with suppress(OSError):
-                    self._touch()
+                    touch(self.path)
             self._finished.wait(BEAT_EVERY_S)
 
     def _answers(self) -> bool:
@@ -81,10 +81,3 @@ class Heartbeat:
         except psycopg2.Error:
             return False
         return not self._finished.is_set()
-
-    def _touch(self) -> None:
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            os.utime(descriptor)
-        finally:
-            os.close(descriptor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 
@@ -13,6 +14,8 @@ from rupaya.migrator.output import Output
 from rupaya.migrator.session.watch import Blockers, blockers_of
 
 LOOK_EVERY_S = 5.0
+GO_ON_EVERY_S = 0.5
+"""How often, past the deadline, a COMMIT that waits for a replica is let go."""
 
 _WAITING = """
     SELECT pid, wait_event_type, wait_event, round(extract(epoch FROM clock_timestamp() - query_start))
@@ -22,8 +25,16 @@ _WAITING = """
 """
 
 
+# The server takes this for the end of that wait alone: what it has committed stays, and the session goes on.
+_GO_ON = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = %s AND wait_event = 'SyncRep'"
+
+
 class Vigil:
-    """Looks every few seconds, from a connection of its own, at what this command's sessions wait for."""
+    """Looks every few seconds, from a connection of its own, at what this command's sessions wait for.
+
+    No statement's time limit covers a COMMIT outside a transaction of ours: a batch of a backfill, a migration that is
+    not atomic. Past the deadline such a one waits for no replica any more.
+    """
 
     def __init__(
         self,
@@ -36,6 +47,11 @@ class Vigil:
         self._asking = asking
         self.blockers: Blockers | None = None
         """Who held what was last waited for."""
+        self._deadline = float("inf")
+
+    def stop_after(self, seconds: float) -> None:
+        """Let no COMMIT wait for a replica once so many seconds have passed."""
+        self._deadline = time.monotonic() + seconds
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -50,18 +66,30 @@ class Vigil:
             thread.join(1)
 
     def _run(self, finished: threading.Event) -> None:
-        while not finished.wait(LOOK_EVERY_S):
+        while not finished.wait(GO_ON_EVERY_S if self._is_past() else LOOK_EVERY_S):
             with suppress(psycopg2.Error):  # no connection to spare, or no server: whoever waits for it learns that
                 self._look()
 
+    def _is_past(self) -> bool:
+        return time.monotonic() > self._deadline
+
     def _look(self) -> None:
         pids = self._backend_pids()
+        is_past = self._is_past()
         with self._asking() as connection:
             with connection.cursor() as cursor:
-                cursor.execute(_WAITING, [pids, LOOK_EVERY_S - 1])
+                cursor.execute(_WAITING, [pids, 0 if is_past else LOOK_EVERY_S - 1])
                 waiting = cursor.fetchall()
             for pid, _kind, event, waited_s in waiting:
-                if event == "SyncRep":
+                if event == "SyncRep" and is_past:
+                    with connection.cursor() as cursor:
+                        cursor.execute(_GO_ON, [pid])
+                    self._output.say(
+                        f"No replica confirmed a COMMIT for {waited_s} s, and MIGRATE_DEADLINE_S is over: it is "
+                        "committed here, and was not waited for any longer",
+                        warning=True,
+                    )
+                elif event == "SyncRep":
                     self._output.say(f"Waiting for a replica to confirm a COMMIT, for {waited_s} s", warning=True)
                 elif blockers := blockers_of(connection, pid):
                     self.blockers = blockers

@@ -74,11 +74,8 @@ class Watch:
         With `hold_at_most_ms`, the statement under way is cancelled once the session has held a lock that keeps traffic
         away from a table for longer: each statement may be short, and the lock stays to the transaction's end.
         """
-        self.blockers = None
-        self.held_too_long = ""
+        self.begin_try()
         self._hold_at_most_s = hold_at_most_ms / 1000
-        self.last_sql = ""
-        self.trace.begin_try()
         finished = threading.Event()
         thread = threading.Thread(target=self._sample, args=(backend_pid, finished), name="migrate-watch", daemon=True)
         thread.start()
@@ -87,6 +84,13 @@ class Watch:
         finally:
             finished.set()
             thread.join(SAMPLE_EVERY_S * 5)
+
+    def begin_try(self) -> None:
+        """Forget what was seen before: another try begins, or another migration in the same block."""
+        self.blockers = None
+        self.held_too_long = ""
+        self.last_sql = ""
+        self.trace.begin_try()
 
     def statement(
         self, execute: Callable[..., Any], sql: str, parameters: Any, many: bool, context: dict[str, Any]

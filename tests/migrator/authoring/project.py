@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.patience import HANGING_S
+from tests.processes import PROJECT, python
 
-PROJECT = Path(__file__).resolve().parents[3]
 MANAGE = str(PROJECT / "manage.py")
 
 SETTINGS = """
@@ -87,7 +84,7 @@ class Project:
     ) -> subprocess.CompletedProcess[str]:
         """Run a management command, without a terminal; `answer`: what is typed all the same."""
         environ = {
-            **os.environ,
+            "RUPAYA_ENV": "test",
             "DATABASE_URL": url or self.url,
             "DJANGO_SETTINGS_MODULE": "project_settings",
             "RUPAYA_FIXTURE_APPS": "shop",
@@ -96,16 +93,7 @@ class Project:
             "MIGRATE_PHASE": "expand",  # as in production: by halves
             **variables,
         }
-        return subprocess.run(
-            [sys.executable, "-m", "django", *arguments],
-            cwd=self.folder,
-            env=environ,
-            capture_output=True,
-            text=True,
-            input=answer,
-            timeout=HANGING_S,
-            check=False,
-        )
+        return python("-m", "django", *arguments, cwd=self.folder, answer=answer, **environ)
 
     def succeed(self, *arguments: str, url: str = "", **variables: str) -> str:
         """Run one that has to succeed; returns what it prints."""

@@ -97,7 +97,8 @@ class Code:
         read.save(using=ALIAS)
         for field in model._meta.local_fields:
             rows.filter(pk=row.pk, **{field.attname: getattr(read, field.attname)}).exists()
-        rows.select_related().order_by("-pk").first()
+        others = [field.name for field in model._meta.local_fields if field.is_relation and not field.null]
+        rows.select_related(*others or [None]).order_by("-pk").first()
         for field in model._meta.local_many_to_many:
             other = field.related_model.objects.using(ALIAS).create(name="passing")
             getattr(read, field.name).add(other)

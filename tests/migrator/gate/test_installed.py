@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from django.db import migrations
 
-from rupaya.environment import BASE_DIR
 from rupaya.migrator.analysis.gate.findings import Finding, excused
 from rupaya.migrator.analysis.gate.installed import FILE
-from tests.patience import HANGING_S
+from tests.processes import PROJECT, python
 
 SETTINGS = """
 from rupaya.settings import *
@@ -61,21 +58,14 @@ class Repository:
         )
 
     def lint(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "django", "lintmigrations", *arguments],
-            cwd=self.path,
-            env={
-                **os.environ,
-                "DATABASE_URL": self.url,
-                "DJANGO_SETTINGS_MODULE": "of_project",
-                "PYTHONPATH": f"{self.path}:{self.package.parent}:{BASE_DIR}",
-                "PYTHONDONTWRITEBYTECODE": "1",
-            },
-            capture_output=True,
-            text=True,
-            timeout=HANGING_S,
-            check=False,
-        )
+        environ = {
+            "RUPAYA_ENV": "test",
+            "DATABASE_URL": self.url,
+            "DJANGO_SETTINGS_MODULE": "of_project",
+            "PYTHONPATH": f"{self.path}:{self.package.parent}:{PROJECT}",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        return python("-m", "django", "lintmigrations", *arguments, cwd=self.path, **environ)
 
 
 @pytest.fixture

@@ -6,20 +6,20 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser, no_translations
+from django.core.management.base import CommandError, CommandParser, no_translations
 
 from rupaya.adoption import report
 from rupaya.adoption.adoption import Adoption, AdoptionRun, Finish, plan_of
 from rupaya.adoption.decisions import REFUSE, Decisions, Mapping
-from rupaya.migrator.conf import require_configuration
-from rupaya.migrator.output import JsonStream, Output, logs_json
+from rupaya.migrator.management.logged import LoggedCommand
+from rupaya.migrator.output import Output, logs_json
 from rupaya.migrator.run import order
 from rupaya.migrator.session.session import Session
 
 EXIT_CODE_UNDECIDED = 1
 
 
-class Command(BaseCommand):
+class Command(LoggedCommand):
     """The two steps, and the survey before each."""
 
     help = (
@@ -92,14 +92,6 @@ class Command(BaseCommand):
             metavar="TABLE.COLUMN:OLD=NEW",
             help="A value that becomes another one; an empty NEW is NULL. May be given several times.",
         )
-
-    def execute(self, *args: Any, **options: Any) -> str | None:
-        """Run the command, its errors in the format of the log."""
-        if logs_json():
-            self.stderr = JsonStream(options.get("stderr") or sys.stderr)
-            options["stderr"] = None
-        require_configuration()
-        return super().execute(*args, **options)
 
     @no_translations
     def handle(self, *args: Any, **options: Any) -> None:

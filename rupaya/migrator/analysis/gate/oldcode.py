@@ -13,7 +13,7 @@ from typing import Any
 import psycopg2
 from django.db.models import Model
 from django.db.models.fields import NOT_PROVIDED
-from psycopg2.extensions import connection as PgConnection  # noqa: N812
+from psycopg2.extensions import connection as PgConnection  # noqa: N812 - a class, whatever its author named it
 
 from rupaya.migrator.analysis.gate.rows import ROWS, Table
 from rupaya.migrator.errors import driver_text

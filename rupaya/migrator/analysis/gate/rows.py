@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg2
-from psycopg2.extensions import cursor as PgCursor  # noqa: N812
+from psycopg2.extensions import cursor as PgCursor  # noqa: N812 - a class, whatever its author named it
 
 from rupaya.migrator.analysis.gate.makers import Column, Maker, maker_of, null, offers_for
 from rupaya.migrator.errors import driver_text

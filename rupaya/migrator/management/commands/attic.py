@@ -7,9 +7,10 @@ from argparse import ArgumentTypeError
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser, no_translations
+from django.core.management.base import CommandParser, no_translations
 
 from rupaya.migrator.attic.emptying import Kept, listed
+from rupaya.migrator.management.logged import LoggedCommand
 from rupaya.migrator.output import Output, logs_json
 from rupaya.migrator.run import tidying
 from rupaya.migrator.session.session import Session
@@ -17,7 +18,7 @@ from rupaya.migrator.session.session import Session
 SHOWN = ("what", "kind", "id", "size", "rows", "since", "by", "release", "run")
 
 
-class Command(BaseCommand):
+class Command(LoggedCommand):
     """Parses and prints; `rupaya.migrator.run.tidying` decides."""
 
     help = "Shows, restores and purges what debts and rollbacks put away instead of dropping it."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -14,21 +13,22 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 
-from rupaya.migrator.conf import require_configuration
 from rupaya.migrator.debts.store import Store
 from rupaya.migrator.django import DjangoMigrate
 from rupaya.migrator.errors import exit_codes
-from rupaya.migrator.output import JsonStream, Output, logs_json
+from rupaya.migrator.management.logged import LoggedCommand
+from rupaya.migrator.output import Output, logs_json
 from rupaya.migrator.run import order
 from rupaya.migrator.run.batch import BatchExecutor
 from rupaya.migrator.run.context import RunContext
+from rupaya.migrator.run.garbage import seldom_searched
 from rupaya.migrator.run.procedure import Procedure, Request
 from rupaya.migrator.run.signals import Signals
 from rupaya.migrator.session.database import refuse_other_driver
 from rupaya.migrator.session.session import Session
 
 
-class Command(migrate.Command):
+class Command(LoggedCommand, migrate.Command):
     """Every option of Django's command keeps its name and meaning; ours come on top."""
 
     help = (
@@ -92,12 +92,9 @@ class Command(migrate.Command):
         )
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Run the command, its errors in the format of the log; invalid MIGRATE_* settings have an exit code."""
-        if logs_json():
-            self.stderr = JsonStream(options.get("stderr") or sys.stderr)
-            options["stderr"] = None
-        require_configuration()
-        return super().execute(*args, **options)
+        """Run the command; while it does, Python seldom looks for garbage."""
+        with seldom_searched():
+            return super().execute(*args, **options)
 
     @no_translations
     def handle(self, *args: Any, **options: Any) -> None:

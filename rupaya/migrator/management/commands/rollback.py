@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser, no_translations
+from django.core.management.base import CommandParser, no_translations
 
+from rupaya.migrator.management.logged import LoggedCommand
 from rupaya.migrator.output import Output, logs_json
 from rupaya.migrator.run import order
 from rupaya.migrator.run.foretold import foretold
@@ -14,7 +15,7 @@ from rupaya.migrator.run.rollback import Rollback
 from rupaya.migrator.session.session import Session
 
 
-class Command(BaseCommand):
+class Command(LoggedCommand):
     """Parses and prints; `rupaya.migrator.run.rollback` decides."""
 
     help = (

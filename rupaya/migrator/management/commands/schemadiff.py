@@ -7,14 +7,15 @@ import json
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import connection
 
 from rupaya.migrator.analysis.schemadiff import LIVE_SIDE, Comparison, with_code, with_snapshot
 from rupaya.migrator.errors import EnvironmentUnfit, counted
 from rupaya.migrator.ledger.acceptance import accept
 from rupaya.migrator.ledger.snapshots import last_snapshot
-from rupaya.migrator.output import Output
+from rupaya.migrator.management.logged import LoggedCommand
+from rupaya.migrator.output import Output, logs_json
 from rupaya.migrator.run import order
 from rupaya.migrator.schema.diff import Difference
 from rupaya.migrator.session.database import task_name
@@ -23,7 +24,7 @@ from rupaya.migrator.session.session import Session
 EXIT_CODE_DIFFERENT = 1
 
 
-class Command(BaseCommand):
+class Command(LoggedCommand):
     """Compare, print, and tell by the exit status."""
 
     help = (
@@ -53,7 +54,8 @@ class Command(BaseCommand):
         """Print a line a difference; exit with 1 if there is any, unless they are accepted."""
         if options["accept"] is not None and not options["accept"].strip():
             raise CommandError("--accept needs a reason: anyone who reads it in a year must understand why.")
-        session = Session(Output(self.stderr, self.style))
+        self.notes = Output(self.stderr, self.style, as_json=logs_json())
+        session = Session(self.notes)
         as_json = options["format"] == "json"
         comparisons: list[Comparison] = []
         with session.reading():
@@ -82,7 +84,7 @@ class Command(BaseCommand):
     def _accept(self, comparisons: list[Comparison], reason: str, session: Session) -> None:
         """Declare what was just shown as intended."""
         if not any(comparison.differences for comparison in comparisons):
-            self.stderr.write("Nothing to accept.")
+            self.notes.say("Nothing to accept.")
             return
         by = f"{_person()} at {task_name()}"
         number = 0
@@ -91,7 +93,7 @@ class Command(BaseCommand):
                 number += accept(
                     ledger.connection, comparison.side, comparison.differences, comparison.lines, reason=reason, by=by
                 )
-        self.stderr.write(f"{counted(number, 'difference')} accepted by {by}: {reason.strip()}")
+        self.notes.say(f"{counted(number, 'difference')} accepted by {by}: {reason.strip()}")
 
     def _print(self, comparisons: list[Comparison], *, as_json: bool, silent: bool = False) -> None:
         if as_json:
@@ -116,9 +118,9 @@ class Command(BaseCommand):
             return
         for comparison in [] if silent else comparisons:
             for note in comparison.notes:
-                self.stderr.write(note)
+                self.notes.say(note)
             for line in comparison.known_lines:
-                self.stderr.write(f"Known: {line}")
+                self.notes.say(f"Known: {line}")
             for line in comparison.lines:
                 self.stdout.write(line)
             if not comparison.differences:

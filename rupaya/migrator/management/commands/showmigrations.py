@@ -25,11 +25,12 @@ from rupaya.migrator.debts.window import windows
 from rupaya.migrator.errors import counted
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.ledger.snapshots import last_snapshot
-from rupaya.migrator.output import Output
+from rupaya.migrator.management.logged import LoggedCommand
+from rupaya.migrator.output import Output, logs_json
 from rupaya.migrator.session.session import Session
 
 
-class Command(showmigrations.Command):
+class Command(LoggedCommand, showmigrations.Command):
     """Django's output and flags are unchanged."""
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -58,7 +59,8 @@ class Command(showmigrations.Command):
         if not (options["audit"] or options["check"]):
             super().handle(*args, **options)
             return
-        session = Session(Output(self.stderr, self.style), alias=options["database"])
+        self.notes = Output(self.stderr, self.style, as_json=logs_json())
+        session = Session(self.notes, alias=options["database"])
         # A server that cannot be asked is 10 here as elsewhere: 1 means that something is wrong with what it holds.
         with session.reading():
             sound = self._audit(options)
@@ -106,13 +108,13 @@ class Command(showmigrations.Command):
         """Say what needs attention in the history and in the schema; whether nothing does."""
         if not is_clean(entries):
             bad = ", ".join(f"{entry.app}.{entry.migration} is {entry.state}" for entry in entries if _is_bad(entry))
-            self.stderr.write(f"The history needs attention: {bad}.")
+            self.notes.say(f"The history needs attention: {bad}.", warning=True)
         snapshot = last_snapshot(connection.connection)
         drift = with_snapshot(connection, snapshot).lines if snapshot else []
         if drift:
-            self.stderr.write(f"The schema was changed by hand since {snapshot}:")
+            self.notes.say(f"The schema was changed by hand since {snapshot}:", warning=True)
             for line in drift:
-                self.stderr.write(f"  {line}")
+                self.notes.say(f"  {line}", warning=True)
         return is_clean(entries) and not drift
 
     def _write_table(self, entries: list[Entry]) -> None:
