@@ -8,8 +8,10 @@ from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import migrations, models
 from django.db.models.functions import Upper
 
+from rupaya.migrator.operations import Backfill
 from tests.migrator.gate.cases.further import KEY
 from tests.migrator.gate.cases.ordinary import (
+    BY_STEPS,
     CONTRACT,
     EXPAND,
     OWED,
@@ -442,4 +444,12 @@ unsafe_is(
     "writes",
     sql("SELECT count(*) FROM pg_class; UPDATE shop_bill SET note = 'x'", ""),
     **EXPAND,
+)
+FILL_SEASONS = Backfill("Season", set="note = 'z'", where="note <> 'z'", keep=True)
+safe_is("backfill_of_fewer_rows_than_a_batch", FILL_SEASONS, **BY_STEPS)
+unsafe_is(
+    "backfill_of_all_rows_at_once",
+    "writes",
+    Backfill("Bill", set="note = 'z'", where="note <> 'z'", keep=True, batch_size=50_000),
+    **BY_STEPS,
 )
