@@ -8,7 +8,20 @@ import sys
 from datetime import UTC, datetime
 from types import ModuleType
 
-from bench import first_deploy, inspection, machine, noop, probes, recovery, report, scale, serving, simultaneous, stall
+from bench import (
+    first_deploy,
+    gate,
+    inspection,
+    machine,
+    noop,
+    probes,
+    recovery,
+    report,
+    scale,
+    serving,
+    simultaneous,
+    stall,
+)
 from bench.contestants import PROJECT, Lineup
 from bench.measure import BenchFailed
 from bench.server import Server
@@ -24,6 +37,7 @@ MEASUREMENTS: dict[str, ModuleType] = {
     "stall": stall,
     "recovery": recovery,
     "inspection": inspection,
+    "gate": gate,
 }
 
 

@@ -10,9 +10,11 @@ MAX_CHARACTERS = 400
 _LITERALS = re.compile(
     r"[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z)|'(?:[^']|'')*(?:'|\Z)|\$(\w*)\$.*?(?:\$\1\$|\Z)|\b\d+(?:\.\d+)?\b", re.DOTALL
 )
-# Django's and the migrator's own, which are in every migration and say nothing of it.
+# Django's and the migrator's own, which are in every migration and say nothing of it. Never a script: what comes after
+# would be hidden.
 _AROUND = re.compile(
-    r"\s*(SAVEPOINT|RELEASE SAVEPOINT|ROLLBACK TO|SHOW\s|(SET|RESET)\s+(SESSION\s+|LOCAL\s+)?(lock|statement)_timeout\b"
+    r"(?!.*;\s*\S)\s*(SAVEPOINT|RELEASE SAVEPOINT|ROLLBACK TO|SHOW\s"
+    r"|(SET|RESET)\s+(SESSION\s+|LOCAL\s+)?(lock|statement)_timeout\b"
     r"|SELECT\b.*(\b(FROM|JOIN)\s+(pg_|information_schema)|\bset_config\())",
     re.IGNORECASE | re.DOTALL,
 )

@@ -33,7 +33,7 @@ from rupaya.migrator.output import heard
 from rupaya.migrator.plan.phases import flat_operations, numbered_operations
 from rupaya.migrator.schema import catalog
 from rupaya.migrator.session import database
-from rupaya.migrator.sessionsettings import read_settings, restore_settings
+from rupaya.migrator.sessionsettings import read_settings, restore_settings, session_settings
 from rupaya.migrator.statements import is_bookkeeping
 
 # From the weakest. ACCESS SHARE, which every query takes, is not worth a line.
@@ -58,6 +58,8 @@ CANNOT_BE_IN_A_TRANSACTION = "25001"
 LOOKED_AT_TIMES = 20
 # So often, and it is a loop over rows; on as many rows as people have it would go on for hours.
 LOOP_TIMES = 2_000
+# Set as `migrate` sets one, to see whether a migration lifts it; nobody is there to wait for.
+LOCK_TIMEOUT_MS = 3_600_000
 
 _USER = "n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'"
 _RELATIONS = f"""
@@ -108,6 +110,8 @@ class Statement:
     """Which of the migration's operations sent it, from 1, those inside others counted; 0: none."""
     transaction: str = ""
     """By what two statements of one transaction are known; empty outside one."""
+    waits_endlessly: bool = False
+    """Whether the migration had lifted the bound on waiting for locks that `migrate` sets."""
 
 
 @dataclass
@@ -186,6 +190,8 @@ class Stage:
         if self.by_halves:
             Ledger(self.connection.connection).ensure_schema()
             self.owing = Owing(self.connection, run_id=0, release="")
+        # Such a scan fetches no tuple that would be counted, and there is one only where autovacuum has been.
+        self._execute("SET enable_indexonlyscan = off")
         self._settings = read_settings(self.connection)
         return self
 
@@ -230,10 +236,12 @@ class Stage:
             self.executor.loader.build_graph()
         self._begin(step)
         attributed = self._by_halves if self.owing is not None and not whole else self._attributed
+        lock_timeout_ms = getattr(migration, "lock_timeout_ms", LOCK_TIMEOUT_MS)
         began = time.monotonic()
         try:
             with (
                 heard(lambda message, _is_warning: step.said.append(message)),
+                session_settings(self.connection, lock_timeout=lock_timeout_ms),
                 attributed(migration, backwards),
                 self.connection.execute_wrapper(self._recorded),
             ):
@@ -405,7 +413,9 @@ class Stage:
     def _look(self, statement: Statement) -> None:
         """Note what the session holds after a statement, and what became of files and tables."""
         pid = self.connection.connection.info.backend_pid
-        ((statement.transaction,),) = self._fetch("SELECT transaction_timestamp()::text")
+        ((statement.transaction, statement.waits_endlessly),) = self._fetch(
+            "SELECT transaction_timestamp()::text, current_setting('lock_timeout') = '0'"
+        )
         self._note_locks(statement, self._fetch(_LOCKS, pid))
         self._note_files(statement)
         self._note_work(statement)

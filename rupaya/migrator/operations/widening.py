@@ -30,6 +30,8 @@ class WidenField(ops.AlterField):
 
     halves_itself = True
     """Read by `rupaya.migrator.debts.treatment`: it works through the editor of debts."""
+    batch_size = 5_000
+    """Rows that are filled at a time."""
 
     def describe(self) -> str:
         """What `migrate --plan` says."""
@@ -106,6 +108,7 @@ class WidenField(ops.AlterField):
             self.model_name,
             set=f'"{beside.name}" = {beside.quoted}',
             where=f'"{beside.name}" IS NULL AND {beside.quoted} IS NOT NULL',
+            batch_size=self.batch_size,
         )
         fill.database_forwards(app_label, schema_editor, *states)
 

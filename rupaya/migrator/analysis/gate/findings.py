@@ -27,6 +27,7 @@ RULES = {
     "scan": "Django's own operation where there is one: it is owed, and paid gently. For an index, the concurrent one: "
     "'Add an index', 'Add an indexed column', 'Add a foreign key', 'Add a CHECK constraint'.",
     "type": "A new column beside the old one: 'Change a type, when rows have to be rewritten'.",
+    "endless-wait": "Leave lock_timeout as `migrate` sets it: it tries again. Or lock_timeout_ms of the migration.",
     "drop-index": "RemoveIndex, which is owed and dropped concurrently: 'Remove an index'.",
     "writes": "Backfill, which sets a few thousand rows at a time: 'Fill a column'.",
     "loop": "Backfill, or one statement for a few thousand rows at a time: 'Fill a column'.",

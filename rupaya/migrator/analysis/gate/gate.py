@@ -112,7 +112,7 @@ def assess(
         if trial := empty.get(key_of(migration)):
             on_rows = full.get(key_of(migration))
             found += [*judge(trial, on_rows, release.existing, release.kinds), *left_behind(trial)]
-            if note := presumptions(on_rows):
+            if not trial.error and (note := presumptions(on_rows)):
                 verdict.notes.append(note)
             if why := lacking(trial):
                 verdict.notes.append(f"{migration} could not be tried on this server: {why}")

@@ -14,6 +14,7 @@ from rupaya.migrator.analysis.gate import facts, sql
 from rupaya.migrator.analysis.gate.declared import script_of
 from rupaya.migrator.analysis.gate.findings import Finding, finding
 from rupaya.migrator.analysis.gate.oldcode import Sent
+from rupaya.migrator.analysis.gate.rows import ROWS
 from rupaya.migrator.analysis.gate.trials import OF_ROWS, Trial
 from rupaya.migrator.analysis.stage import WAITING, Statement
 from rupaya.migrator.debts.treatment import HALVED, treatment
@@ -70,6 +71,7 @@ def _tried(
     measured = full if full is not None and not full.error else empty
     yield from _work(measured, parts, kinds)
     yield from _indexes(empty, parts)
+    yield from _endless(empty, parts, kinds)
     if declared_phase(empty.migration) != CONTRACT:
         for trial in (empty, measured):
             yield from _old_code(trial, parts)
@@ -121,10 +123,11 @@ def _failures(empty: Trial, full: Trial | None, parts: list[Operation]) -> Itera
         yield finding(
             trial.migration,
             "fails",
-            f"It fails {where}: {trial.error}.",
+            f"It fails {where}: {trial.error.rstrip('.')}.",
             parts=parts,
             part=last.part if last is not None and of_server else 0,
             statement=last.sql if last is not None and of_server else "",
+            advice=trial.advice,
         )
         return
 
@@ -200,9 +203,8 @@ def _work(trial: Trial, parts: list[Operation], kinds: dict[str, str]) -> Iterat
         part = ALL if trial.step.atomic else ALL_AT_ONCE
         for table, count in statement.written.items():
             written[statement.transaction, table] += count
-            rows = trial.rows.get(table, 0)
-            if rows >= ENOUGH_ROWS and written[statement.transaction, table] >= rows * part:
-                total = written[statement.transaction, table]
+            rows, total = trial.rows.get(table, 0), written[statement.transaction, table]
+            if rows >= ENOUGH_ROWS and total >= rows * part and total > _at_a_time(parts, statement):
                 told = f"One transaction writes {total:,} rows, where {_rows(trial, table)} are all."
                 yield _of(trial, "writes", told, parts, statement, table)
         of_python = 0 < statement.part <= len(parts) and isinstance(parts[statement.part - 1], ops.RunPython)
@@ -210,6 +212,14 @@ def _work(trial: Trial, parts: list[Operation], kinds: dict[str, str]) -> Iterat
         if of_python and earlier and statement.transaction:
             told = f"Python runs while {strong[earlier[0]]} is held on {earlier[0]}, and nobody knows for how long."
             yield _of(trial, "lock-held", told, parts, statement, earlier[0])
+
+
+def _at_a_time(parts: list[Operation], statement: Statement) -> int:
+    """How many rows the statement writes at most, where the operation says so and they are few: not all of any table,
+    though of as many made-up ones as there are."""
+    operation = parts[statement.part - 1] if 0 < statement.part <= len(parts) else None
+    batch_size = int(getattr(operation, "batch_size", 0)) if operation is not None and is_known(operation) else 0
+    return batch_size if batch_size < ROWS * ALL_AT_ONCE else 0
 
 
 def _rewrite(
@@ -234,6 +244,17 @@ def _is_all(trial: Trial, table: str, statement: Statement) -> bool:
 def _rows(trial: Trial, table: str) -> str:
     rows = trial.rows.get(table, 0)
     return f"all {rows:,} made-up rows of {table}" if rows else f"{table} from end to end"
+
+
+def _endless(trial: Trial, parts: list[Operation], kinds: dict[str, str]) -> Iterator[Finding]:
+    if trial.debt is not None:
+        return  # paying is bounded by the run, and by nothing of the migration's
+    for statement in trial.step.statements:
+        for table, mode in statement.locks.items() if statement.waits_endlessly else ():
+            if mode in WAITING and table in kinds:
+                told = f"It waits for {mode} on {table} without end, for lock_timeout is 0: {WAITING[mode]} so long."
+                yield _of(trial, "endless-wait", told, parts, statement, table)
+                break
 
 
 def _indexes(trial: Trial, parts: list[Operation]) -> Iterator[Finding]:

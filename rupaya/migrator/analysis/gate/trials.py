@@ -23,7 +23,7 @@ from rupaya.migrator.analysis.stage import Looping, Stage, Statement, Step, Witn
 from rupaya.migrator.debts import refusals
 from rupaya.migrator.debts.debt import Debt
 from rupaya.migrator.debts.store import Store
-from rupaya.migrator.errors import HistoryRefused, MigratorError, driver_text, sqlstate
+from rupaya.migrator.errors import HistoryRefused, MigrationFailed, MigratorError, driver_text, sqlstate
 from rupaya.migrator.plan.phases import is_known, is_nothing
 
 # Data exceptions and integrity violations: what made-up rows may well be to blame for.
@@ -58,6 +58,8 @@ class Trial:
     error: str = ""
     code: str = ""
     """The server's code of the failure; empty if it was no failure of the server."""
+    advice: str = ""
+    """What to do, where the failure says so itself."""
     part: int = 0
     """Which of its operations is refused, from 1; 0: none of them alone."""
     refusal: HistoryRefused | None = None
@@ -238,7 +240,9 @@ def _watch(trial: Trial, work: Callable[[], None]) -> None:
     """Do it, and note how it ended."""
     try:
         work()
-    except MigratorError:
+    except (MigrationFailed, HistoryRefused) as failed:
+        trial.error, trial.advice = f"{failed.happened.rstrip('.')}. {failed.meaning.rstrip('.')}", failed.remedy
+    except MigratorError:  # the scratch database's or the server's, and nothing of the migration's
         raise
     except Looping as stopped:
         trial.looping, trial.error = stopped.statement, str(stopped)

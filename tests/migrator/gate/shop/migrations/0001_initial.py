@@ -45,6 +45,14 @@ class Migration(migrations.Migration):
             "Leaflet", [("id", models.BigAutoField(primary_key=True)), ("text", models.TextField())]
         ),
         migrations.CreateModel(
+            "Season",  # of which there are no 12,000
+            [
+                ("id", models.BigAutoField(primary_key=True)),
+                ("code", models.CharField(max_length=2, unique=True)),
+                ("note", models.TextField(null=True)),
+            ],
+        ),
+        migrations.CreateModel(
             "Bill",
             [
                 ("id", models.BigAutoField(primary_key=True)),
