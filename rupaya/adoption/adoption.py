@@ -22,10 +22,10 @@ from rupaya.adoption.alignment import ADOPT, FINISH, Change, LeftOver, Part, cha
 from rupaya.adoption.baseline import CREATED
 from rupaya.adoption.decisions import Decisions
 from rupaya.adoption.executor import AdoptingExecutor, Carrier, Trying, create, make
-from rupaya.adoption.mending import CREATE_QUARANTINE, QUARANTINE, Mending, drop_left_over, mendings
 from rupaya.adoption.obstacles import obstacles
 from rupaya.adoption.original import ADOPTED, COMMAND, TABLES, Key, Original, find, refuse_without_knex
 from rupaya.adoption.privileges import grants, role_that_serves
+from rupaya.adoption.repairs import CREATE_QUARANTINE, QUARANTINE, Repair, drop_left_over, repairs
 from rupaya.adoption.survey import ADOPTED_APPS, FINISH_COMMAND, Survey, before_later, finished_by, read_live, succeeded
 from rupaya.adoption.survey import survey as surveyed
 from rupaya.adoption.trial import Trial, Verdict, try_out
@@ -382,9 +382,9 @@ class Finish(AdoptionRun):
             cursor.execute(CREATE_QUARANTINE)
         self.grant(carrier)
         self._drop_left_over(carrier)
-        for mending in mendings(self.decisions):
-            self.output.say(f"  {mending.says}")
-            carrier.carry_out_step(mending.name, CONTRACT, self._mend(mending))
+        for repair in repairs(self.decisions):
+            self.output.say(f"  {repair.says}")
+            carrier.carry_out_step(repair.name, CONTRACT, self._repair(repair))
         self.align(carrier, ADOPT)
         self.align(carrier, FINISH)
         if left := changes(self.live()):
@@ -407,8 +407,8 @@ class Finish(AdoptionRun):
         with transaction.atomic(using=self.connection.alias), self.connection.cursor() as cursor:
             drop_left_over(cursor, item)
 
-    def _mend(self, mending: Mending) -> Callable[[], None]:
-        return lambda: mending.carry_out(self.connection)
+    def _repair(self, repair: Repair) -> Callable[[], None]:
+        return lambda: repair.carry_out(self.connection)
 
     def say_done(self, context: RunContext, plan: Plan) -> None:
         """Nothing more."""

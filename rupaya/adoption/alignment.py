@@ -19,7 +19,7 @@ from rupaya.migrator.schema.diff import short_type
 
 ADOPT = "adopt"
 FINISH = "finish"
-# Set in the session that finishes: rows that it mends keep the time of their last change.
+# Set in the session that finishes: rows that it repairs keep the time of their last change.
 KEEP_UPDATED_AT = "rupaya.keep_updated_at"
 TEMPORARY = "_adopting"
 NAME_MAX_BYTES = 63
@@ -162,7 +162,7 @@ def _facts(facts: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _of_function(live: Catalog) -> Iterator[Change]:
-    """Bridging while both systems run: a session that mends rows can ask for their `updated_at` to stay."""
+    """Bridging while both systems run: a session that repairs rows can ask for their `updated_at` to stay."""
     facts, wanted = live["functions"].get(UPDATED_AT_FUNCTION), baseline()["functions"][UPDATED_AT_FUNCTION]
     bridge = {**wanted, "body": BRIDGE_BODY.strip()}
     if _facts(facts) not in (bridge, wanted):

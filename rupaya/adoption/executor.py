@@ -110,7 +110,7 @@ class AdoptingExecutor(BatchExecutor):
 
 @contextmanager
 def keeping_updated_at(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Let rows that are mended in the block keep the time of their last change."""
+    """Let rows that are repaired in the block keep the time of their last change."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config(%s, 'on', false)", [KEEP_UPDATED_AT])
     try:

@@ -24,7 +24,7 @@ _NOT_OWNED = """
     WHERE c.relnamespace = coalesce(current_schema(), 'public')::regnamespace AND c.relkind IN ('r', 'p', 'v')
       AND c.relname = ANY(%s) AND NOT pg_has_role(c.relowner, 'USAGE') ORDER BY 1
 """
-# The contract's own trigger lets rows that are mended keep the time of their last change; these do not.
+# The contract's own trigger lets rows that are repaired keep the time of their last change; these do not.
 _TRIGGERS = """
     SELECT c.relname, t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
     JOIN pg_proc p ON p.oid = t.tgfoid

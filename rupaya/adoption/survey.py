@@ -11,9 +11,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from rupaya.adoption import baseline
 from rupaya.adoption.alignment import Change, LeftOver, changes, left_over, without_later
 from rupaya.adoption.decisions import REFUSE, Decisions
-from rupaya.adoption.mending import refused_values
 from rupaya.adoption.obstacles import obstacles
 from rupaya.adoption.original import ADOPTED, Key, Original
+from rupaya.adoption.repairs import refused_values
 from rupaya.adoption.rules import Finding, findings, rows_that_matter
 from rupaya.migrator.ledger.snapshots import snapshot_before
 from rupaya.migrator.schema import catalog

@@ -87,13 +87,13 @@ class Column:
             return amounts.figure(value)
         if isinstance(value, datetime):
             return moments.short_html(value, self.zone) if self.in_list else moments.html(value, self.zone)
-        told = self.text(row) or EMPTY
-        if self.is_copied and not self.in_list and self.mask is None and told != EMPTY:
+        text = self.text(row) or EMPTY
+        if self.is_copied and not self.in_list and self.mask is None and text != EMPTY:
             return format_html(
                 '{} <button type="button" class="copy" hidden data-copy="{}" aria-label="Copy {}">Copy</button>',
-                told, told, self.field.verbose_name,
+                text, text, self.field.verbose_name,
             )  # fmt: skip
-        return told
+        return text
 
     def text(self, row: models.Model) -> str:
         """The value without markup, masked where the viewer may not see it; a relation is its key."""

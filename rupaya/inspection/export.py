@@ -69,8 +69,8 @@ def _lines(rows: QuerySet[Any], columns: Sequence[Column]) -> Iterator[str]:
 
 def _workbook(rows: QuerySet[Any], columns: Sequence[Column]) -> Iterator[bytes]:
     # No cell of it is a formula, whatever its text begins with.
-    told = ([[column.value(row) for column in columns] for row in chunk] for chunk in _chunks(rows))
-    return workbook.stream([column.name for column in columns], told)
+    lines = ([[column.value(row) for column in columns] for row in chunk] for chunk in _chunks(rows))
+    return workbook.stream([column.name for column in columns], lines)
 
 
 def _chunks(rows: QuerySet[Any]) -> Iterator[list[Any]]:

@@ -104,7 +104,7 @@ def _rows_of(request: HttpRequest, owner: Any, term: str) -> Kind:
             cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(STATEMENT_TIMEOUT_MS)])
             rows = find(owner.get_queryset(request), term, searches)
             hits = [] if rows is None else list(rows[: MOST_OF_A_KIND + 1])
-            told = tuple(
+            shown = tuple(
                 Hit(
                     owner.get_label(request, row),
                     reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=(row.pk,)),
@@ -116,4 +116,4 @@ def _rows_of(request: HttpRequest, owner: Any, term: str) -> Kind:
         if not isinstance(error.__cause__, QueryCanceled):
             raise
         return Kind(title, (), note="It takes too long here; ask the list.")
-    return Kind(title, told, f"{here}?{urlencode({'q': term})}" if len(hits) > MOST_OF_A_KIND else "")
+    return Kind(title, shown, f"{here}?{urlencode({'q': term})}" if len(hits) > MOST_OF_A_KIND else "")

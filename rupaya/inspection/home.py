@@ -127,8 +127,8 @@ def _count(rows: QuerySet[Any], owner: Any, per_day: PerDay) -> list[Day]:
             return []
         within, last = bounded
         many = Sum(per_day.many_field) if per_day.many_field else Count("*")
-        told = dict(within.annotate(day=TruncDate(per_day.field)).values_list("day").annotate(many=many))
-    return [(day, told.get(day, 0), {}) for day in _days(last)]
+        counts = dict(within.annotate(day=TruncDate(per_day.field)).values_list("day").annotate(many=many))
+    return [(day, counts.get(day, 0), {}) for day in _days(last)]
 
 
 def _money(rows: QuerySet[Any], owner: Any, per_day: PerDay) -> list[Day]:

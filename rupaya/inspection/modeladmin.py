@@ -51,8 +51,8 @@ class InspectionAdmin(Listing):
             inside = [name for name in fields if name in names]
             empty = [name for name in inside if obj is not None and self._is_empty(fields[name], obj)]
             shown = [fields[name] for name in inside if name not in empty]
-            told = ", ".join(self._verbose(name) for name in empty)
-            description = format_html('<p class="folded">Empty: {}.</p>', told) if empty else None
+            listed = ", ".join(self._verbose(name) for name in empty)
+            description = format_html('<p class="folded">Empty: {}.</p>', listed) if empty else None
             if shown or empty:
                 found.append((title or None, {"fields": shown, "description": description}))
         return found
@@ -222,8 +222,8 @@ class InspectionAdmin(Listing):
         changes = []
         for name in form.changed_data:
             after = form.cleaned_data[name]
-            told = ", ".join(map(str, after)) if isinstance(after, QuerySet) else after
-            changes.append((self._verbose(name), self._spelled(name, before[name]), "" if told is None else told))
+            new = ", ".join(map(str, after)) if isinstance(after, QuerySet) else after
+            changes.append((self._verbose(name), self._spelled(name, before[name]), "" if new is None else new))
         posted = [(key, value) for key, values in request.POST.lists() for value in values]
         context = {
             **self.admin_site.each_context(request),

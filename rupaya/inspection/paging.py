@@ -169,15 +169,15 @@ class InspectionList(ChangeList):
     def scope(self) -> str:
         """Whose rows alone these are, by the links between rows; empty for everybody's."""
         admin, request = self.model_admin, self.request
-        told = []
+        filters = []
         for field in self.opts.fields:
             related: Any = field.related_model
             if related is None:
                 continue
             for value in self.filter_params.get(f"{field.name}__{related._meta.pk.name}__exact", []):
                 row = related._base_manager.using(self.queryset.db).filter(pk=value).first()
-                told.append(f"{field.verbose_name} {admin.label_of_any(request, row) if row else value}")
-        return ", ".join(told)
+                filters.append(f"{field.verbose_name} {admin.label_of_any(request, row) if row else value}")
+        return ", ".join(filters)
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request, exclude_parameters)

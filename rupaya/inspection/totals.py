@@ -35,11 +35,11 @@ def totals(rows: QuerySet[Any], count: Count, field: str, money: Money) -> list[
         if isinstance(error.__cause__, QueryCanceled):
             return None
         raise
-    told = []
+    sums = []
     for row in sorted(found, key=lambda row: [str(row[name]) for name in by]):
         direction = money.directions.get(row.get(money.direction_field, ""), Direction.NONE)
-        told.append(amounts.html(row["total"], row[money.currency_field], direction))
-    return told
+        sums.append(amounts.html(row["total"], row[money.currency_field], direction))
+    return sums
 
 
 def _limit(cursor: Any, timeout: str) -> None:

@@ -102,9 +102,9 @@ def _statistics(connection: BaseDatabaseWrapper, table: str, name: str) -> Stati
         return None
     nulls, distinct, width, correlation = found[0]
     # https://www.postgresql.org/docs/current/view-pg-stats.html: negative is a share of the rows.
-    told = f"about {distinct:,.0f}" if distinct >= 0 else f"{-distinct:.0%} of the rows"
+    text = f"about {distinct:,.0f}" if distinct >= 0 else f"{-distinct:.0%} of the rows"
     order = "unknown" if correlation is None else f"{abs(correlation):.0%} in the order of the rows on disk"
-    return Statistics(100 * nulls, told, width, order)
+    return Statistics(100 * nulls, text, width, order)
 
 
 def _history(connection: BaseDatabaseWrapper, tables: Tables, table: str, name: str) -> list[Change]:

@@ -39,7 +39,7 @@ _HAS_DEBTS = "SELECT coalesce(has_table_privilege(to_regclass('migrator_debts'),
 _CONTRACTS = (
     "SELECT DISTINCT settled_run_id FROM migrator_debts WHERE settled_run_id = ANY(%(runs)s) AND state = 'paid'"
 )
-_MENDED = """
+_SUCCEEDED_LATER = """
     SELECT later.run_id FROM migrator_attempts failed JOIN migrator_attempts later
       ON later.app = failed.app AND later.name = failed.name AND later.direction = failed.direction
      AND later.attempt_id > failed.attempt_id AND later.outcome = 'succeeded'
@@ -143,7 +143,7 @@ def tell(connection: BaseDatabaseWrapper, tables: Tables, run_id: int) -> RunTol
 
 
 def _mended_by(connection: BaseDatabaseWrapper, run_id: int) -> int | None:
-    found = rows(connection, _MENDED, run_id=run_id)
+    found = rows(connection, _SUCCEEDED_LATER, run_id=run_id)
     return found[0][0] if found else None
 
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.faults.migrator import query
-from tests.migrator.releases import PROJECT, Release
+from tests.migrator.releases import Release
 from tests.migrator.test_attic import ROWS, V1, V2, contents, fill, schema, traffic
-from tests.patience import HANGING_S
 
 pytestmark = pytest.mark.attic
 
@@ -34,24 +30,7 @@ def v2(tmp_path: Path) -> Release:
 
 def killed_after(release: Release, url: str, number: int, *command: str) -> bool:
     """Run a command that is killed after a statement; False if it came to its end first."""
-    env = os.environ | {
-        "DATABASE_URL": url,
-        "RUPAYA_ENV": "test",
-        "RUPAYA_FIXTURE_APPS": "shop",
-        "RELEASE": release.name,
-        "DJANGO_SETTINGS_MODULE": "release_settings",
-        "PYTHONPATH": f"{release.folder}:{PROJECT}",
-        "MIGRATE_PHASE": "expand",
-    }
-    ended = subprocess.run(
-        [sys.executable, "-m", "tests.attic.killed", str(number), *command],
-        cwd=PROJECT,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=HANGING_S,
-        check=False,
-    )
+    ended = release.run_python(url, "-m", "tests.attic.killed", str(number), *command)
     assert ended.returncode in (0, -signal.SIGKILL), ended.stderr
     return ended.returncode != 0
 

@@ -242,7 +242,7 @@ BAD = tuple(
     }.items()
 )
 
-MENDED = Kind("mended", _sql("UPDATE counters SET n = n + 1 WHERE place = {place}"), COUNTED)
+FIXED = Kind("fixed", _sql("UPDATE counters SET n = n + 1 WHERE place = {place}"), COUNTED)
 """What stands in a failing migration's file once somebody has corrected it."""
 
 

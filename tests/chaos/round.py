@@ -217,7 +217,7 @@ class Round:
 
     def _recover(self) -> list[str]:
         """Start again as an orchestrator does, until everything is applied."""
-        mended = False
+        fixed = False
         may_be_half_way = [each for each in self.migrations if not each.kind.repeatable]
         for number in range(1, RECOVERIES):
             before = judge.look(self.database, self.migrations)
@@ -243,10 +243,10 @@ class Round:
                     return [f"what the message says to do ends with {settled.status}"]
             elif process.status == 14 and self._is_stock_about and (found := CONTRADICTED.search(process.output)):
                 self._settle(found[1], after)
-            elif process.status in (13, 15) and failing and not mended and failing[0].name in process.output:
+            elif process.status in (13, 15) and failing and not fixed and failing[0].name in process.output:
                 if process.status == 15 or number > 1:
-                    mended = True
-                    self._mend(failing[0])
+                    fixed = True
+                    self._fix(failing[0])
             else:
                 return [f"recovery {number} ends with {process.status}"]
         return ["it does not recover"]
@@ -258,12 +258,12 @@ class Round:
         else:
             self.database.ask("DELETE FROM django_migrations WHERE app = 'shop' AND name = %s RETURNING name", [name])
 
-    def _mend(self, failing: Written) -> None:
+    def _fix(self, failing: Written) -> None:
         package = self.folder / "shop" / "migrations"
         position = self.migrations.index(failing)
         after = self.migrations[position - 1].name if position else bodies.BASE
-        (package / f"{failing.name}.py").write_text(Written(bodies.MENDED, failing.place).text(after))
-        self.migrations[position] = Mended(bodies.MENDED, failing.place, failing.name)
+        (package / f"{failing.name}.py").write_text(Written(bodies.FIXED, failing.place).text(after))
+        self.migrations[position] = Fixed(bodies.FIXED, failing.place, failing.name)
 
     def _at_the_end(self) -> list[str]:
         found = judge.look(self.database, self.migrations)
@@ -299,7 +299,7 @@ class Round:
 
 
 @dataclass(frozen=True)
-class Mended(Written):
+class Fixed(Written):
     """A migration that was corrected in its old file."""
 
     old_name: str = ""

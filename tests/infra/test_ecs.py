@@ -481,7 +481,7 @@ MIGRATION_FAILED = Ending(
     13,
     [
         json.dumps({"level": "INFO", "message": "Running database migrations..."}),
-        json.dumps({"level": "ERROR", "message": "accounts.0100 failed: no_such_table\n  What to do: mend it"}),
+        json.dumps({"level": "ERROR", "message": "accounts.0100 failed: no_such_table\n  What to do: fix it"}),
         json.dumps({"level": "ERROR", "message": "Migrations failed with exit status 13; no server was started."}),
     ],
 )
@@ -496,7 +496,7 @@ def test_a_failed_migration_fails_the_deployment_in_plain_words(deployed: Stagin
     assert result.returncode == 1
     assert "Exit code 13. A migration or a handler failed; the message says what became of it" in deployed.summary
     assert "Exit code 15. The same migration failed before" in deployed.summary
-    assert "accounts.0100 failed: no_such_table\n  What to do: mend it" in deployed.summary
+    assert "accounts.0100 failed: no_such_table\n  What to do: fix it" in deployed.summary
     assert "Running database migrations" not in deployed.summary
     assert "ECS went back to rupaya-backend-staging:2, which served all along." in deployed.summary
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -19,6 +20,7 @@ from rupaya.migrator.plan.fingerprint import migration_hashes
 from rupaya.migrator.plan.plan import Plan
 from rupaya.migrator.plan.status import Status
 from rupaya.migrator.session.lock import MigrationLock
+from tests.migrator.releases import CREATE, Release, migration
 from tests.pointed import pointed_at
 
 
@@ -107,3 +109,9 @@ def plan(working: BaseDatabaseWrapper) -> Callable[..., Plan]:
         )
 
     return planned
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Release:
+    """A release of one app with one table, which nobody has deployed; a test may write it more migrations."""
+    return Release(tmp_path, "v1", {"0001_initial": migration(CREATE)})

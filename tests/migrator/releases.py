@@ -53,19 +53,20 @@ class Release:
 
     def run(self, url: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a management command of this release; without arguments, `migrate`."""
-        return self._run(url, "-m", "django", *(arguments or ("migrate", "--noinput")), **variables)
+        return self.run_python(url, "-m", "django", *(arguments or ("migrate", "--noinput")), **variables)
 
     def killed(self, url: str, after: int, told: Path) -> subprocess.CompletedProcess[str]:
         """Run `migrate`, and kill it after so many steps, which it writes into a file; see tests/migrator/killed.py."""
-        return self._run(url, "-m", "tests.migrator.killed", str(after), str(told), "migrate", "--noinput")
+        return self.run_python(url, "-m", "tests.migrator.killed", str(after), str(told), "migrate", "--noinput")
 
     def python(self, url: str, code: str) -> str:
         """Run some Python in this release, and return what it prints."""
-        ran = self._run(url, "-c", code)
+        ran = self.run_python(url, "-c", code)
         assert ran.returncode == 0, ran.stderr
         return ran.stdout
 
-    def _run(self, url: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    def run_python(self, url: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run Python as this release does, with any arguments of its own."""
         env = {
             "DATABASE_URL": url,
             "RUPAYA_ENV": "test",

@@ -56,9 +56,8 @@ ENDS_ITS_TRANSACTION = {
 
 @pytest.mark.parametrize("text", ENDS_ITS_TRANSACTION.values(), ids=ENDS_ITS_TRANSACTION.keys())
 def test_a_migration_that_ends_its_transaction_fails_and_is_not_recorded(
-    database_url: str, tmp_path: Path, text: str
+    database_url: str, release: Release, text: str
 ) -> None:
-    release = Release(tmp_path, "v1", FIRST)
     assert release.run(database_url).returncode == 0
     release.write("0002_ends", text)
 
@@ -91,9 +90,8 @@ def test_a_batch_in_one_transaction_is_not_believed_either(database_url: str, tm
     assert "shop.0002_ends" not in remaining
 
 
-def test_a_lock_that_a_migration_lets_go_is_taken_again_before_the_next(database_url: str, tmp_path: Path) -> None:
+def test_a_lock_that_a_migration_lets_go_is_taken_again_before_the_next(database_url: str, release: Release) -> None:
     holds = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()"
-    release = Release(tmp_path, "v1", FIRST)
     release.write("0002_lets_go", sql("SELECT pg_advisory_unlock_all()"))
     release.write(
         "0003_looks",
@@ -148,8 +146,7 @@ LEAVES_SETTINGS = {
 
 
 @pytest.mark.parametrize("left", LEAVES_SETTINGS.values(), ids=LEAVES_SETTINGS.keys())
-def test_no_setting_leaks_into_the_next_migration(database_url: str, tmp_path: Path, left: str) -> None:
-    release = Release(tmp_path, "v1", FIRST)
+def test_no_setting_leaks_into_the_next_migration(database_url: str, release: Release, left: str) -> None:
     assert release.run(database_url).returncode == 0
     release.write("0002_sets", sql(left))
     release.write(
@@ -186,9 +183,8 @@ HELD_BACK = {
 
 @pytest.mark.parametrize("texts", HELD_BACK.values(), ids=HELD_BACK.keys())
 def test_what_cannot_pass_by_itself_is_not_tried_again_at_once(
-    database_url: str, tmp_path: Path, texts: tuple[str, str]
+    database_url: str, release: Release, texts: tuple[str, str]
 ) -> None:
-    release = Release(tmp_path, "v1", FIRST)
     assert release.run(database_url).returncode == 0
     release.write("0002_first", texts[0])
     release.write("0003_fails", texts[1])
@@ -196,8 +192,7 @@ def test_what_cannot_pass_by_itself_is_not_tried_again_at_once(
     assert [release.run(database_url).returncode for _ in range(2)] == [13, 15]
 
 
-def test_what_may_pass_by_itself_is_tried_again(database_url: str, tmp_path: Path) -> None:
-    release = Release(tmp_path, "v1", FIRST)
+def test_what_may_pass_by_itself_is_tried_again(database_url: str, release: Release) -> None:
     assert release.run(database_url).returncode == 0
     release.write("0002_no_room", sql("DO $$ BEGIN RAISE 'full' USING ERRCODE = 'out_of_memory'; END $$"))
 
@@ -208,9 +203,8 @@ def test_what_may_pass_by_itself_is_tried_again(database_url: str, tmp_path: Pat
 
 
 def test_what_somebody_cancelled_is_tried_again_and_what_took_too_long_is_not(
-    database_url: str, tmp_path: Path
+    database_url: str, release: Release
 ) -> None:
-    release = Release(tmp_path, "v1", FIRST)
     assert release.run(database_url).returncode == 0
     release.write("0002_slow", sql("SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(9)"))
     cancelled = [release.run(database_url).returncode for _ in range(2)]
@@ -226,9 +220,8 @@ def test_what_somebody_cancelled_is_tried_again_and_what_took_too_long_is_not(
 
 @pytest.mark.parametrize("text", ["bad \\x00 byte", "\\udcff"], ids=["NUL", "a surrogate"])
 def test_an_error_whose_text_no_database_can_keep_is_still_that_error(
-    database_url: str, tmp_path: Path, text: str
+    database_url: str, release: Release, text: str
 ) -> None:
-    release = Release(tmp_path, "v1", FIRST)
     assert release.run(database_url).returncode == 0
     release.write("0002_fails", python(f'    raise ValueError("{text}")'))
 
@@ -240,9 +233,8 @@ def test_an_error_whose_text_no_database_can_keep_is_still_that_error(
 
 
 def test_schema_and_rows_in_one_transaction_do_not_keep_traffic_away_for_long(
-    database_url: str, tmp_path: Path
+    database_url: str, release: Release
 ) -> None:
-    release = Release(tmp_path, "v1", FIRST)
     assert release.run(database_url).returncode == 0
     loop = python("    for _ in range(100):\n        connection.cursor().execute('SELECT pg_sleep(0.1)')")
     release.write(
@@ -303,8 +295,7 @@ BROKEN_FILES = {
 
 
 @pytest.mark.parametrize("text", BROKEN_FILES.values(), ids=BROKEN_FILES.keys())
-def test_a_file_that_cannot_be_loaded_is_refused_in_a_sentence(database_url: str, tmp_path: Path, text: str) -> None:
-    release = Release(tmp_path, "v1", FIRST)
+def test_a_file_that_cannot_be_loaded_is_refused_in_a_sentence(database_url: str, release: Release, text: str) -> None:
     assert release.run(database_url).returncode == 0
     release.write("0002_broken", text)
 
@@ -315,8 +306,7 @@ def test_a_file_that_cannot_be_loaded_is_refused_in_a_sentence(database_url: str
     assert "Traceback" not in refused.stderr
 
 
-def test_a_crash_is_no_verdict(database_url: str, tmp_path: Path) -> None:
-    release = Release(tmp_path, "v1", FIRST)
+def test_a_crash_is_no_verdict(database_url: str, release: Release) -> None:
     assert release.run(database_url).returncode == 0
     for damage, code in (
         ("ALTER TABLE migrator_snapshots ALTER catalog TYPE text USING 'not a catalog'", 17),
@@ -332,8 +322,7 @@ def test_a_crash_is_no_verdict(database_url: str, tmp_path: Path) -> None:
 MARKED = "carol@secret.example"
 
 
-def test_peoples_data_is_kept_out_of_log_and_ledger(database_url: str, tmp_path: Path) -> None:
-    release = Release(tmp_path, "v1", FIRST)
+def test_peoples_data_is_kept_out_of_log_and_ledger(database_url: str, release: Release) -> None:
     assert release.run(database_url).returncode == 0
     query(database_url, "INSERT INTO shop_item (name) VALUES (%s)", MARKED)
     release.write("0002_type", sql("ALTER TABLE shop_item ALTER name TYPE integer USING name::integer"))
@@ -351,8 +340,7 @@ def test_peoples_data_is_kept_out_of_log_and_ledger(database_url: str, tmp_path:
         assert query(database_url, f"SELECT count(*) FROM {table} t WHERE t::text LIKE %s", f"%{MARKED}%") == [(0,)]
 
 
-def test_a_record_that_contradicts_the_ledger_is_named(database_url: str, tmp_path: Path) -> None:
-    release = Release(tmp_path, "v1", FIRST)
+def test_a_record_that_contradicts_the_ledger_is_named(database_url: str, release: Release) -> None:
     assert release.run(database_url).returncode == 0
     release.write("0002_fails", sql("SELECT 1 / 0"))
     assert release.run(database_url).returncode == 13

@@ -23,9 +23,8 @@ ADD = migration('migrations.AddField("item", "size", models.IntegerField(null=Tr
 
 
 @pytest.fixture
-def release(database_url: str, tmp_path: Path) -> Release:
+def release(database_url: str, release: Release) -> Release:
     """A release that is deployed."""
-    release = Release(tmp_path, "v1", FIRST)
     assert release.run(database_url).returncode == 0
     return release
 

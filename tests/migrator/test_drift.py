@@ -55,7 +55,7 @@ def test_error_refuses_and_changes_nothing(live: str) -> None:
     assert "    column points_order.note: in the last snapshot, not in the database" in refused.output
     assert len(applied(live)) == 2
     again = migrate(live, apps=APP, MIGRATE_ON_DRIFT="error")
-    assert again.process.returncode == 14, "what was refused once must be refused until it is mended"
+    assert again.process.returncode == 14, "what was refused once must be refused until it is fixed"
     query(live, "ALTER TABLE points_order ADD note text")
     assert migrate(live, apps=APP, MIGRATE_ON_DRIFT="error").process.returncode == 0
 

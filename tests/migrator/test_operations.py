@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from rupaya.migrator.operations import POSITIONS_TABLE, Backfill
 from rupaya.migrator.operations import backfill as operations
 from rupaya.migrator.operations.kept import columns_set
 from tests.patience import HANGING_S
+from tests.processes import inherited
 
 ROWS = 2_000
 BATCH = 100
@@ -354,12 +354,12 @@ def test_a_killed_backfill_goes_on_from_its_last_committed_batch(
     database_url: str, number_sent: signal.Signals, status: int
 ) -> None:
     """Killed or terminated in the middle; the next `migrate` repeats no batch and leaves none out."""
-    environ = {
-        **os.environ,
-        "DATABASE_URL": database_url,
-        "DJANGO_SETTINGS_MODULE": "tests.migrator.fixtures.settings",
-        "RUPAYA_FIXTURE_APPS": "tests.migrator.fixtures.backfill",
-    }
+    environ = inherited(
+        RUPAYA_ENV="test",
+        DATABASE_URL=database_url,
+        DJANGO_SETTINGS_MODULE="tests.migrator.fixtures.settings",
+        RUPAYA_FIXTURE_APPS="tests.migrator.fixtures.backfill",
+    )
     command = [sys.executable, "manage.py", "migrate", "backfill"]
     subprocess.run([*command, "0001"], cwd=BASE_DIR, env=environ, check=True, capture_output=True, timeout=HANGING_S)
     session = psycopg2.connect(database_url)

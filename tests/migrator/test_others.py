@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.faults.migrator import applied, query
 from tests.migrator.releases import Release, migration
-from tests.migrator.test_atomicity import FIRST, python, sql
+from tests.migrator.test_atomicity import python, sql
 
 ANOTHER = """
     import psycopg2
@@ -33,9 +31,8 @@ BUSY_ONCE = """
 
 
 @pytest.fixture
-def release(database_url: str, tmp_path: Path) -> Release:
+def release(database_url: str, release: Release) -> Release:
     """A release that is deployed."""
-    release = Release(tmp_path, "v1", FIRST)
     assert release.run(database_url).returncode == 0
     return release
 

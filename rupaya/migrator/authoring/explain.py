@@ -43,8 +43,8 @@ def table(changes: Mapping[str, Iterable[Any]]) -> str:
     for made in changes.values():
         for migration in made:
             for operation in migration.operations:
-                told = next((words for kind, words in _BY_KIND if isinstance(operation, kind)), ("", "", "short", "-"))
-                lines.append((f"{migration}: {operation.describe()}", *told))
+                words = next((words for kind, words in _BY_KIND if isinstance(operation, kind)), ("", "", "short", "-"))
+                lines.append((f"{migration}: {operation.describe()}", *words))
     widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADINGS))]
     return "\n".join(
         "  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip() for line in lines

@@ -364,13 +364,13 @@ def _title(operations: Sequence[Operation]) -> str:
     """What these operations do, in a name that says so: Django's ends in `and_more`, which tells nobody what."""
     fragments = [str(operation.migration_name_fragment) for operation in operations]
     fragments = list(dict.fromkeys(fragment for fragment in fragments if fragment))
-    told: list[str] = []
+    named: list[str] = []
     for fragment in fragments:
-        if told and len("_".join([*told, fragment])) > 52:
+        if named and len("_".join([*named, fragment])) > 52:
             break
-        told.append(fragment)
-    left = len(fragments) - len(told)
-    return _short("_".join(told) + (f"_and_{left}_others" if left > 1 else f"_and_{fragments[-1]}" if left else ""))
+        named.append(fragment)
+    left = len(fragments) - len(named)
+    return _short("_".join(named) + (f"_and_{left}_others" if left > 1 else f"_and_{fragments[-1]}" if left else ""))
 
 
 def _short(title: str) -> str:

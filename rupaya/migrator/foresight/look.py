@@ -34,13 +34,13 @@ class Finding:
     answer: Answer
     is_owed: bool = False
     """Whether that part of the migration would be owed, so that it fails when it is paid and not now."""
-    may_be_mended: bool = False
+    may_be_fixed: bool = False
     """Whether a step of the plan changes these rows before it matters."""
 
     @property
     def stops(self) -> bool:
         """Whether the migration surely fails for it."""
-        return self.answer.is_against and not (self.is_owed or self.may_be_mended)
+        return self.answer.is_against and not (self.is_owed or self.may_be_fixed)
 
     def __str__(self) -> str:
         line = f"{self.migration} presumes {self.answer}"
@@ -48,7 +48,7 @@ class Finding:
             return line
         if self.is_owed:
             return f"{line}; that is owed, and 'migrate --contract' will stop there"
-        if self.may_be_mended:
+        if self.may_be_fixed:
             return f"{line}; the plan itself changes these rows before, so it is looked at again then"
         return f"{line}; it will fail"
 
@@ -118,8 +118,8 @@ def look(
             answer = first.ask(presumption, table, target)
             if first is not rows and answer.count != 0:
                 answer = rows.ask(presumption, table, target)
-            mended = [place for place in (table, target) if place and (place.written_before or place.written_here)]
-            findings.append(Finding(label, answer, _is_owed(label, presumption, owed), bool(mended)))
+            rewritten = [place for place in (table, target) if place and (place.written_before or place.written_here)]
+            findings.append(Finding(label, answer, _is_owed(label, presumption, owed), bool(rewritten)))
     source = "a replica" if first is not rows else ""
     return Look(tuple(findings), known.unknown, source, time.monotonic() - began)
 

@@ -1,4 +1,4 @@
-"""Texts of statements as `pg_stat_statements` keeps them, mended so that the server can resolve them once more."""
+"""Texts of statements as `pg_stat_statements` keeps them, corrected so that the server can resolve them once more."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def is_harmless(text: str) -> bool:
 
 
 def query_of(text: str) -> str:
-    """The query that can be prepared, mended; empty where there is none."""
+    """The query that can be prepared, corrected; empty where there is none."""
     found = _AROUND.match(text) or _COPY_QUERY.match(text)
     query = found["query"] if found else text
     if not _PREPARABLE.match(query):

@@ -60,12 +60,12 @@ def refuse_edited(edited: Sequence[Edited]) -> None:
     Raises:
         HistoryRefused: naming them, with when and by which release they were applied.
     """
-    told = "; ".join(
+    listed = "; ".join(
         f"{item} (applied {item.applied.finished_at:%Y-%m-%d %H:%M} UTC by release {item.applied.release})"
         for item in edited
     )
     raise HistoryRefused(
-        f"Applied migrations were edited since: {told}.",
+        f"Applied migrations were edited since: {listed}.",
         "The database has what they did before the edit, not what they say now; nothing was changed.",
         "Change them back and put the difference into a new migration. If the database has it already, record that "
         "with 'manage.py migrate --accept-edited'.",
@@ -113,10 +113,10 @@ def refuse_existing(
     found = _existing(connection, [pair for pair in wanted if pair[0] not in gone])
     if not found:
         return
-    told: dict[str, list[str]] = {}
+    things_of: dict[str, list[str]] = {}
     for pair in found:
-        told.setdefault(wanted[pair], []).append(f"{pair[0]}.{pair[1]}" if pair[1] else pair[0])
-    names = "; ".join(f"{migration} would create {', '.join(things)}" for migration, things in told.items())
+        things_of.setdefault(wanted[pair], []).append(f"{pair[0]}.{pair[1]}" if pair[1] else pair[0])
+    names = "; ".join(f"{migration} would create {', '.join(things)}" for migration, things in things_of.items())
     state = f"has {applied} migration{'s' if applied != 1 else ''}, but not these" if applied else "is empty"
     raise HistoryRefused(
         f"The history (django_migrations) {state}, while what they create exists: {names}.",

@@ -71,11 +71,11 @@ class RowsAhead:
         label = str(migration)
         again = [finding for finding in self.found.findings if finding.migration == label and finding.answer.count != 0]
         position = self.known.labels.index(label) if label in self.known.labels else -1
-        if not any(finding.may_be_mended and not finding.is_owed for finding in again) or position < 0:
+        if not any(finding.may_be_fixed and not finding.is_owed for finding in again) or position < 0:
             return
         found = look_again(self.connection, self.known, label, budget_s=self.budget_s)
         # What the migration's own code changes first, nobody can tell before.
-        if answers := [finding.answer for finding in found if not finding.may_be_mended]:
+        if answers := [finding.answer for finding in found if not finding.may_be_fixed]:
             raise refusal(label, answers)
 
 

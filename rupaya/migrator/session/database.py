@@ -31,7 +31,7 @@ OWN_LOCK_WAIT_MS = 60_000
 OWN_STATEMENT_MS = 60_000
 APPLICATION_NAME_MAX_BYTES = 63
 
-# psycopg2 gives connection failures no SQLSTATE, so these few are known by their (English) text: waiting cannot mend
+# psycopg2 gives connection failures no SQLSTATE, so these few are known by their (English) text: waiting cannot help
 # them. Where the server speaks another language the wait simply runs its course, with the same exit code.
 _FINAL = re.compile(
     r"password authentication failed|role \".*\" does not exist|database \".*\" does not exist"

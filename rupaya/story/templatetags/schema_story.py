@@ -47,8 +47,8 @@ def _command(text: str) -> SafeString:
 def commands(text: str) -> SafeString:
     """A sentence whose commands are code that can be copied."""
     parts = _COMMAND.split(text)
-    told = [_command(part) if index % 2 else escape(part) for index, part in enumerate(parts)]
-    return format_html_join("", "{}", ((part,) for part in told))
+    pieces = [_command(part) if index % 2 else escape(part) for index, part in enumerate(parts)]
+    return format_html_join("", "{}", ((part,) for part in pieces))
 
 
 @register.filter
@@ -86,5 +86,5 @@ def last_started(bars: list[Bar]) -> datetime:
 def signed(number: int) -> str:
     """``+1.2 k``, or a minus before it."""
     size = abs(number)
-    told = next((f"{size / step:.3g} {unit}" for step, unit in _STEPS if size >= step), str(size))
-    return f"{'+' if number > 0 else MINUS}{told}"
+    text = next((f"{size / step:.3g} {unit}" for step, unit in _STEPS if size >= step), str(size))
+    return f"{'+' if number > 0 else MINUS}{text}"

@@ -15,12 +15,12 @@ NOT_NULL = migration(
     "0001_initial",
     'phase = "expand"',
 )
-MEND = migration(
+FIX = migration(
     "migrations.RunSQL(\"UPDATE shop_item SET colour = 'red' WHERE {}\", migrations.RunSQL.noop)",
     "0001_initial",
     'phase = "expand"',
 )
-AFTER_MEND = NOT_NULL.replace("0001_initial", "0002_mend")
+AFTER_FIX = NOT_NULL.replace("0001_initial", "0002_fix")
 SETTINGS = """
 from pathlib import Path
 
@@ -70,14 +70,14 @@ def test_what_will_surely_fail_is_refused_before_anything_is_locked(live: str, t
     assert (outcome, statements) == ("failed", 0)
 
     query(live, "UPDATE shop_item SET colour = 'red'")
-    mended = v2.run(live, "migrate", "--retry-failed")
-    assert mended.returncode == 0, mended.stderr
-    assert "1 presumption asked of the live rows" in mended.stdout
+    fixed = v2.run(live, "migrate", "--retry-failed")
+    assert fixed.returncode == 0, fixed.stderr
+    assert "1 presumption asked of the live rows" in fixed.stdout
 
 
 def test_rows_that_the_plan_mends_are_told_and_it_goes_on(live: str, tmp_path: Path) -> None:
-    mend = MEND.replace("{}", "colour IS NULL")
-    v2 = release(tmp_path, live, "v2", V1 | {"0002_mend": mend, "0003_not_null": AFTER_MEND})
+    fix = FIX.replace("{}", "colour IS NULL")
+    v2 = release(tmp_path, live, "v2", V1 | {"0002_fix": fix, "0003_not_null": AFTER_FIX})
 
     ran = v2.run(live)
 
@@ -86,8 +86,8 @@ def test_rows_that_the_plan_mends_are_told_and_it_goes_on(live: str, tmp_path: P
 
 
 def test_what_is_not_mended_after_all_is_found_right_before_its_step(live: str, tmp_path: Path) -> None:
-    mend = MEND.replace("{}", "id = 2")
-    v2 = release(tmp_path, live, "v2", V1 | {"0002_mend": mend, "0003_not_null": AFTER_MEND})
+    fix = FIX.replace("{}", "id = 2")
+    v2 = release(tmp_path, live, "v2", V1 | {"0002_fix": fix, "0003_not_null": AFTER_FIX})
 
     ran = v2.run(live)
 
@@ -96,7 +96,7 @@ def test_what_is_not_mended_after_all_is_found_right_before_its_step(live: str, 
     assert "1 row (4)" in ran.stderr
     assert query(live, "SELECT name FROM django_migrations WHERE app = 'shop' ORDER BY id") == [
         ("0001_initial",),
-        ("0002_mend",),
+        ("0002_fix",),
     ]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from rupaya.environment import BASE_DIR
+from tests.processes import python
 
 HEADER = """from django.db import migrations, models
 from django_pg_migration_tools.operations import SaferAddFieldForeignKey, SaferAddIndexConcurrently
@@ -80,20 +81,9 @@ def repository(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_every_recipe_passes_on_the_services_own_tables(repository: Path, server_url: str) -> None:
-    completed = subprocess.run(
-        [sys.executable, "-m", "django", "lintmigrations"],
-        cwd=repository,
-        env={
-            **os.environ,
-            "DATABASE_URL": server_url,
-            "DJANGO_SETTINGS_MODULE": "rupaya.settings",
-            "PYTHONPATH": f"{repository}:{BASE_DIR}",
-        },
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
+    variables = {"RUPAYA_ENV": "test", "DATABASE_URL": server_url, "DJANGO_SETTINGS_MODULE": "rupaya.settings"}
+    variables["PYTHONPATH"] = f"{repository}:{BASE_DIR}"
+    completed = python("-m", "django", "lintmigrations", cwd=repository, **variables)
 
     assert completed.returncode == 0, completed.stderr
     assert f"Migrations are fine: {len(RECIPES)} migrations since deployed" in completed.stdout

@@ -89,8 +89,8 @@ class Command(BaseCommand):
         new = declared.undeployed(loader, labels, deployed_files)
         findings = declared.check_linear(configs) + declared.check_names(new)
         if file.exists() and file.read_text() != text:
-            told = "It does not list which migrations of packages are installed."
-            findings.append(Finding(installed.FILE, "installed-migrations", told))
+            reason = "It does not list which migrations of packages are installed."
+            findings.append(Finding(installed.FILE, "installed-migrations", reason))
         foreign = self._brought(loader, labels, commit) if commit else []
         new = declared.in_order(loader, [*new, *foreign])
         if base == NOTHING_DEPLOYED:

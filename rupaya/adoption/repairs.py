@@ -39,7 +39,7 @@ CLEAR_PHONE = "phone_number = NULL, phone_verified = false"
 
 
 @dataclass(frozen=True)
-class Mending:
+class Repair:
     """One decision, carried out; `do` is called until it says that nothing was left."""
 
     name: str
@@ -54,29 +54,29 @@ class Mending:
                 done = self.do(cursor) > 0
 
 
-def mendings(decisions: Decisions) -> Iterator[Mending]:
+def repairs(decisions: Decisions) -> Iterator[Repair]:
     """All that was decided, in the order in which one makes way for the next."""
     if decisions.merge_email_case != REFUSE:
-        yield Mending("users.merged", "people merged whose e-mails differ in case alone", _merge_one)
+        yield Repair("users.merged", "people merged whose e-mails differ in case alone", _merge_one)
     # First whoever must give a number up: of two people one alone can have it.
     if decisions.unreadable_phones != REFUSE:
         says = "phone numbers cleared that cannot be read or are somebody else's"
-        yield Mending("users.phone_number.cleared", says, partial(_clear, decisions))
+        yield Repair("users.phone_number.cleared", says, partial(_clear, decisions))
     if decisions.normalise_phones:
         phone_numbers = _PhoneNumbers(decisions, phones.READABLE, "phone number normalised")
-        yield Mending("users.phone_number.normalised", "phone numbers normalised", phone_numbers.mend)
+        yield Repair("users.phone_number.normalised", "phone numbers normalised", phone_numbers.repair)
     if decisions.ambiguous_phones != REFUSE:
         phone_numbers = _PhoneNumbers(decisions, phones.AMBIGUOUS, "phone number with two readings")
         says = f"phone numbers with two readings: {decisions.ambiguous_phones}"
-        yield Mending("users.phone_number.settled", says, phone_numbers.mend)
+        yield Repair("users.phone_number.settled", says, phone_numbers.repair)
     for mapping in decisions.maps:
-        yield Mending(f"{mapping.table}.{mapping.column}.mapped", str(mapping), partial(_map, mapping))
+        yield Repair(f"{mapping.table}.{mapping.column}.mapped", str(mapping), partial(_map, mapping))
     if decisions.several_defaults != REFUSE:
         order = "DESC" if decisions.several_defaults == "newest" else "ASC"
         says = f"the {decisions.several_defaults} default account stays the default"
-        yield Mending("accounts.is_default.settled", says, partial(_settle_defaults, order, "true"))
+        yield Repair("accounts.is_default.settled", says, partial(_settle_defaults, order, "true"))
     if decisions.incomplete_transactions != REFUSE:
-        yield Mending("transactions.quarantined", "incomplete transactions moved to quarantine", _quarantine)
+        yield Repair("transactions.quarantined", "incomplete transactions moved to quarantine", _quarantine)
 
 
 def change(cursor: Any, table: str, reason: str, where: str, to_set: str) -> int:
@@ -166,7 +166,7 @@ class _PhoneNumbers:
         self.decisions, self.kind, self.reason = decisions, kind, reason
         self.waiting: list[phones.Reading] = []
 
-    def mend(self, cursor: Any) -> int:
+    def repair(self, cursor: Any) -> int:
         """Write the next batch; a person who changed the number meanwhile is left alone."""
         if not self.waiting:
             found = phones.readings(cursor, self.decisions.ambiguous_phones)
