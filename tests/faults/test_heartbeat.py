@@ -92,7 +92,10 @@ def test_the_health_check_passes_while_a_long_migration_runs(
 ) -> None:
     file = tmp_path / "heartbeat"
     with Service(slow_release, DATABASE_URL=migrated_url, MIGRATE_HEARTBEAT_FILE=str(file)) as service:
-        sleeping = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%%pg_sleep(60)%%' AND pid <> pg_backend_pid()"
+        sleeping = (
+            "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%%pg_sleep(60)%%' AND pid <> pg_backend_pid() "
+            "AND datname = current_database()"  # another test's may be on the same server
+        )
         wait_for(lambda: query(migrated_url, sleeping), "the migration runs")
         first = file.stat().st_mtime_ns
 

@@ -79,7 +79,10 @@ def test_a_stop_during_migrate_ends_cleanly_and_starts_no_server(
     migrated_url: str, slow_release: Path, number: int
 ) -> None:
     with Service(slow_release, DATABASE_URL=migrated_url) as service:
-        sleeping = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
+        sleeping = (
+            "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid() "
+            "AND datname = current_database()"  # another test's may be on the same server
+        )
         deadline = time.monotonic() + HANGING_S
         while not query(migrated_url, sleeping):
             assert time.monotonic() < deadline, service.output
