@@ -44,6 +44,7 @@ from rupaya.migrator.operations import (
     RenameFieldInStep,
     WidenField,
 )
+from rupaya.migrator.operations.beside import is_converted
 
 INDEXED = "Built without a lock that traffic would notice, which a transaction cannot do."
 FILLED = "Each row gets a value of its own, in batches; a default in the same statement would give all rows the same."
@@ -257,7 +258,7 @@ class _Line:
         types = [str(side.db_type(connection)) for side in (old, new)]
         same = ("null", "db_index", "unique", "db_default", "primary_key", "db_comment")
         return (
-            widest(*types) == types[1]
+            (widest(*types) == types[1] or (is_converted(*types) and _is_always_filled(old)))
             and all(getattr(old, each) == getattr(new, each) for each in same)
             and (old.db_check(connection) is None) == (new.db_check(connection) is None)
             and not self._why_not_in_step(model, name, old, is_same_name=True)
@@ -358,6 +359,12 @@ class _Line:
         if unindexed.deconstruct()[1:] != but(old, db_index=False).deconstruct()[1:]:
             self.main.append(ops.AlterField(model_name, name, unindexed, preserve_default=operation.preserve_default))
         self._index_field(model_name, name, without_one_off(operation))
+
+
+def _is_always_filled(field: AnyField) -> bool:
+    """Whether a text is never empty as far as the models tell, and nothing is built on its being a text."""
+    is_plain = not (field.db_index or field.unique or field.has_db_default())
+    return is_plain and not field.blank and not (field.has_default() and field.get_default() == "")
 
 
 def _title(operations: Sequence[Operation]) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import new_database
 from tests.migrator.authoring.changes import CHANGES, REFUSED
-from tests.migrator.authoring.project import Project
+from tests.migrator.authoring.project import MODELS, Project
 
 
 def steps(project: Project) -> tuple[str, ...]:
@@ -190,3 +190,16 @@ def test_the_content_type_follows_a_renamed_model_whose_table_is_pinned(project:
     assert query(database_url, listed) == [(number, "article")]
     project.succeed("migrate", "shop", "0001", "--noinput", url=database_url)
     assert query(database_url, listed) == [(number, "item")]
+
+
+@pytest.mark.authoring
+@pytest.mark.parametrize("options", ["blank=True", "default=''", "db_index=True", "db_default='x'"])
+def test_a_text_that_may_be_no_document_becomes_none(project: Project, options: str) -> None:
+    project.write_models(MODELS.replace("TextField(null=True", f"TextField(null=True, {options}"))
+    project.succeed("makemigrations", "--noinput", "--plain", "--name=text")
+    project.deploy()
+    project.write_models(MODELS.replace("TextField(null=True", f"JSONField(null=True, {options}"))
+    ran = project.manage("makemigrations", "--noinput")
+    assert ran.returncode == 1
+    assert "new name" in ran.stderr
+    assert not project.written()
