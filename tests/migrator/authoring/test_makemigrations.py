@@ -9,8 +9,8 @@ import psycopg2
 import pytest
 
 from tests.conftest import new_database
-from tests.migrator.authoring.changes import CHANGES, REFUSED
-from tests.migrator.authoring.project import MODELS, Project
+from tests.migrator.authoring.changes import CHANGES, REFUSED, added
+from tests.migrator.authoring.project import Project
 
 
 def steps(project: Project) -> tuple[str, ...]:
@@ -193,13 +193,30 @@ def test_the_content_type_follows_a_renamed_model_whose_table_is_pinned(project:
 
 
 @pytest.mark.authoring
-@pytest.mark.parametrize("options", ["blank=True", "default=''", "db_index=True", "db_default='x'"])
-def test_a_text_that_may_be_no_document_becomes_none(project: Project, options: str) -> None:
-    project.write_models(MODELS.replace("TextField(null=True", f"TextField(null=True, {options}"))
-    project.succeed("makemigrations", "--noinput", "--plain", "--name=text")
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("id = models.AutoField(primary_key=True)", "id = models.BigAutoField(primary_key=True)", "the primary key"),
+        (
+            "rank = models.IntegerField(null=True, unique=True)",
+            "rank = models.BigIntegerField(null=True, unique=True)",
+            "it is unique, and",
+        ),
+        *(
+            (f"about = models.TextField({options})", f"about = models.JSONField({options})", "from text to jsonb")
+            for options in ("blank=True", "default=''", "db_index=True", "db_default='x'")
+        ),
+    ],
+)
+def test_a_type_that_cannot_have_a_column_beside_it_is_refused(
+    project: Project, before: str, after: str, told: str
+) -> None:
+    project.write_models(added(before))
+    project.succeed("makemigrations", "--noinput", "--plain", "--name=before")
     project.deploy()
-    project.write_models(MODELS.replace("TextField(null=True", f"JSONField(null=True, {options}"))
+    project.write_models(added(after))
     ran = project.manage("makemigrations", "--noinput")
     assert ran.returncode == 1
+    assert told in ran.stderr
     assert "new name" in ran.stderr
     assert not project.written()
