@@ -40,14 +40,11 @@ MODULES = (
 COMMANDS = {"makemigrations", "migrate", "showmigrations"}
 SETTINGS = """
 import os
+from test_sqlite import *  # Django's own, whose defaults change with its versions
 def _database(name):
     return {"ENGINE": "django.db.backends.postgresql", "NAME": os.environ["SUITE_NAME"] + name,
             "USER": "postgres", "HOST": os.environ["SUITE_HOST"]}
 DATABASES = {"default": _database(""), "other": _database("_other")}
-SECRET_KEY = "django_tests_secret_key"
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
-USE_TZ = False
 """
 
 

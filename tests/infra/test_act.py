@@ -1,4 +1,4 @@
-"""The workflows' own steps, run by act on this machine: every job of all five.
+"""The workflows' own steps, run by act on this machine: every job of all.
 
 What a step does is real unless it needs AWS, GitHub, or a container engine; there a stand-in tells what it was told:
 
@@ -27,6 +27,7 @@ from typing import Any
 
 import pytest
 
+from deploy.release import releases
 from tests.infra.terraform import plugin_dir
 from tests.infra.tools import PROJECT, require, stand_in
 from tests.server.releases import ADD_NICKNAME, FAIL
@@ -221,7 +222,7 @@ def test_the_lint_job_passes(act: Act) -> None:
 
 
 def test_the_test_job_runs_the_suite_against_the_given_server(act: Act) -> None:
-    real_make(act, ".test", arguments="tests/test_roundtrip.py")
+    real_make(act, ".test", arguments="tests/migrator/test_django.py tests/test_roundtrip.py")
 
     ran = act(
         "pull_request",
@@ -447,3 +448,18 @@ def test_the_tag_stays_where_nothing_is_proved(ecs: Act) -> None:
 
 def test_a_failed_deployment_fails_its_workflow(ecs: Act) -> None:
     assert not ecs("workflow_dispatch", "09-aws-deploy-staging.yml", SHA="", STATUS="1").succeeded
+
+
+# release
+
+
+@pytest.mark.parametrize("is_tagged", [False, True], ids=["new", "tagged"])
+def test_a_version_is_tagged_once(act: Act, is_tagged: bool) -> None:
+    act.stand_in("gh", f'case "$2" in repos/*) exit {int(not is_tagged)} ;; *) echo "gh was told: $*" ;; esac')
+    version = releases((act.clone / "CHANGELOG.md").read_text("utf-8"))[0].version
+
+    ran = act("workflow_dispatch", "release.yml")
+
+    assert ran.succeeded, ran.output
+    assert (f"gh was told: release create v{version} --repo rupaya/rupaya" in ran.said) is not is_tagged
+    assert (f"v{version} is released already" in ran.said) is is_tagged

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.core.checks import run_checks
+from django.core.management import get_commands
 
 from rupaya.migrator import conf
 from rupaya.migrator.options import OPTIONS
@@ -21,6 +22,15 @@ def test_the_defaults_are_no_nonsense() -> None:
 
     assert (asdict(read), problems) == ({name: option.default for name, option in OPTIONS.items()}, [])
     assert ids() == []
+
+
+def test_where_the_migrator_is_not_installed_nobody_replaces_it(settings: Any) -> None:
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "rupaya.migrator"]
+    get_commands.cache_clear()
+    try:
+        assert ids() == []
+    finally:
+        get_commands.cache_clear()
 
 
 def test_texts_from_the_environment_are_read_as_numbers(settings: Any) -> None:

@@ -57,12 +57,20 @@ def copy_project(to: Path) -> Path:
     return to
 
 
-def run_tests(tree: Path, url: str, tests: list[str], *options: str, timeout_s: float, **variables: str) -> int:
-    """pytest in a copy; its exit status, or 1 if it hangs."""
+def run_tests(
+    tree: Path,
+    url: str,
+    tests: list[str],
+    *options: str,
+    timeout_s: float,
+    said: int = subprocess.DEVNULL,
+    **variables: str,
+) -> int:
+    """pytest in a copy, which writes to the file `said`; its exit status, or 1 if it hangs."""
     env = os.environ | {"DATABASE_URL": url, "RUPAYA_ENV": "test", "PYTHONDONTWRITEBYTECODE": "1"} | variables
     process = subprocess.Popen(
         [sys.executable, "-m", "pytest", "--no-cov", "-q", "-p", "no:cacheprovider", *options, *tests],
-        cwd=tree, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        cwd=tree, env=env, stdout=said, stderr=said, start_new_session=True,
     )  # fmt: skip
     try:
         return process.wait(timeout_s)
@@ -81,12 +89,16 @@ def measured(root: Path, url: str) -> tuple[Map, dict[str, float]]:
         f"data_file = {root}/coverage\nsource = {tree}/rupaya/migrator\n"
     )
     durations = root / "durations"
-    status = run_tests(
-        tree, url, list(TESTS), "-p", "tests.mutation.contexts", "-n", str(WORKERS),
-        timeout_s=3600, COVERAGE_PROCESS_START=str(config), COVERAGE_DURATIONS=str(durations),
-    )  # fmt: skip
+    said = root / "said"
+    with said.open("w") as output:
+        status = run_tests(
+            tree, url, list(TESTS), "-p", "tests.mutation.contexts", "-n", str(WORKERS),
+            timeout_s=3600, said=output.fileno(),
+            COVERAGE_PROCESS_START=str(config), COVERAGE_DURATIONS=str(durations),
+        )  # fmt: skip
     if status:
-        raise SystemExit(f"The tests fail without any mutant: exit status {status}.")
+        end = "\n".join(said.read_text().splitlines()[-40:])
+        raise SystemExit(f"The tests fail without any mutant: exit status {status}.\n{end}")
     data = coverage.Coverage(data_file=str(root / "coverage"), config_file=False)
     data.combine()
     lines: Map = {}
