@@ -86,13 +86,16 @@ class InStep:
         """Only the triggers."""
         return [f"DROP TRIGGER IF EXISTS {name} ON {self.quote(self.table)}" for name in self.triggers]
 
-    def follow(self) -> list[str]:
-        """What lets the old column follow the new one, and nothing the other way: while it is in the attic."""
+    def follow(self, value: str = "") -> list[str]:
+        """What lets the old column follow the new one, and nothing the other way: while it is in the attic.
+
+        `value`: SQL of NEW for what it gets, where that is not just the new one's.
+        """
         old, new, table = self.quote(self.old), self.quote(self.new), self.quote(self.table)
         return [
             *self.drop_triggers(),
             f"CREATE OR REPLACE FUNCTION {self.name}() RETURNS trigger LANGUAGE plpgsql AS $in_step$\n"
-            f"BEGIN NEW.{old} := NEW.{new}; RETURN NEW; END $in_step$",
+            f"BEGIN NEW.{old} := {value or f'NEW.{new}'}; RETURN NEW; END $in_step$",
             f"CREATE TRIGGER {self.triggers[0]} BEFORE INSERT OR UPDATE ON {table} "
             f"FOR EACH ROW EXECUTE FUNCTION {self.name}()",
         ]

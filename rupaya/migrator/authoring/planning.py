@@ -44,6 +44,7 @@ from rupaya.migrator.operations import (
     RenameFieldInStep,
     WidenField,
 )
+from rupaya.migrator.operations.beside import is_converted
 
 INDEXED = "Built without a lock that traffic would notice, which a transaction cannot do."
 FILLED = "Each row gets a value of its own, in batches; a default in the same statement would give all rows the same."
@@ -251,16 +252,15 @@ class _Line:
         title = _short(f"index_{model_name}_{name}")
         self.indexes.append((title, AlterFieldIndexConcurrently(model_name, name, field)))
 
-    def _widens(self, model: ModelState, name: str, old: AnyField, new: AnyField) -> bool:
+    def _widens(self, old: AnyField, new: AnyField) -> bool:
         """Whether the type takes all values of the old one, is read alike by both codes, and is all that changes."""
         connection = self.planner.connection
         types = [str(side.db_type(connection)) for side in (old, new)]
         same = ("null", "db_index", "unique", "db_default", "primary_key", "db_comment")
         return (
-            widest(*types) == types[1]
+            (widest(*types) == types[1] or (is_converted(*types) and _is_always_filled(old)))
             and all(getattr(old, each) == getattr(new, each) for each in same)
             and (old.db_check(connection) is None) == (new.db_check(connection) is None)
-            and not self._why_not_in_step(model, name, old, is_same_name=True)
         )
 
     def _why_not_in_step(self, model: ModelState, name: str, field: AnyField, *, is_same_name: bool = False) -> str:
@@ -345,11 +345,13 @@ class _Line:
         if not (old.remote_field or new.remote_field):
             old_type, new_type = (side.db_type(self.planner.connection) for side in (old, new))
             if not keeps_rows(str(old_type), str(new_type)):
-                if self._widens(model, name, old, new):
+                widens = self._widens(old, new)
+                reason = self._why_not_in_step(model, name, old, is_same_name=True) if widens else ""
+                if widens and not reason:
                     title = _short(f"widen_{model_name}_{name}")
                     self.fills.append((title, WidenField(model_name, name, new), WIDENED))
                     return
-                self._refuse(refusals.other_type(label, name, str(old_type), str(new_type)))
+                self._refuse(refusals.other_type(label, name, str(old_type), str(new_type), reason))
         is_newly_indexed = bool(new.db_index and not new.unique and not (old.db_index or old.unique))
         if not is_newly_indexed:
             self.main.append(operation)
@@ -358,6 +360,12 @@ class _Line:
         if unindexed.deconstruct()[1:] != but(old, db_index=False).deconstruct()[1:]:
             self.main.append(ops.AlterField(model_name, name, unindexed, preserve_default=operation.preserve_default))
         self._index_field(model_name, name, without_one_off(operation))
+
+
+def _is_always_filled(field: AnyField) -> bool:
+    """Whether a text is never empty as far as the models tell, and nothing is built on its being a text."""
+    is_plain = not (field.db_index or field.unique or field.has_db_default())
+    return is_plain and not field.blank and not (field.has_default() and field.get_default() == "")
 
 
 def _title(operations: Sequence[Operation]) -> str:

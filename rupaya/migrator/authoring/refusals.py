@@ -59,12 +59,14 @@ def renamed_in_between(model: str, others: Sequence[str]) -> str:
     )
 
 
-def other_type(model: str, field: str, old: str, new: str) -> str:
-    """A type that rewrites the table, or that one of the codes reads otherwise."""
+def other_type(model: str, field: str, old: str, new: str, reason: str = "") -> str:
+    """A type that rewrites the table, or that one code reads otherwise; or `reason`: why no column can be beside it."""
+    why = f"in place, that writes the whole table anew under a lock, and it can have no column beside it: {reason}"
+    if not reason:
+        why = "that writes the whole table anew under a lock, or one of the codes cannot read it"
     return (
-        f"{model}.{field} changes from {old} to {new}: that writes the whole table anew under a lock, or one of the "
-        "codes cannot read it. Leave the field, and add one of the new type under a new name "
-        "('Change a type, when rows have to be rewritten')."
+        f"{model}.{field} changes from {old} to {new}: {why}. Leave the field, and add one of the new type under a new "
+        "name ('Change a type, when rows have to be rewritten')."
     )
 
 

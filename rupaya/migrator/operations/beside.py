@@ -81,6 +81,8 @@ class Beside:
         found = facts.column(self.connection, self.table, self.column)
         if found is not None and str(found.default or "").startswith("nextval("):
             return "its values come from a sequence of its own"
+        if self._is_converted() and (built := self._built_on_its_type(number, found)):
+            return f"it becomes another kind of type, and {built} is for the one it has"
         if has_rights:
             return "it has rights of its own (GRANT on the column)"
         if keys := fetch(self.connection, _FOREIGN_KEY, [self.table, number]):
@@ -91,6 +93,13 @@ class Beside:
         if others := fetch(self.connection, _OTHERS, [self.table, number, self.table, number]):
             return ", ".join(str(name) for (name,) in others) + " would go with the old one"
         return facts.what_depends(self.connection, f"{self.here} DROP COLUMN {self.quoted} RESTRICT")
+
+    def _built_on_its_type(self, number: int, found: facts.ColumnFacts | None) -> str:
+        if found is not None and found.default is not None:
+            return f"its default ({found.default})"
+        names = [name for name, _definition, _is_complex in self._indexes(number)]
+        names += [str(name) for name, _definition in fetch(self.connection, _CHECKS, [self.table, number])]
+        return ", ".join(names)
 
     def _indexes(self, number: int) -> list[tuple[str, str, bool]]:
         rows = fetch(self.connection, _INDEXES, [self.table, number, number])
@@ -103,9 +112,20 @@ class Beside:
         for sql in statements:
             execute(self.connection, sql)
 
+    def value(self, column: str) -> str:
+        """What the column beside gets for this one: by its text, where casts would change that (inet adds its mask)."""
+        if not self._is_converted():
+            return column
+        return f"CASE WHEN {column} IS NOT NULL THEN concat({column})::{self.type} END"
+
+    def _is_converted(self) -> bool:
+        own = self._type_of(self.column)
+        return is_converted(own, self.type) or is_converted(self.type, own)
+
     def begin(self) -> None:
         """Make it, and let it follow what is written; in a short transaction."""
-        self._execute(f"{self.here} ADD COLUMN {self.quote(self.name)} {self.type}", *self.pair.follow())
+        value = self.value(f"NEW.{self.quoted}")
+        self._execute(f"{self.here} ADD COLUMN {self.quote(self.name)} {self.type}", *self.pair.follow(value))
 
     def give_up(self) -> None:
         """As it was before; in a short transaction."""
@@ -170,3 +190,11 @@ class Beside:
         if comment is not None:
             literal = str(comment).replace("'", "''")
             self._execute(f"COMMENT ON COLUMN {self.quote(self.table)}.{self.quoted} IS '{literal}'")
+
+
+def is_converted(one: str, other: str) -> bool:
+    """Whether code of the first type goes on with a column of the second, in which each text is as it is written there.
+
+    Measured with Django's fields: a CharField on inet and a TextField on jsonb read, write and filter as before.
+    """
+    return other in ("inet", "jsonb") and bool(re.fullmatch(r"(varchar|charactervarying|text)(\(\d+\))?", one))

@@ -20,6 +20,8 @@ _SAME = ("column", "null", "unique", "db_index", "db_default", "primary_key", "d
 class WidenField(ops.AlterField):
     """``AlterField`` to a type that takes all values of the old one, without rewriting the table under a lock.
 
+    Or to ``inet`` or ``jsonb`` from a text: old code reads and writes these as it did, if each text is one.
+
     A column beside the old one, which a trigger fills for what is written and batches for what is there; its indexes
     concurrently, its rules validated; then it takes the old one's name and place in one short lock. Both codes read
     the new column from then on. In a migration with ``atomic = False``; it may be run again after an interruption.
@@ -73,7 +75,8 @@ class WidenField(ops.AlterField):
         if is_fresh or is_plain:
             if not is_fresh and schema_editor.collect_sql:
                 self._refuse(beside)
-            schema_editor.alter_field(from_model, old, new)
+            if is_fresh or not getattr(schema_editor, "is_forecast", False):  # it owes nothing of it
+                schema_editor.alter_field(from_model, old, new)
             return
         if beside.is_done():
             return
@@ -106,7 +109,7 @@ class WidenField(ops.AlterField):
     def _fill(self, beside: Beside, app_label: str, schema_editor: Any, *states: ProjectState) -> None:
         fill = Backfill(
             self.model_name,
-            set=f'"{beside.name}" = {beside.quoted}',
+            set=f'"{beside.name}" = {beside.value(beside.quoted)}',
             where=f'"{beside.name}" IS NULL AND {beside.quoted} IS NOT NULL',
             batch_size=self.batch_size,
         )

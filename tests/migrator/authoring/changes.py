@@ -41,7 +41,7 @@ class Change:
 CHANGES = {
     "an index": Change(meta("indexes = [models.Index(fields=['colour'], name='by_colour')]"), ("index_by_colour",)),
     "db_index": Change(
-        MODELS.replace("null=True)", "null=True, db_index=True)"),
+        MODELS.replace("20, null=True)", "20, null=True, db_index=True)"),
         ("index_item_colour",),
     ),
     "a foreign key": Change(
@@ -78,7 +78,7 @@ CHANGES = {
         ("item_once",),
     ),
     "no NULL any more, and an index": Change(
-        MODELS.replace("null=True)", "default='red', db_index=True)"),
+        MODELS.replace("20, null=True)", "20, default='red', db_index=True)"),
         ("alter_item_colour", "index_item_colour"),
     ),
     "a longer text": Change(MODELS.replace("max_length=20", "max_length=30"), ("alter_item_colour",)),
@@ -95,6 +95,20 @@ CHANGES = {
         ("widen_item_price",),
         "price",
         "1.2345",
+    ),
+    "a text that is a document": Change(
+        MODELS.replace("note = models.TextField(null=True)", "note = models.JSONField(null=True)"),
+        ("widen_item_note",),
+        "note",
+        "'{\"new\": 1}'",
+    ),
+    "a text that is an address": Change(
+        MODELS.replace(
+            "address = models.CharField(max_length=39, null=True)", "address = models.GenericIPAddressField(null=True)"
+        ),
+        ("widen_item_address",),
+        "address",
+        "'10.0.0.2'",
     ),
     "a renamed field": Change(
         MODELS.replace("colour =", "color ="),
@@ -138,7 +152,8 @@ CHANGES = {
         added("second = models.ForeignKey(Maker, models.CASCADE, null=True, related_name='+')")
         .replace("    maker = ", META.format("indexes = [models.Index(fields=['amount'], name='by_amount')]"))
         .replace(
-            "null=True)\n    amount", "default='red')\n    token = models.UUIDField(default=uuid.uuid4)\n    amount"
+            "20, null=True)\n    amount",
+            "20, default='red')\n    token = models.UUIDField(default=uuid.uuid4)\n    amount",
         ),
         (
             "item_second_item_token_alter_item_colour_and_item_by_amount",

@@ -31,6 +31,8 @@ class Item(models.Model):
     amount = models.IntegerField(default=0)
     maker = models.ForeignKey(Maker, models.CASCADE)
     price = models.DecimalField(max_digits=8, decimal_places=2, null=True, db_index=True)
+    note = models.TextField(null=True)
+    address = models.CharField(max_length=39, null=True)
 """
 """The models of the deployed release."""
 

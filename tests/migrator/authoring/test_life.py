@@ -8,15 +8,16 @@ import pytest
 from tests.conftest import new_database
 from tests.migrator.authoring.changes import CHANGES, Change
 from tests.migrator.authoring.project import Project
-from tests.migrator.authoring.traffic import OLD, traffic
+from tests.migrator.authoring.traffic import OLD, traffic, upsert
 
 pytestmark = pytest.mark.authoring
 
 ROWS = 200_000
+ADDRESSES = "('10.0.0.1', '10.0.0.2', '10.0.0.3')"
 FILL = (
     "INSERT INTO shop_maker (name) VALUES ('one')",
-    "INSERT INTO shop_item (name, colour, amount, maker_id) "
-    f"SELECT 'n' || n, 'red', n, 1 FROM generate_series(1, {ROWS}) n",
+    "INSERT INTO shop_item (name, colour, amount, maker_id, note, address) "
+    f"SELECT 'n' || n, 'red', n, 1, '{{\"n\": ' || n || '}}', '10.0.0.1' FROM generate_series(1, {ROWS}) n",
     "ANALYZE shop_item",
 )
 
@@ -26,12 +27,14 @@ def new_code(change: Change) -> tuple[str, ...]:
     values = {"name": "'new'", "colour": "'black'", "amount": "5", "maker_id": "1"}
     values.pop(change.gone, None)
     if change.column:
-        values[change.column] = change.value
+        values |= dict(zip(change.column.split(", "), change.value.split(", "), strict=True))
     columns, inserted = ", ".join(values), ", ".join(values.values())
     return (
         f"INSERT INTO shop_item ({columns}) VALUES ({inserted})",
         f"UPDATE shop_item SET ({columns}) = ROW({inserted}) WHERE id = 1 + floor(random() * 1000)",
         f"SELECT id, {columns} FROM shop_item WHERE id = 1 + floor(random() * 1000)",
+        upsert("shop_item", "id", id="1 + floor(random() * 1000)", **values),
+        upsert("shop_maker", "name", name="'one'", city="'here'"),
     )
 
 
@@ -77,6 +80,7 @@ def test_both_codes_live_through_it(project: Project, database_url: str, name: s
     project.succeed("schemadiff", url=database_url, RELEASE="v2")
     project.succeed("migrate", "shop", "0001", "--noinput", url=database_url, RELEASE="v2")
     execute(database_url, *OLD)
+    assert count(database_url, f"SELECT count(*) FROM shop_item WHERE address IN {ADDRESSES}") >= ROWS
     if change.rename:
         assert count(database_url, f"SELECT count(*) FROM shop_item WHERE {change.gone} = {change.value}") > 0
 

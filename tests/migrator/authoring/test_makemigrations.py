@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 
 from tests.conftest import new_database
-from tests.migrator.authoring.changes import CHANGES, REFUSED
+from tests.migrator.authoring.changes import CHANGES, REFUSED, added
 from tests.migrator.authoring.project import Project
 
 
@@ -190,3 +190,33 @@ def test_the_content_type_follows_a_renamed_model_whose_table_is_pinned(project:
     assert query(database_url, listed) == [(number, "article")]
     project.succeed("migrate", "shop", "0001", "--noinput", url=database_url)
     assert query(database_url, listed) == [(number, "item")]
+
+
+@pytest.mark.authoring
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("id = models.AutoField(primary_key=True)", "id = models.BigAutoField(primary_key=True)", "the primary key"),
+        (
+            "rank = models.IntegerField(null=True, unique=True)",
+            "rank = models.BigIntegerField(null=True, unique=True)",
+            "it is unique, and",
+        ),
+        *(
+            (f"about = models.TextField({options})", f"about = models.JSONField({options})", "from text to jsonb")
+            for options in ("blank=True", "default=''", "db_index=True", "db_default='x'")
+        ),
+    ],
+)
+def test_a_type_that_cannot_have_a_column_beside_it_is_refused(
+    project: Project, before: str, after: str, told: str
+) -> None:
+    project.write_models(added(before))
+    project.succeed("makemigrations", "--noinput", "--plain", "--name=before")
+    project.deploy()
+    project.write_models(added(after))
+    ran = project.manage("makemigrations", "--noinput")
+    assert ran.returncode == 1
+    assert told in ran.stderr
+    assert "new name" in ran.stderr
+    assert not project.written()

@@ -12,11 +12,25 @@ import psycopg2
 
 WAITS_AT_MOST_S = 1.5
 
+
+def upsert(table: str, key: str, **values: str) -> str:
+    """An INSERT that changes the row if there is one of this key, as bulk_create(update_conflicts=True) sends it."""
+    changed = ", ".join(f"{column} = EXCLUDED.{column}" for column in values if column != key)
+    return (
+        f"INSERT INTO {table} ({', '.join(values)}) VALUES ({', '.join(values.values())}) "
+        f"ON CONFLICT ({key}) DO UPDATE SET {changed}"
+    )
+
+
 OLD = (
     "INSERT INTO shop_item (name, colour, amount, maker_id) VALUES ('old', 'green', 3, 1)",
     "INSERT INTO shop_item (name, colour, amount, maker_id) VALUES ('old', NULL, 3, 1)",
     "UPDATE shop_item SET name = 'changed', colour = 'blue', amount = 4 WHERE id = 1 + floor(random() * 1000)",
     "SELECT id, name, colour, amount, maker_id FROM shop_item WHERE id = 1 + floor(random() * 1000)",
+    "UPDATE shop_item SET note = '{\"old\": 2}', address = '10.0.0.3' WHERE id = 1 + floor(random() * 1000)",
+    "SELECT id FROM shop_item WHERE id < 99 AND address = '10.0.0.3' AND note = '{\"old\": 2}'",
+    upsert("shop_item", "id", id="1 + floor(random() * 1000)", name="'old'", colour="'grey'", amount="6", maker_id="1"),
+    upsert("shop_maker", "name", name="'one'", city="'there'"),
 )
 
 
@@ -26,12 +40,13 @@ class Sent:
 
     statements: int = 0
     failed: set[str] = field(default_factory=set)
+    upserts: int = 0
     slowest_s: float = 0.0
 
     def check(self) -> None:
         """Nothing failed, and nothing waited for long."""
         assert not self.failed
-        assert self.statements
+        assert self.statements > self.upserts > 0
         assert self.slowest_s < WAITS_AT_MOST_S
 
 
@@ -54,6 +69,7 @@ def traffic(url: str, statements: Sequence[str]) -> Iterator[Sent]:
                         sent.failed.add(f"{statement}: {error}")
                     sent.slowest_s = max(sent.slowest_s, time.monotonic() - began)
                     sent.statements += 1
+                    sent.upserts += "ON CONFLICT" in statement
                 over.wait(0.002)
         connection.close()
 

@@ -122,3 +122,47 @@ def test_what_is_narrower_soon_is_paid_before_it_is_widened(shop: Shop) -> None:
     shop.apply(migration("0002_narrow", migrations.AlterField("item", "price", narrow)))
     step = migration("0003_widen", WidenField("item", "price", LARGER), atomic=False)
     assert len(shop.forecast(step).pay_first["shop", "0003_widen"]) == 1
+
+
+ADDRESS = models.GenericIPAddressField(null=True)
+
+
+def test_a_text_that_becomes_an_address_is_the_same_text_again(shop: Shop) -> None:
+    shop.sql("UPDATE shop_item SET colour = CASE WHEN id % 2 = 0 THEN '10.0.0.1' END")
+    before, rows = shop.schema(), shop.sql("SELECT id, colour FROM shop_item ORDER BY id")
+    step = widen("colour", ADDRESS)
+
+    assert shop.forecast(step).owed == []
+    shop.apply(step)
+
+    assert shop.sql("SELECT DISTINCT pg_typeof(colour)::text FROM shop_item") == [("inet",)]
+    shop.sql("UPDATE shop_item SET colour = '10.0.0.2' WHERE colour IS NULL")
+    shop.unapply(step, shop.old)
+    assert differences(before, shop.schema()) == []
+    assert shop.sql("SELECT id, coalesce(colour, '10.0.0.2') FROM shop_item ORDER BY id") == [
+        (number, colour or "10.0.0.2") for number, colour in rows
+    ]
+
+
+def test_a_text_that_is_no_document_leaves_all_as_it_was(shop: Shop) -> None:
+    before = shop.schema()
+    with pytest.raises(MigrationFailed, match="cannot become jsonb"):
+        shop.apply(widen("text", models.JSONField()))
+    assert differences(before, shop.schema()) == []
+    assert left_over(shop) == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "what"),
+    [
+        ("ALTER TABLE shop_item ALTER colour SET DEFAULT 'x'", "its default"),
+        ("CREATE INDEX by_colour ON shop_item (colour varchar_pattern_ops)", "by_colour"),
+        ("ALTER TABLE shop_item ADD CONSTRAINT short CHECK (length(colour) < 19)", "short"),
+    ],
+)
+def test_what_is_built_on_its_being_a_text_is_in_the_way(sql: str, what: str, shop: Shop) -> None:
+    shop.sql(f"{sql}; UPDATE shop_item SET colour = NULL")
+    before = shop.schema()
+    with pytest.raises(HistoryRefused, match=f"another kind of type, and {what}"):
+        shop.forecast(widen("colour", ADDRESS))
+    assert differences(before, shop.schema()) == []
