@@ -33,8 +33,8 @@ TESTS = tuple((os.environ.get("TESTS") or "").split()) or (
     "tests/migrator/debts/test_releases.py", "tests/faults/test_exit_codes.py", "tests/faults/test_waits.py",
     "tests/faults/test_kills.py", "tests/faults/test_heartbeat.py", "tests/test_early_exit.py",
 )  # fmt: skip
-COPIED = ("rupaya", "accounts", "transactions", "tests", "bench", "deploy", "docs", "infra", "manage.py", "pyproject.toml",
-          "entrypoint.sh", "gunicorn.conf.py", "schema.sql", "README.md", "CHANGELOG.md")  # fmt: skip
+COPIED = ("rupaya", "accounts", "transactions", "tests", "bench", "deploy", "docs", "infra", "manage.py",
+          "pyproject.toml", "entrypoint.sh", "gunicorn.conf.py", "schema.sql", "README.md", "CHANGELOG.md")  # fmt: skip
 WORKERS = 2
 REACH = 0.85
 # Tests that a mutant is tried with: the most specific ones, and the quickest ones.
