@@ -244,14 +244,17 @@ def recorded_rows(connection: BaseDatabaseWrapper) -> dict[Key, Any]:
     return dict(sorted(rows.items(), key=lambda item: item[1].pk))
 
 
-def recorded_keys(connection: BaseDatabaseWrapper) -> tuple[Key, ...]:
-    """App and name of each row of `django_migrations`, in the order in which they were recorded."""
-    recorder = MigrationRecorder(connection)
-    with connection.cursor() as cursor:  # `has_table` lists all there are
-        cursor.execute("SELECT to_regclass(%s) IS NULL", [recorder.Migration._meta.db_table])
-        if cursor.fetchone()[0]:
+def recorded_keys(connection: Any) -> tuple[Key, ...]:
+    """App and name of each row of `django_migrations`, in the order in which they were recorded.
+
+    `connection` is Django's or the driver's.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('django_migrations') IS NOT NULL")  # Django's way lists all tables
+        if not cursor.fetchone()[0]:
             return ()
-    return tuple(dict.fromkeys(recorder.migration_qs.order_by("pk").values_list("app", "name")))
+        cursor.execute("SELECT app, name FROM django_migrations ORDER BY id")
+        return tuple(dict.fromkeys(cursor.fetchall()))
 
 
 def full_order(loader: MigrationLoader) -> list[Key]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg2
 
+from rupaya.migrator.schema import catalog
 from tests.patience import HANGING_S
 from tests.processes import PROJECT, inherited
 
@@ -38,6 +39,16 @@ def query(url: str, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         with connection.cursor() as cursor:
             cursor.execute(sql, parameters or None)
             return cursor.fetchall() if cursor.description else []
+    finally:
+        connection.close()
+
+
+def catalog_of(url: str) -> catalog.Catalog:
+    """The schema that a database has."""
+    connection = psycopg2.connect(url)
+    try:
+        with connection.cursor() as cursor:
+            return catalog.read(cursor)
     finally:
         connection.close()
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from urllib.parse import urlsplit
 
-import psycopg2
 import pytest
 
-from rupaya.migrator.schema import catalog
 from rupaya.migrator.schema.diff import differences
 from tests.conftest import new_database
-from tests.faults.migrator import migrate, query
+from tests.faults.migrator import catalog_of, migrate, query
 from tests.server.service import PROJECT, manage
 
 # One change of each kind, each on another object, and the line about it: the code's side, the database's.
@@ -207,16 +205,7 @@ def test_schema_sql_is_what_the_migrations_build(migrated_url: str, server_url: 
 
     with new_database(server_url) as built:
         query(built, committed)
-        assert differences(read(migrated_url), read(built), portable=True) == []
-
-
-def read(url: str) -> catalog.Catalog:
-    connection = psycopg2.connect(url)
-    try:
-        with connection.cursor() as cursor:
-            return catalog.read(cursor)
-    finally:
-        connection.close()
+        assert differences(catalog_of(migrated_url), catalog_of(built), portable=True) == []
 
 
 @pytest.mark.parametrize("length", [10, 63])

@@ -14,7 +14,7 @@ from psycopg2.extensions import TRANSACTION_STATUS_INTRANS
 
 from rupaya.migrator.errors import counted
 from rupaya.migrator.plan.nothing import NOTHING_TO_MIGRATE
-from rupaya.migrator.plan.phases import flat_operations
+from rupaya.migrator.plan.phases import flat_operations, model_name_of
 from rupaya.migrator.plan.plan import Plan
 
 
@@ -138,7 +138,7 @@ def _sql(loader: MigrationLoader, migration: Migration, backwards: bool) -> tupl
 def _table_names(migration: Migration, tables: Mapping[tuple[str, str], str]) -> list[str]:
     names = []
     for operation in flat_operations(migration.operations):
-        model = str(getattr(operation, "model_name", getattr(operation, "name", ""))).lower()
+        model = model_name_of(operation)
         names.append(tables.get((migration.app_label, model), ""))
     return sorted({name for name in names if name})
 

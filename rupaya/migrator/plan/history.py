@@ -16,7 +16,7 @@ from django.utils.module_loading import import_string
 from rupaya.migrator.errors import HistoryRefused
 from rupaya.migrator.ledger.ledger import Applied, comparable_versions
 from rupaya.migrator.plan.fingerprint import do_the_same, file_hash_of, migration_hashes, source_path
-from rupaya.migrator.plan.phases import flat_operations
+from rupaya.migrator.plan.phases import flat_operations, model_name_of
 from rupaya.migrator.plan.plan import Plan
 
 Key = tuple[str, str]
@@ -98,7 +98,7 @@ def refuse_existing(
     gone: set[str] = set()
     for migration in pending:
         for operation in flat_operations(migration.operations):
-            key = (migration.app_label, str(getattr(operation, "model_name", getattr(operation, "name", ""))).lower())
+            key = (migration.app_label, model_name_of(operation))
             if not _is_for(connection, migration.app_label, operation):
                 continue
             if isinstance(operation, ops.CreateModel) and operation.options.get("managed", True):
@@ -132,7 +132,7 @@ def _is_for(connection: BaseDatabaseWrapper, app_label: str, operation: Operatio
         wanted = str(getattr(settings, swappable, "")).lower()
         if wanted not in ("", f"{app_label}.{operation.name_lower}"):
             return False
-    model_name = str(getattr(operation, "model_name", getattr(operation, "name", ""))).lower()
+    model_name = model_name_of(operation)
     return router.allow_migrate(connection.alias, app_label, model_name=model_name)
 
 

@@ -223,7 +223,7 @@ def _by_itself(operation: Operation, created: set[str]) -> bool | None:
         return False
     if not is_known(operation):
         return True
-    if _model_name(operation) in created or isinstance(operation, _HARMLESS):
+    if model_name_of(operation) in created or isinstance(operation, _HARMLESS):
         return False
     if isinstance(operation, _BREAKING):
         return True
@@ -232,7 +232,8 @@ def _by_itself(operation: Operation, created: set[str]) -> bool | None:
     return None
 
 
-def _model_name(operation: Operation) -> str:
+def model_name_of(operation: Operation) -> str:
+    """The model that an operation is about, lower-case."""
     return str(getattr(operation, "model_name", getattr(operation, "name", ""))).lower()
 
 
@@ -241,7 +242,7 @@ def _is_contract(part: Part, app_label: str, created: set[str]) -> bool:
     by_itself = _by_itself(operation, created)
     if by_itself is not None:
         return by_itself
-    model_name = _model_name(operation)
+    model_name = model_name_of(operation)
     if isinstance(operation, ops.AlterUniqueTogether):
         old = part.before.models[app_label, model_name].options.get("unique_together") or ()
         new = part.after.models[app_label, model_name].options.get("unique_together") or ()

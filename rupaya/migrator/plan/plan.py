@@ -210,13 +210,11 @@ def _code_digest(loader: MigrationLoader) -> str:
     if not release:
         return ""
     files = manifest.migration_files(settings.INSTALLED_APPS, getattr(settings, "MIGRATION_MODULES", None))
-    found = {str(path) for path in files}
-    for migration in (loader.disk_migrations or {}).values():
-        try:
-            path = inspect.getfile(type(migration))
-            # Most are found by their names; links are followed only for those that are not.
-            if path not in found and os.path.realpath(path) not in {os.path.realpath(file) for file in files}:
-                return ""
-        except (TypeError, OSError):
-            return ""
+    try:
+        loaded = {inspect.getfile(type(migration)) for migration in (loader.disk_migrations or {}).values()}
+    except (TypeError, OSError):
+        return ""
+    # Links are followed only where the names do not say it.
+    if (left := loaded - set(files)) and not set(map(os.path.realpath, left)) <= set(map(os.path.realpath, files)):
+        return ""
     return manifest.digest(files, release)

@@ -84,7 +84,7 @@ class BatchExecutor(Executor):
             self._begin(context, steps)
             try:
                 with (
-                    self._observed([migration for migration, _backwards in steps]),
+                    self._observed(steps[0][0]),
                     transaction.atomic(using=self.connection.alias),
                 ):
                     new_state = migrate(steps, state)
@@ -121,8 +121,9 @@ class BatchExecutor(Executor):
         raise AssertionError("count() does not end")
 
     @contextmanager
-    def _observed(self, migrations: Sequence[Migration]) -> Iterator[None]:
-        with self._observing(migrations):
+    def _observed(self, first: Migration) -> Iterator[None]:
+        """One thread watches the whole transaction; each migration of it begins a try of its own there."""
+        with self._observing(first):
             self._is_observed = True
             try:
                 yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any
@@ -273,7 +273,7 @@ class Executor(MigrationExecutor):
                 context.rows.look_again(migration)
         with (
             # First: a signal that is raised while a thread starts leaves that in pieces.
-            self._observing([migration]),
+            self._observing(migration),
             context.stop.interrupting(),
             self._limits(migration),
             connection.execute_wrapper(context.watch.statement),
@@ -301,16 +301,13 @@ class Executor(MigrationExecutor):
             self._transaction = None  # over: what Django records next, a squash that is complete, is on its own
         return new_state
 
-    def _observing(self, migrations: Sequence[Migration]) -> AbstractContextManager[None]:
-        """Watch what the session waits for and holds, for one try of these; a batch in one transaction is one."""
+    def _observing(self, migration: Migration) -> AbstractContextManager[None]:
+        """Watch what the session waits for and holds, for one try."""
         watch = self.context.watch
+        hold_at_most_ms = self._limits_ms(migration)["statement_timeout"] * bool(migration.atomic)
         if self._is_observed:
-            watch.begin_try()
+            watch.begin_try(hold_at_most_ms)
             return nullcontext()
-        limits_ms = [
-            self._limits_ms(migration)["statement_timeout"] * bool(migration.atomic) for migration in migrations
-        ]
-        hold_at_most_ms = max(limits_ms) if all(limits_ms) else 0
         return watch.observing(self.connection.connection.info.backend_pid, hold_at_most_ms=hold_at_most_ms)
 
     @contextmanager

@@ -11,6 +11,7 @@ import psycopg2
 from django.db.migrations.migration import Migration
 from psycopg2.extensions import connection as PgConnection  # noqa: N812 - a class, whatever its author named it
 
+from rupaya.migrator.django import Key, recorded_keys
 from rupaya.migrator.plan.plan import Plan, key_of
 from rupaya.migrator.plan.repeatable import may_run_again
 from rupaya.migrator.plan.status import read_status
@@ -151,14 +152,8 @@ def _fate(transaction: Transaction, connection: PgConnection) -> str:
         time.sleep(POLL_S)
 
 
-def recorded_by(connection: PgConnection) -> list[tuple[str, str]] | None:
+def recorded_by(connection: PgConnection) -> tuple[Key, ...] | None:
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT to_regclass('django_migrations') IS NOT NULL")
-            row = cursor.fetchone()
-            if not (row and row[0]):
-                return []
-            cursor.execute("SELECT app, name FROM django_migrations ORDER BY id")
-            return list(cursor.fetchall())
+        return recorded_keys(connection)
     except psycopg2.Error:
         return None

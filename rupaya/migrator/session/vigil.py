@@ -14,7 +14,7 @@ from rupaya.migrator.output import Output
 from rupaya.migrator.session.watch import Blockers, blockers_of
 
 LOOK_EVERY_S = 5.0
-GO_ON_EVERY_S = 0.5
+LET_GO_EVERY_S = 1.0
 """How often, past the deadline, a COMMIT that waits for a replica is let go."""
 
 _WAITING = """
@@ -26,7 +26,10 @@ _WAITING = """
 
 
 # The server takes this for the end of that wait alone: what it has committed stays, and the session goes on.
-_GO_ON = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = %s AND wait_event = 'SyncRep'"
+_LET_GO = """
+    SELECT round(extract(epoch FROM clock_timestamp() - query_start)), pg_cancel_backend(pid)
+    FROM pg_stat_activity WHERE pid = ANY(%s) AND state = 'active' AND wait_event = 'SyncRep'
+"""
 
 
 class Vigil:
@@ -66,30 +69,38 @@ class Vigil:
             thread.join(1)
 
     def _run(self, finished: threading.Event) -> None:
-        while not finished.wait(GO_ON_EVERY_S if self._is_past() else LOOK_EVERY_S):
+        looked = time.monotonic()
+        while not finished.wait(LET_GO_EVERY_S if self._is_past_deadline() else LOOK_EVERY_S):
             with suppress(psycopg2.Error):  # no connection to spare, or no server: whoever waits for it learns that
-                self._look()
+                if self._is_past_deadline():
+                    self._let_go()
+                if time.monotonic() - looked >= LOOK_EVERY_S:
+                    looked = time.monotonic()
+                    self._look()
 
-    def _is_past(self) -> bool:
+    def _is_past_deadline(self) -> bool:
         return time.monotonic() > self._deadline
+
+    def _let_go(self) -> None:
+        with self._asking() as connection, connection.cursor() as cursor:
+            cursor.execute(_LET_GO, [self._backend_pids()])
+            waiting = cursor.fetchall()
+        for waited_s, was_cancelled in waiting:
+            if was_cancelled:
+                self._output.say(
+                    f"No replica confirmed a COMMIT for {waited_s} s, and MIGRATE_DEADLINE_S is over: it is committed "
+                    "here, and was not waited for any longer",
+                    warning=True,
+                )
 
     def _look(self) -> None:
         pids = self._backend_pids()
-        is_past = self._is_past()
         with self._asking() as connection:
             with connection.cursor() as cursor:
-                cursor.execute(_WAITING, [pids, 0 if is_past else LOOK_EVERY_S - 1])
+                cursor.execute(_WAITING, [pids, LOOK_EVERY_S - 1])
                 waiting = cursor.fetchall()
             for pid, _kind, event, waited_s in waiting:
-                if event == "SyncRep" and is_past:
-                    with connection.cursor() as cursor:
-                        cursor.execute(_GO_ON, [pid])
-                    self._output.say(
-                        f"No replica confirmed a COMMIT for {waited_s} s, and MIGRATE_DEADLINE_S is over: it is "
-                        "committed here, and was not waited for any longer",
-                        warning=True,
-                    )
-                elif event == "SyncRep":
+                if event == "SyncRep":
                     self._output.say(f"Waiting for a replica to confirm a COMMIT, for {waited_s} s", warning=True)
                 elif blockers := blockers_of(connection, pid):
                     self.blockers = blockers

@@ -74,8 +74,7 @@ class Watch:
         With `hold_at_most_ms`, the statement under way is cancelled once the session has held a lock that keeps traffic
         away from a table for longer: each statement may be short, and the lock stays to the transaction's end.
         """
-        self.begin_try()
-        self._hold_at_most_s = hold_at_most_ms / 1000
+        self.begin_try(hold_at_most_ms)
         finished = threading.Event()
         thread = threading.Thread(target=self._sample, args=(backend_pid, finished), name="migrate-watch", daemon=True)
         thread.start()
@@ -85,8 +84,9 @@ class Watch:
             finished.set()
             thread.join(SAMPLE_EVERY_S * 5)
 
-    def begin_try(self) -> None:
-        """Forget what was seen before: another try begins, or another migration in the same block."""
+    def begin_try(self, hold_at_most_ms: int) -> None:
+        """Forget what was seen before: another try begins, or another migration in the same block, with its limit."""
+        self._hold_at_most_s = hold_at_most_ms / 1000
         self.blockers = None
         self.held_too_long = ""
         self.last_sql = ""

@@ -10,13 +10,12 @@ from itertools import count, takewhile
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import psycopg2
 import pytest
 
 from rupaya.migrator.schema import catalog
 from rupaya.migrator.schema.diff import differences
 from tests.conftest import new_database
-from tests.faults.migrator import applied, query
+from tests.faults.migrator import applied, catalog_of, query
 from tests.migrator.releases import Release, migration
 
 pytestmark = pytest.mark.debts
@@ -118,15 +117,6 @@ def send(url: str, statements: tuple[str, ...]) -> None:
         query(url, statement)
 
 
-def schema(url: str) -> catalog.Catalog:
-    connection = psycopg2.connect(url)
-    try:
-        with connection.cursor() as cursor:
-            return catalog.read(cursor)
-    finally:
-        connection.close()
-
-
 @dataclass(frozen=True)
 class Owed:
     """A release that leaves debts, the database before it, and how it all stands after a run that nobody disturbed."""
@@ -156,7 +146,7 @@ class Owed:
         assert [name for (name,) in query(url, LEDGER)] == applied(url)
         assert query(url, OWED) == self.debts
         assert query(url, LEFT_OPEN) == [(0, 0, 0)]
-        assert differences(self.schema, schema(url)) == []
+        assert differences(self.schema, catalog_of(url)) == []
         send(url, OLD + NEW + OLD)
 
 
@@ -170,7 +160,9 @@ def owed(database_url: str, server_url: str, tmp_path: Path) -> Owed:
     with new_database(server_url, template=template) as url:
         whole = release.killed(url, 0, told)
         assert whole.returncode == 0, whole.stderr
-        found = Owed(release, server_url, template, told, told.read_text().splitlines(), query(url, OWED), schema(url))
+        found = Owed(
+            release, server_url, template, told, told.read_text().splitlines(), query(url, OWED), catalog_of(url)
+        )
         found.check(url)
     assert len(found.debts) > 12
     assert found.steps.count("COMMIT") >= len(V2) - 1

@@ -55,7 +55,7 @@ class Command(LoggedCommand, migrate.Command):
             "--in-use-anyway",
             metavar="REASON",
             default="",
-            help="With --contract: also pay what is still used, or may be. The reason is  kept in the ledger.",
+            help="With --contract: also pay what is still used, or may be. The reason is kept in the ledger.",
         )
         ours.add_argument(
             "--dry-run",
