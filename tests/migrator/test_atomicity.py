@@ -137,6 +137,28 @@ def test_what_a_batch_recorded_before_its_transaction_was_committed_is_in_the_le
     ) == [("0001_initial", "succeeded"), ("0002_table", "succeeded"), ("0003_commits", "failed")]
 
 
+def test_each_migration_of_a_batch_holds_its_locks_no_longer_than_its_own_limit(
+    database_url: str, tmp_path: Path
+) -> None:
+    release = Release(tmp_path, "v1", FIRST)
+    assert release.run(database_url).returncode == 0
+    unbounded = 'phase = "expand"\n    statement_timeout_ms = 0'
+    release.write("0002_unbounded", migration('migrations.RunSQL("SELECT 1")', "0001_initial", unbounded))
+    slow = CURSOR + (
+        "    cursor.execute('LOCK TABLE shop_item IN ACCESS EXCLUSIVE MODE')\n"
+        "    for _ in range(100):\n        cursor.execute('SELECT pg_sleep(0.1)')"
+    )
+    release.write("0003_holds", python(slow).replace("0001_initial", "0002_unbounded"))
+
+    failed = release.run(
+        database_url, MIGRATE_BATCH="all", MIGRATE_LOCK_TIMEOUT_MS="500", MIGRATE_STATEMENT_TIMEOUT_MS="1000"
+    )
+
+    assert failed.returncode == 13, failed.stdout + failed.stderr
+    assert "shop_item" in failed.stderr
+    assert applied(database_url) == ["shop.0001_initial"]
+
+
 LEAVES_SETTINGS = {
     "search_path": "CREATE SCHEMA reporting; SET search_path TO reporting, public",
     "read only": "SET default_transaction_read_only = on",
