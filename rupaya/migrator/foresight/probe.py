@@ -222,11 +222,12 @@ class Probe:
             return UNKNOWN, "it has a name with a semicolon"
         if stranger := next((name for name in self._strangers if name in lowered), ""):
             return UNKNOWN, f"planning it may execute {stranger}, which belongs to a role that this one does not trust"
-        answers = [self._ask_on(path, query) for path in self._paths]
-        for wanted in (USES, USES_NOT):
-            if any(answer == wanted for answer, _why in answers):
-                return wanted, ""
-        return answers[0]
+        first, *others = [(path, *self._ask_on(path, query)) for path in self._paths]
+        if first[1] == USES:
+            return USES, ""
+        if path := next((path for path, answer, _why in others if answer == USES), ""):
+            return UNKNOWN, f"with the search path {path} it does"
+        return next((answer, why) for _path, answer, why in [*(o for o in others if o[1] == USES_NOT), first])
 
     def _ask_on(self, path: str, query: str) -> tuple[str, str]:
         why = ""
