@@ -34,7 +34,8 @@ CREATE INDEX idx_transactions_category ON transactions (category_id);
 ALTER TABLE devices DROP COLUMN device_id,
     ADD COLUMN device_id bigint GENERATED ALWAYS AS IDENTITY CONSTRAINT devices_pkey PRIMARY KEY;
 CREATE TABLE wishes (wish text, category_id integer REFERENCES categories (category_id));
-INSERT INTO categories (name, category_type, is_system) SELECT name, 'expense', true FROM unnest(ARRAY['Tea', 'Rice']) name;
+INSERT INTO categories (name, category_type, is_system)
+    SELECT name, 'expense', true FROM unnest(ARRAY['Tea', 'Rice']) name;
 INSERT INTO wishes SELECT 'more ' || name, category_id FROM categories;
 """
 # Each with what is told of it, and what leads out.
