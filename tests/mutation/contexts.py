@@ -1,6 +1,6 @@
 """A plugin that tells each process that a test starts which test that is: coverage notes it as its context.
 
-It also notes how long each test takes, in the file that COVERAGE_DURATIONS names.
+It also notes how long each test takes, in the file that COVERAGE_DURATIONS names, and null of those that fail.
 """
 
 from __future__ import annotations
@@ -23,5 +23,19 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
     finally:
         del os.environ["COVERAGE_TEST"]
-        with Path(os.environ["COVERAGE_DURATIONS"]).open("a") as file:
-            file.write(json.dumps([item.nodeid, time.monotonic() - began]) + "\n")
+        note(item, time.monotonic() - began)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note a failure."""
+    report = yield
+    if report.failed:
+        note(item, None)
+    return report
+
+
+def note(item: pytest.Item, took_s: float | None) -> None:
+    """A line of the file."""
+    with Path(os.environ["COVERAGE_DURATIONS"]).open("a") as file:
+        file.write(json.dumps([item.nodeid, took_s]) + "\n")

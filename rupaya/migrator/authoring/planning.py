@@ -6,11 +6,10 @@ what works at once on every row of a table that is in use.
 
 from __future__ import annotations
 
-import re
-import uuid
 from collections.abc import Sequence
 from typing import Any
 
+from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -18,9 +17,9 @@ from django.db.migrations import operations as ops
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
-from django.db.models.fields import NOT_PROVIDED
 
 from rupaya.migrator.authoring import refusals
+from rupaya.migrator.authoring.columns import ends_uniqueness, why_not_in_step, widens
 from rupaya.migrator.authoring.fields import (
     LIKE,
     AnyField,
@@ -32,10 +31,9 @@ from rupaya.migrator.authoring.fields import (
     target_of,
     without_one_off,
 )
+from rupaya.migrator.authoring.filling import is_null_at_first, own_value, unfilled
 from rupaya.migrator.authoring.questions import table_of
 from rupaya.migrator.authoring.step import Step
-from rupaya.migrator.debts.defaults import kept_default
-from rupaya.migrator.debts.types import widest
 from rupaya.migrator.operations import (
     AddIndexConcurrently,
     AlterFieldIndexConcurrently,
@@ -44,7 +42,6 @@ from rupaya.migrator.operations import (
     RenameFieldInStep,
     WidenField,
 )
-from rupaya.migrator.operations.beside import is_converted
 
 INDEXED = "Built without a lock that traffic would notice, which a transaction cannot do."
 FILLED = "Each row gets a value of its own, in batches; a default in the same statement would give all rows the same."
@@ -53,6 +50,9 @@ RENAMED = (
 )
 WIDENED = (
     "A column beside the old one takes its place in one short lock; in place, all rows would be written under one."
+)
+NOT_UNIQUE = (
+    "From here on old code's upserts fail that name what was unique (ON CONFLICT): deploy code without them before."
 )
 FILLED_FROM_OLD = "In batches; every row has it before new code serves."
 
@@ -106,6 +106,8 @@ class _Line:
         """The migration itself, and what has to be one of its own."""
         for operation in self._pinned_first(self.migration.operations):
             self._place(operation)
+            if ends_uniqueness(self._model, operation):
+                self._say(NOT_UNIQUE)
             operation.state_forwards(self.app, self.planner.state)
         if name_of_all := _title(self.migration.operations):
             self.migration.suggest_name = lambda: name_of_all
@@ -153,6 +155,11 @@ class _Line:
     def _refuse(self, sentence: str) -> None:
         self.planner.refused.append(sentence)
 
+    def _say(self, comment: str) -> None:
+        """Write a line for the reader of the migration, once."""
+        said = getattr(self.migration, "comment", "").splitlines()
+        self.migration.comment = "\n".join(dict.fromkeys([*said, comment]))
+
     def _is_new(self, name: str) -> bool:
         if (self.app, name.lower()) in self.planner.created:
             return True
@@ -180,6 +187,8 @@ class _Line:
             case ops.RenameField() if not self._is_new(operation.model_name):
                 self._rename_field(operation)
                 return
+            case ops.AddConstraint(constraint=ExclusionConstraint()) if not self._is_new(operation.model_name):
+                self._refuse(refusals.exclusion(f"{self.app}.{operation.model_name}", operation.constraint.name))
         self.main.append(operation)
 
     # Names
@@ -232,13 +241,13 @@ class _Line:
         model_name, name = operation.model_name, operation.new_name
         old, new = (column_of(field, each) for each in (operation.old_name, name))
         label = f"{self.app}.{model_name}"
-        if reason := self._why_not_in_step(self._model(model_name), operation.old_name, field):
+        if reason := why_not_in_step(self._model(model_name), operation.old_name, field):
             self._refuse(refusals.not_in_step(label, name, old, new, reason))
         plain = but(bare(field), null=True)
         if isinstance(field, models.ForeignKey):
             plain = but(plain, db_constraint=False)
         self.main.append(RenameFieldInStep(model_name, operation.old_name, name, plain))
-        self.migration.comment = RENAMED
+        self._say(RENAMED)
         fill = FillRenamedField(model_name, old_column=old, new_column=new)
         self.fills.append((_short(f"fill_{model_name}_{name}"), fill, FILLED_FROM_OLD))
         is_indexed = bool(field.db_index)
@@ -252,34 +261,6 @@ class _Line:
         title = _short(f"index_{model_name}_{name}")
         self.indexes.append((title, AlterFieldIndexConcurrently(model_name, name, field)))
 
-    def _widens(self, old: AnyField, new: AnyField) -> bool:
-        """Whether the type takes all values of the old one, is read alike by both codes, and is all that changes."""
-        connection = self.planner.connection
-        types = [str(side.db_type(connection)) for side in (old, new)]
-        same = ("null", "db_index", "unique", "db_default", "primary_key", "db_comment")
-        return (
-            (widest(*types) == types[1] or (is_converted(*types) and _is_always_filled(old)))
-            and all(getattr(old, each) == getattr(new, each) for each in same)
-            and (old.db_check(connection) is None) == (new.db_check(connection) is None)
-        )
-
-    def _why_not_in_step(self, model: ModelState, name: str, field: AnyField, *, is_same_name: bool = False) -> str:
-        """Why a field's column cannot have another beside it; empty: it can, as far as the models tell."""
-        together = {each for fields in model.options.get("unique_together", ()) for each in fields}
-        for constraint in model.options.get("constraints", ()):
-            if not isinstance(constraint, models.CheckConstraint):
-                together |= {each for each in model.fields if re.search(rf"\b{each}\b", str(constraint))}
-        if field.primary_key:
-            return "it is the primary key"
-        if field.unique or name in together:
-            return "it is unique, and upserts of the two codes that race would fail on each other's index (23505)"
-        if field.null and field.has_db_default() and not is_same_name:
-            return "it may be NULL and has a db_default, which would take the place of a NULL that new code writes"
-        expressions = [str(vars(other).get("expression", "")) for other in model.fields.values()]
-        if field.generated or any(re.search(rf"\b{name}\b", each) for each in expressions):
-            return "a generated column is worked out from it, or it is one"
-        return ""
-
     # Columns
 
     def _add_field(self, operation: ops.AddField) -> None:
@@ -291,44 +272,42 @@ class _Line:
             return
         if field.generated:
             self._refuse(refusals.stored_expression(label, name))
+
+        def in_model() -> AnyField:
+            state = self.planner.state.clone()
+            operation.state_forwards(self.app, state)
+            return state.apps.get_model(self.app, model_name)._meta.get_field(name)
+
+        with self.planner.connection.schema_editor(collect_sql=True, atomic=False) as editor:
+            value = own_value(editor, field, in_model)
+        if value is None:
+            self._refuse(refusals.other_each_time(label, name))
+        elif field.unique and not value and not is_null_at_first(field):
+            self._refuse(refusals.same_for_all(label, name))
         first, final = field.clone(), without_one_off(operation)
-        steps: list[tuple[str, Operation]] = []
-        if self._is_of_each_row(field):
-            if field.default != uuid.uuid4:
-                self._refuse(refusals.other_each_time(label, name))
-            first.null, first.default = True, NOT_PROVIDED
-            with_default = first.clone()
-            with_default.db_default = RandomUUID()
+        if value:
+            first = unfilled(field)
             column = self.planner.connection.ops.quote_name(field.db_column or name)
-            fill = Backfill(model_name, set=f"{column} = gen_random_uuid()", where=f"{column} IS NULL", elidable=True)
+            fill = Backfill(model_name, set=f"{column} = {value}", where=f"{column} IS NULL", elidable=True)
             self.fills.append((_short(f"fill_{model_name}_{name}"), fill, FILLED))
-            steps.append(("", ops.AlterField(model_name, name, bare(with_default))))
-        first, unwrapped = bare(first), final
         is_indexed = bool(field.db_index and not field.unique)
-        is_split = bool(steps) or bool(field.unique) or type(field) in LIKE
+        is_split = bool(value or field.unique) or type(field) in LIKE
+        first = bare(first)
         if isinstance(field, models.ForeignKey) and not field.null:
             first = but(first, db_constraint=False)
             is_split = True
-        main = ops.AddField(model_name, name, first, preserve_default=operation.preserve_default)
         if not (is_split or is_indexed):
             self.main.append(operation)
             return
-        self.main.append(main)
-        self.main += [one for _title, one in steps]
-        if is_split:
-            unindexed = but(unwrapped, db_index=False) if is_indexed else unwrapped
-            title = _short(f"{model_name}_{name}_rules")
-            self.finals.append((title, ops.AlterField(model_name, name, unindexed)))
+        self.main.append(ops.AddField(model_name, name, first, preserve_default=operation.preserve_default))
+        if value:
+            first = but(first, db_default=field.db_default if field.has_db_default() else RandomUUID())
+            self.main.append(ops.AlterField(model_name, name, first))
+        unindexed = but(final, db_index=False) if is_indexed else final
+        if is_split and unindexed.deconstruct()[1:] != first.deconstruct()[1:]:
+            self.finals.append((_short(f"{model_name}_{name}_rules"), ops.AlterField(model_name, name, unindexed)))
         if is_indexed:
-            self._index_field(model_name, name, unwrapped)
-
-    def _is_of_each_row(self, field: AnyField) -> bool:
-        if field.null or field.has_db_default() or not field.has_default() or not callable(field.default):
-            return False
-        if field.default == uuid.uuid4:
-            return True
-        with self.planner.connection.schema_editor(collect_sql=True, atomic=False) as editor:
-            return kept_default(editor, field) is None
+            self._index_field(model_name, name, final)
 
     def _alter_field(self, operation: ops.AlterField) -> None:
         name, model_name = operation.name, operation.model_name
@@ -345,9 +324,9 @@ class _Line:
         if not (old.remote_field or new.remote_field):
             old_type, new_type = (side.db_type(self.planner.connection) for side in (old, new))
             if not keeps_rows(str(old_type), str(new_type)):
-                widens = self._widens(old, new)
-                reason = self._why_not_in_step(model, name, old, is_same_name=True) if widens else ""
-                if widens and not reason:
+                is_wider = widens(self.planner.connection, old, new)
+                reason = why_not_in_step(model, name, old, is_same_name=True) if is_wider else ""
+                if is_wider and not reason:
                     title = _short(f"widen_{model_name}_{name}")
                     self.fills.append((title, WidenField(model_name, name, new), WIDENED))
                     return
@@ -360,12 +339,6 @@ class _Line:
         if unindexed.deconstruct()[1:] != but(old, db_index=False).deconstruct()[1:]:
             self.main.append(ops.AlterField(model_name, name, unindexed, preserve_default=operation.preserve_default))
         self._index_field(model_name, name, without_one_off(operation))
-
-
-def _is_always_filled(field: AnyField) -> bool:
-    """Whether a text is never empty as far as the models tell, and nothing is built on its being a text."""
-    is_plain = not (field.db_index or field.unique or field.has_db_default())
-    return is_plain and not field.blank and not (field.has_default() and field.get_default() == "")
 
 
 def _title(operations: Sequence[Operation]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 from django.db.migrations.questioner import NonInteractiveMigrationQuestioner
+from django.utils import timezone
 
 from rupaya.migrator.authoring.refusals import Unasked
 
@@ -87,6 +88,13 @@ class Questioner:
             f"--rename {app}.{old}={new}",
             (old_model_state, new_model_state),
         )
+
+    def ask_auto_now_add_addition(self, field_name: str, model_name: str) -> Any:
+        """What the rows that are there have in a new field with `auto_now_add`: where nobody can be asked, the time of
+        the migration, which is what Django proposes and `migrate` keeps in the database for old code's rows."""
+        if isinstance(self.asked, NonInteractiveMigrationQuestioner):
+            return timezone.now
+        return self.asked.ask_auto_now_add_addition(field_name, model_name)
 
     def _ask(self, question: str, seen: str, how: str, arguments: tuple[Any, ...]) -> bool:
         unasked = Unasked(

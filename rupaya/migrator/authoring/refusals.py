@@ -73,8 +73,27 @@ def other_type(model: str, field: str, old: str, new: str, reason: str = "") -> 
 def other_each_time(model: str, field: str) -> str:
     """A default that is another one at each call."""
     return (
-        f"{model}.{field} is required, and its default is another one at each call, which the database cannot make: "
-        "all rows would get the same. Give it a db_default, or null=True and fill it ('Fill a column')."
+        f"{model}.{field} has a default that is another one at each call, which the database cannot make: all rows "
+        "that are there would get the same. Give it a db_default, or null=True without a default and fill it ('Fill a "
+        "column')."
+    )
+
+
+def same_for_all(model: str, field: str) -> str:
+    """A unique field with one value for all rows."""
+    return (
+        f"{model}.{field} is unique, and all rows that are there would get the same value, which the server refuses as "
+        "soon as there are two. Give it null=True without a default and fill it ('Fill a column'), or let the database "
+        "make a value for each row (db_default), or default=uuid.uuid4."
+    )
+
+
+def exclusion(model: str, constraint: str) -> str:
+    """An exclusion constraint on a table in use."""
+    return (
+        f"{constraint} of {model} is an exclusion constraint, which PostgreSQL builds under a lock that reads and "
+        "writes wait for, as long as that takes. On a table that stays small write it with --plain, and say so in the "
+        'migration: excused = {"scan": "how many rows"} (\'Add an exclusion constraint\').'
     )
 
 

@@ -37,7 +37,7 @@ class StepWriter(MigrationWriter):
             lines = f"\nfrom {_MODULE} import {', '.join(names)}\n"
             text = re.sub(r"(from django\.db import migrations.*\n)", lambda found: found[1] + lines, text, count=1)
         added = ""
-        if comment := getattr(self.migration, "comment", ""):
+        for comment in getattr(self.migration, "comment", "").splitlines():
             added += f"    # {comment}\n"
         if not self.migration.atomic and not re.search(r"^    atomic = False$", text, re.MULTILINE):
             added += "    atomic = False\n"
@@ -55,5 +55,6 @@ def format_files(paths: Sequence[str]) -> None:
         ruff = [found]
     else:
         return
-    for command in (["check", "--quiet", "--fix-only", "--select=I"], ["format", "--quiet"]):
+    # The imports as the project has them: their order, and its aliases, which ruff calls unsafe to change.
+    for command in (["check", "--quiet", "--fix-only", "--unsafe-fixes", "--select=I,ICN"], ["format", "--quiet"]):
         subprocess.run([*ruff, *command, *paths], check=False, capture_output=True)

@@ -1,4 +1,4 @@
-"""A project of one app, `shop`, whose models a test changes: a git repository, of which one commit is deployed."""
+"""A project of two apps, `shop` and `crates`, whose models a test changes: a git repository, a commit is deployed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,19 @@ MANAGE = str(PROJECT / "manage.py")
 SETTINGS = """
 from tests.migrator.fixtures.small import *
 
-INSTALLED_APPS = ["rupaya.migrator", "django.contrib.contenttypes", "shop", "django_linear_migrations"]
+INSTALLED_APPS = ["rupaya.migrator", "django.contrib.contenttypes", "shop", "crates", "django_linear_migrations"]
 MIGRATION_MODULES = {}
 """
 
-HEADER = "import uuid\n\nfrom django.db import models\nfrom django.utils import timezone\n"
+HEADER = """import random
+import uuid
+from datetime import date
+
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.db import models
+from django.db.models import functions
+from django.utils import timezone
+"""
 
 MODELS = """
 class Maker(models.Model):
@@ -33,8 +41,36 @@ class Item(models.Model):
     price = models.DecimalField(max_digits=8, decimal_places=2, null=True, db_index=True)
     note = models.TextField(null=True)
     address = models.CharField(max_length=39, null=True)
+
+
+class Part(models.Model):
+    code = models.CharField(max_length=40, unique=True)
+    kind = models.CharField(max_length=20, db_index=True)
+    serial = models.CharField(max_length=40)
+    shelf = models.CharField(max_length=40)
+    place = models.IntegerField(default=0)
+    weight = models.PositiveIntegerField(default=0)
+    maker = models.ForeignKey(Maker, models.CASCADE, null=True)
+    tag = models.CharField(max_length=40)
+    lot = models.CharField(max_length=40)
+    mark = models.CharField(max_length=40)
+
+    class Meta:
+        unique_together = [('shelf', 'place')]
+        indexes = [models.Index(fields=['lot', 'kind'], name='by_lot')]
+        constraints = [
+            models.UniqueConstraint(fields=['serial'], name='one_serial'),
+            models.CheckConstraint(condition=models.Q(place__gte=0), name='place_rule'),
+        ]
 """
-"""The models of the deployed release."""
+"""The models of the deployed release. Parts have what can be removed, and three columns of values that differ."""
+
+CRATES = """
+class Crate(models.Model):
+    label = models.CharField(max_length=50)
+    item = models.ForeignKey('shop.Item', models.CASCADE, null=True)
+"""
+"""Those of the other app."""
 
 
 @dataclass
@@ -48,15 +84,15 @@ class Project:
     def make(cls, folder: Path, url: str, models: str = MODELS) -> Project:
         """One whose first migration, of these models, is deployed."""
         project = cls(folder, url)
-        migrations = folder / "shop" / "migrations"
-        migrations.mkdir(parents=True)
-        (folder / "shop" / "__init__.py").touch()
-        (migrations / "__init__.py").touch()
-        (migrations / "max_migration.txt").touch()
+        for app in ("shop", "crates"):
+            (folder / app / "migrations").mkdir(parents=True)
+            for name in ("__init__.py", "migrations/__init__.py", "migrations/max_migration.txt"):
+                (folder / app / name).touch()
         (folder / "project_settings.py").write_text(SETTINGS)
         (folder / "pyproject.toml").write_text(f'[tool.ruff]\nextend = "{PROJECT / "pyproject.toml"}"\n')
         project.write_models(models)
-        project.succeed("makemigrations", "shop")
+        project.write_models(CRATES, "crates")
+        project.succeed("makemigrations")
         project.git("init", "--quiet")
         project.deploy()
         return project
@@ -66,9 +102,9 @@ class Project:
         """Where they are."""
         return self.folder / "shop" / "migrations"
 
-    def write_models(self, models: str) -> None:
-        """Write `models.py`."""
-        (self.folder / "shop" / "models.py").write_text(HEADER + models)
+    def write_models(self, models: str, app: str = "shop") -> None:
+        """Write the app's `models.py`."""
+        (self.folder / app / "models.py").write_text(HEADER + models)
 
     def deploy(self) -> None:
         """Commit all, and say that it is what runs in production."""
@@ -89,7 +125,7 @@ class Project:
             "RUPAYA_ENV": "test",
             "DATABASE_URL": url or self.url,
             "DJANGO_SETTINGS_MODULE": "project_settings",
-            "RUPAYA_FIXTURE_APPS": "shop",
+            "RUPAYA_FIXTURE_APPS": "shop,crates",
             "PYTHONPATH": f"{self.folder}:{PROJECT}",
             "PYTHONDONTWRITEBYTECODE": "1",
             "MIGRATE_PHASE": "expand",  # as in production: by halves
@@ -103,10 +139,10 @@ class Project:
         assert ran.returncode == 0, ran.stdout + ran.stderr
         return ran.stdout
 
-    def written(self) -> dict[str, str]:
-        """The texts of the migrations that are not deployed, by name."""
+    def written(self, app: str = "shop") -> dict[str, str]:
+        """The texts of the app's migrations that are not deployed, by name."""
         listed = subprocess.run(
-            ["git", "ls-files", "--others", "--exclude-standard", "shop/migrations"],
+            ["git", "ls-files", "--others", "--exclude-standard", f"{app}/migrations"],
             cwd=self.folder,
             check=True,
             capture_output=True,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
 import psycopg2
 import pytest
 
@@ -18,16 +21,19 @@ FILL = (
     "INSERT INTO shop_maker (name) VALUES ('one')",
     "INSERT INTO shop_item (name, colour, amount, maker_id, note, address) "
     f"SELECT 'n' || n, 'red', n, 1, '{{\"n\": ' || n || '}}', '10.0.0.1' FROM generate_series(1, {ROWS}) n",
-    "ANALYZE shop_item",
+    "INSERT INTO shop_part (code, kind, serial, shelf, place, weight, maker_id, tag, lot, mark) "
+    f"SELECT n, 'a', n, n, 1, 1, 1, n, n, n FROM generate_series(1, {ROWS}) n",
+    "ANALYZE",
 )
 
 
 def new_code(change: Change) -> tuple[str, ...]:
     """An insert, an update and a select of the code that these models are."""
     values = {"name": "'new'", "colour": "'black'", "amount": "5", "maker_id": "1"}
-    values.pop(change.gone, None)
-    if change.column:
-        values |= dict(zip(change.column.split(", "), change.value.split(", "), strict=True))
+    for column in change.gone.split(", "):
+        values.pop(column, None)
+    if change.columns:
+        values |= dict(zip(change.columns.split(", "), change.values.split(", "), strict=True))
     columns, inserted = ", ".join(values), ", ".join(values.values())
     return (
         f"INSERT INTO shop_item ({columns}) VALUES ({inserted})",
@@ -35,7 +41,13 @@ def new_code(change: Change) -> tuple[str, ...]:
         f"SELECT id, {columns} FROM shop_item WHERE id = 1 + floor(random() * 1000)",
         upsert("shop_item", "id", id="1 + floor(random() * 1000)", **values),
         upsert("shop_maker", "name", name="'one'", city="'here'"),
+        *change.sends,
     )
+
+
+def write(project: Project, change: Change) -> None:
+    project.write_models(change.models)
+    project.write_models(change.crates, "crates")
 
 
 def execute(url: str, *statements: str) -> None:
@@ -56,44 +68,58 @@ def count(url: str, query: str) -> int:
     return int(row[0])
 
 
+@pytest.fixture(scope="module")
+def filled(_deployed: Project, server_url: str) -> Iterator[str]:
+    """The name of a database of the deployed release with rows in it, to be copied."""
+    with new_database(server_url) as url:
+        _deployed.succeed("migrate", "--noinput", url=url, RELEASE="v1")
+        execute(url, *FILL)
+        yield urlsplit(url).path.strip("/")
+
+
 @pytest.mark.parametrize("name", CHANGES)
-def test_both_codes_live_through_it(project: Project, database_url: str, name: str) -> None:
+def test_both_codes_live_through_it(project: Project, filled: str, server_url: str, name: str) -> None:
     change = CHANGES[name]
     new = new_code(change)
-    project.succeed("migrate", "--noinput", url=database_url, RELEASE="v1")
-    execute(database_url, *FILL)
-    project.write_models(change.models)
+    write(project, change)
     project.succeed(*change.makemigrations)
-    with traffic(database_url, OLD) as old_sent:
-        project.succeed("migrate", "--noinput", url=database_url, RELEASE="v2")
-        with traffic(database_url, new) as new_sent:
-            project.succeed("showmigrations", url=database_url, RELEASE="v2")
-    old_sent.check()
-    new_sent.check()
-    if change.rename:
-        unlike = f"record_image_ne(ROW({change.gone}), ROW({change.column}))"
-        assert count(database_url, f"SELECT count(*) FROM shop_item WHERE {unlike}") == 0
-        assert count(database_url, f"SELECT count(*) FROM shop_item WHERE {change.column} = {change.value}") > 0
-    with traffic(database_url, new) as new_sent:
-        project.succeed("migrate", "--contract", "--noinput", url=database_url, RELEASE="v2")
-    new_sent.check()
-    project.succeed("schemadiff", url=database_url, RELEASE="v2")
-    project.succeed("migrate", "shop", "0001", "--noinput", url=database_url, RELEASE="v2")
-    execute(database_url, *OLD)
-    assert count(database_url, f"SELECT count(*) FROM shop_item WHERE address IN {ADDRESSES}") >= ROWS
-    if change.rename:
-        assert count(database_url, f"SELECT count(*) FROM shop_item WHERE {change.gone} = {change.value}") > 0
+    with new_database(server_url, template=filled) as url:
+        with traffic(url, OLD) as old_sent:
+            project.succeed("migrate", "--noinput", url=url, RELEASE="v2")
+            with traffic(url, new) as new_sent:
+                project.succeed("showmigrations", url=url, RELEASE="v2")
+        old_sent.check()
+        new_sent.check()
+        renamed = list(
+            zip(change.gone.split(", "), change.columns.split(", "), change.values.split(", "), strict=False)
+        )
+        if change.renames:
+            differs = " OR ".join(f"record_image_ne(ROW({old}), ROW({new}))" for old, new, _value in renamed)
+            assert count(url, f"SELECT count(*) FROM shop_item WHERE {differs}") == 0
+            for _old, new_column, value in renamed:
+                assert count(url, f"SELECT count(*) FROM shop_item WHERE {new_column} = {value}") > 0
+        with traffic(url, new) as new_sent:
+            project.succeed("migrate", "--contract", "--noinput", url=url, RELEASE="v2")
+        new_sent.check()
+        project.succeed("schemadiff", url=url, RELEASE="v2")
+        for app in ("crates", "shop"):
+            project.succeed("migrate", app, "0001", "--noinput", url=url, RELEASE="v2")
+        execute(url, *OLD)
+        assert count(url, f"SELECT count(*) FROM shop_item WHERE address IN {ADDRESSES}") >= ROWS
+        for old_column, _new_column, value in change.renamed:
+            assert count(url, f"SELECT count(*) FROM shop_item WHERE {old_column} = {value}") > 0
 
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_new_database_gets_the_same_squashed_or_not(project: Project, server_url: str, name: str) -> None:
-    project.write_models(CHANGES[name].models)
+    write(project, CHANGES[name])
     project.succeed(*CHANGES[name].makemigrations)
     with new_database(server_url) as url:
         project.succeed("migrate", "--noinput", url=url)
         project.succeed("schemadiff", url=url)
-    last = max(project.written())
-    project.succeed("squashmigrations", "shop", "0001", last, "--noinput")
+    for app in ("shop", "crates"):
+        if written := project.written(app):
+            project.succeed("squashmigrations", app, "0001", max(written), "--noinput")
     assert "No changes" in project.succeed("makemigrations", "--check")
     with new_database(server_url) as url:
         project.succeed("migrate", "--noinput", url=url)

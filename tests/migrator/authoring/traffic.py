@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 import psycopg2
 
 WAITS_AT_MOST_S = 1.5
+OTHER = "gen_random_uuid()::text"
+"""A value that no other row has."""
+DIFFERENT = dict.fromkeys(("serial", "shelf", "tag", "lot", "mark"), OTHER)
 
 
 def upsert(table: str, key: str, **values: str) -> str:
@@ -31,6 +34,13 @@ OLD = (
     "SELECT id FROM shop_item WHERE id < 99 AND address = '10.0.0.3' AND note = '{\"old\": 2}'",
     upsert("shop_item", "id", id="1 + floor(random() * 1000)", name="'old'", colour="'grey'", amount="6", maker_id="1"),
     upsert("shop_maker", "name", name="'one'", city="'there'"),
+    f"INSERT INTO shop_part (code, kind, serial, shelf, place, weight, maker_id, tag, lot, mark) "
+    f"VALUES ({OTHER}, 'old', {OTHER}, {OTHER}, 1, 2, NULL, {OTHER}, {OTHER}, {OTHER})",
+    f"UPDATE shop_part SET kind = 'changed', tag = {OTHER}, lot = {OTHER}, mark = {OTHER}, weight = 3 "
+    "WHERE id = 1 + floor(random() * 1000)",
+    upsert("shop_part", "id", id="5", code="'5'", kind="'b'", place="5", weight="6", **DIFFERENT),
+    "SELECT id, kind, serial, shelf, place, weight, maker_id, tag, lot, mark FROM shop_part WHERE code = '6'",
+    "INSERT INTO crates_crate (label, item_id) VALUES ('old', 1 + floor(random() * 1000))",
 )
 
 
