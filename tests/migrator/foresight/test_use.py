@@ -8,17 +8,20 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
 
 from rupaya.localdb import LocalPostgres
-from rupaya.migrator.debts.debt import COLUMN, TABLE, Debt
+from rupaya.migrator.debts.debt import COLUMN, OPERATION, TABLE, Debt
 from rupaya.migrator.foresight.probe import UNKNOWN, USES, USES_NOT, Probe, Target
 from rupaya.migrator.foresight.use import CANNOT_SAY, IN_USE, NOT_SEEN, Use, keep_baseline, uses
 from rupaya.migrator.ledger.ledger import Ledger
+from tests.conftest import new_database
 from tests.faults.migrator import query, wait_for
 from tests.migrator.foresight.statistics_server import statistics_server
+from tests.migrator.foresight.test_migrate import release
 from tests.migrator.releases import CREATE, Release, migration
 
 Connection = psycopg2.extensions.connection
@@ -452,6 +455,53 @@ def test_a_whole_table_is_used_by_whoever_reads_it_at_all(server: LocalPostgres,
 
 CREATE_SHOP = {"0001_initial": migration(CREATE)}
 DROP = migration('migrations.RemoveField("item", "colour")', "0001_initial")
+
+
+OWN_SQL = {
+    "0002_sql": migration(
+        "migrations.RunSQL('DROP VIEW shop_names; ALTER TABLE shop_item DROP COLUMN colour', migrations.RunSQL.noop)",
+        "0001_initial",
+        'phase = "contract"',
+    )
+}
+VIEW = {
+    "0001_initial": migration(
+        CREATE + "migrations.RunSQL('CREATE VIEW shop_names AS SELECT name FROM shop_item', 'DROP VIEW shop_names')"
+    )
+}
+
+
+def test_sql_of_ones_own_that_is_owed_whole_is_asked_about_what_it_takes_away(
+    server: LocalPostgres, tmp_path: Path
+) -> None:
+    with new_database(server.url()) as url:
+        query(server.url(urlsplit(url).path[1:], user="postgres"), "CREATE EXTENSION pg_stat_statements")
+        assert Release(tmp_path, "v1", VIEW).run(url).returncode == 0
+        query(url, "GRANT SELECT ON shop_item, shop_names TO nightly")
+        v2 = release(tmp_path, url, "v2", VIEW | OWN_SQL)
+        assert v2.run(url).returncode == 0
+        nightly = url.replace("//rupaya@", "//nightly@")
+
+        send(nightly, "SELECT name FROM shop_names")
+        refused = v2.run(url, "migrate", "--contract", MIGRATE_ON_USE="refuse")
+        query(url, "UPDATE migrator_use_baselines SET taken_at = taken_at - interval '26 hours'")
+        send(nightly, "SELECT id, colour FROM shop_item")
+        again = v2.run(url, "migrate", "--contract", MIGRATE_ON_USE="refuse")
+        query(url, "UPDATE migrator_use_baselines SET taken_at = taken_at - interval '26 hours'")
+        paid = v2.run(url, "migrate", "--contract", MIGRATE_ON_USE="refuse")
+
+        assert (refused.returncode, again.returncode) == (14, 14), refused.stderr + again.stderr
+        assert "shop_names: nightly, 1 call since " in refused.stderr
+        assert "shop_item.colour: nightly, 1 call since " in again.stderr
+        assert "shop_names: nightly" not in again.stderr
+        assert paid.returncode == 0, paid.stderr
+        assert query(url, "SELECT state FROM migrator_debts") == [("paid",)]
+
+
+def test_it_cannot_be_said_what_unknown_sql_takes_away(connection: Connection) -> None:
+    found = use(connection, Debt("shop", "0009_sql", "0", "Raw SQL", OPERATION, "", "0", [], "", {}, id=9))
+
+    assert (found.answer, "what it takes away is not known" in found.lines[0]) == (CANNOT_SAY, True)
 
 
 @pytest.mark.usefixtures("connection")
