@@ -27,7 +27,7 @@ from rupaya.migrator.errors import MigratorError
 from rupaya.migrator.foresight import presumed
 from rupaya.migrator.foresight.look import Finding, Look, look, look_at_debts
 from rupaya.migrator.foresight.rows import Answer
-from rupaya.migrator.foresight.use import IN_USE, NOT_SEEN, target_of, uses
+from rupaya.migrator.foresight.use import IN_USE, NOT_SEEN, takes_away, uses
 from rupaya.migrator.plan.plan import Plan, history_explained, read_plan, refuse_conflicts
 from rupaya.migrator.session import database
 from rupaya.story import reading
@@ -135,7 +135,7 @@ def read(last_run: LastRun | None) -> Release:
 
 def with_use(release: Release) -> Release:
     """With who uses what is owed: asked as `migrate --contract` asks, in a transaction that is rolled back."""
-    debts = [owed.debt for owed in release.owed if target_of(owed.debt)]
+    debts = [owed.debt for owed in release.owed if takes_away(owed.debt)]
     if not debts:
         return release
     watch_s = conf.read()[0].use_watch_h * SECONDS_AN_HOUR

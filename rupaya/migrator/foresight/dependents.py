@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from psycopg2.extensions import connection as PgConnection  # noqa: N812 - a class, whatever its author named it
 
-from rupaya.migrator.foresight.probe import Target
+from rupaya.migrator.foresight.probe import RELATION, Target
 
-_SELF = """
+_SELF = f"""
     SELECT c.oid, coalesce(a.attnum, 0) FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid
-    AND a.attname = %s AND NOT a.attisdropped WHERE c.oid = to_regclass(quote_ident(%s))
+    AND a.attname = %(column)s AND NOT a.attisdropped WHERE c.oid = {RELATION}
 """
 # Those that would fail, or go, with it; what belongs to it alone, such as its index, goes with it and is nobody's.
 _RECORDED = """
@@ -77,7 +77,7 @@ class Dependents:
         self.doubtful: list[str] = []
         """Functions whose texts do not tell whether they use it; what they send is counted only with track = all."""
         with connection.cursor() as cursor:
-            cursor.execute(_SELF, [target.column, target.table])
+            cursor.execute(_SELF, {"column": target.column, "name": target.table})
             row = cursor.fetchone()
             if row is None:
                 return
@@ -92,7 +92,7 @@ class Dependents:
     def _look_at(
         self, name: str, body: str, language: str, is_trigger: bool, is_recorded: bool, has_row_type: bool
     ) -> None:
-        table, column = self.target.table, self.target.column
+        table, column = self.target.table.rpartition(".")[2], self.target.column
         names_table, names_column = _has_word(body, table), not column or _has_word(body, column)
         if is_recorded or (names_column and (names_table or (is_trigger and bool(column)))):
             self.uses.append(f"function {name}")

@@ -27,9 +27,12 @@ USES, USES_NOT, UNKNOWN = "uses", "uses not", "unknown"
 # A predefined role that owns nothing and may do next to nothing: a superuser's rights cannot be taken away.
 ROLE_WITHOUT_RIGHTS = "pg_read_all_settings"
 
-_SELF = """
+RELATION = """coalesce(to_regclass(quote_ident(%(name)s)), to_regclass(array_to_string(
+    ARRAY(SELECT quote_ident(part) FROM unnest(string_to_array(%(name)s, '.')) AS part), '.')))"""
+"""A table by its name, which may have its schema before it."""
+_SELF = f"""
     SELECT c.oid, (SELECT rolsuper FROM pg_roles WHERE rolname = current_user), quote_ident(current_user)
-    FROM (SELECT to_regclass(quote_ident(%s))::oid AS oid) AS c
+    FROM (SELECT {RELATION}::oid AS oid) AS c
 """
 # The table; what it inherits from, or is a part of; and its own children and parts.
 _FAMILY = """
@@ -132,7 +135,7 @@ class Probe:
     def _take_away(self) -> str:
         cursor, target = self._cursor, self.target
         cursor.execute("SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '10s'")
-        oid, is_superuser, role = self._rows(_SELF, [target.table])[0]
+        oid, is_superuser, role = self._rows(_SELF, {"name": target.table})[0]
         if oid is None:
             return f"there is no table {target.table}"
         asked = {"table": oid, "column": target.column}
@@ -222,11 +225,12 @@ class Probe:
             return UNKNOWN, "it has a name with a semicolon"
         if stranger := next((name for name in self._strangers if name in lowered), ""):
             return UNKNOWN, f"planning it may execute {stranger}, which belongs to a role that this one does not trust"
-        answers = [self._ask_on(path, query) for path in self._paths]
-        for wanted in (USES, USES_NOT):
-            if any(answer == wanted for answer, _why in answers):
-                return wanted, ""
-        return answers[0]
+        first, *others = [(path, *self._ask_on(path, query)) for path in self._paths]
+        if first[1] == USES:
+            return USES, ""
+        if path := next((path for path, answer, _why in others if answer == USES), ""):
+            return UNKNOWN, f"with the search path {path} it does"
+        return next((answer, why) for _path, answer, why in [*(o for o in others if o[1] == USES_NOT), first])
 
     def _ask_on(self, path: str, query: str) -> tuple[str, str]:
         why = ""

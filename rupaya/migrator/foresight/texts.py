@@ -65,6 +65,7 @@ _EXTRACT = re.compile(r"\bextract\s*\(\s*\$\d+\s+from\b", re.IGNORECASE)
 _LITERAL = re.compile(r"'(?:[^']|'')*'|(?<![\w$.])\d+(?:\.\d+)?")
 MAX_LITERALS = 5
 _PARAMETER = re.compile(r"\$\d+")
+_GIVEN = re.compile(r"\$\d+\s*::")
 _UNICODE_NAME = re.compile(r"\bu&\"", re.IGNORECASE)
 
 
@@ -166,5 +167,5 @@ def with_nulls(query: str) -> str:
 
 
 def with_numbers(query: str) -> str:
-    """The same with a number for every parameter, where a type is wanted that NULL has not."""
-    return _PARAMETER.sub("1", query)
+    """The same with a number for every parameter whose type is not given, as an array of them needs one."""
+    return _PARAMETER.sub("1", _GIVEN.sub("NULL::", query))

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import psycopg2
 from psycopg2.extensions import connection as PgConnection  # noqa: N812 - a class, whatever its author named it
 
-from rupaya.migrator.debts.debt import COLUMN, TABLE, Debt
+from rupaya.migrator.debts.debt import COLUMN, OPERATION, TABLE, Debt
 from rupaya.migrator.errors import counted
-from rupaya.migrator.foresight import baselines
+from rupaya.migrator.foresight import baselines, presumed
 from rupaya.migrator.foresight.baselines import Baseline
 from rupaya.migrator.foresight.calls import INSUFFICIENT, Seen
 from rupaya.migrator.foresight.dependents import Dependents
@@ -37,16 +37,28 @@ class Use:
         return f"{self.debt}: {self.answer}: " + "; ".join(self.lines)
 
 
-def target_of(debt: Debt) -> Target | None:
-    """What goes with a debt, if it is a table or a column."""
+def takes_away(debt: Debt) -> bool:
+    """Whether paying a debt takes something away that somebody may use, or nobody knows that."""
+    return targets_of(debt) != []
+
+
+def targets_of(debt: Debt) -> list[Target] | None:
+    """The tables and columns that go with a debt; None: nobody knows, for its migration is not in the shipped file."""
     if debt.kind == TABLE:
-        return Target(debt.table)
-    return Target(debt.table, debt.object) if debt.kind == COLUMN else None
+        return [Target(debt.table)]
+    if debt.kind == COLUMN:
+        return [Target(debt.table, debt.object)]
+    if debt.kind != OPERATION:
+        return []
+    step = presumed.of_migration(debt.app, debt.migration)
+    if step is None:
+        return None
+    return [Target(table, column) for table, columns in step.removed.items() for column in columns or [""]]
 
 
 def keep_baseline(connection: PgConnection, debts: Iterable[Debt]) -> None:
     """Remember what the statistics have now, where something that goes has come to be owed."""
-    ids = [debt.id for debt in debts if target_of(debt) is not None and debt.id is not None]
+    ids = [debt.id for debt in debts if takes_away(debt) and debt.id is not None]
     if ids and baselines.exists(connection):
         baselines.keep(connection, ids, read_sources(connection))
 
@@ -58,10 +70,32 @@ def uses(connection: PgConnection, debts: Iterable[Debt], *, watch_s: float) -> 
     since a baseline that is at least `watch_s` old: a watch of minutes sees no nightly job.
     """
     sources = read_sources(connection)
-    return [_of_debt(connection, debt, target, sources, watch_s) for debt in debts if (target := target_of(debt))]
+    found = []
+    for debt in debts:
+        targets = targets_of(debt)
+        if targets is None:
+            why = "what it takes away is not known ('manage.py presumptions' writes it down where the code is made)"
+            found.append(Use(debt, CANNOT_SAY, (why,)))
+        elif targets:
+            found.append(_of_debt(connection, debt, targets, sources, watch_s))
+    return found
 
 
-def _of_debt(connection: PgConnection, debt: Debt, target: Target, sources: Sequence[Source], watch_s: float) -> Use:
+def _of_debt(
+    connection: PgConnection, debt: Debt, targets: Sequence[Target], sources: Sequence[Source], watch_s: float
+) -> Use:
+    """The worst of what is to be said of each that goes."""
+    answers = [_of_target(connection, debt, target, sources, watch_s) for target in targets]
+    for wanted in (IN_USE, CANNOT_SAY, NOT_SEEN):
+        alike = [(target, answer) for target, answer in zip(targets, answers, strict=True) if answer.answer == wanted]
+        if alike and len(targets) == 1:
+            return alike[0][1]
+        if alike:
+            return Use(debt, wanted, tuple(f"{target}: {line}" for target, answer in alike for line in answer.lines))
+    raise AssertionError("nothing was asked")
+
+
+def _of_target(connection: PgConnection, debt: Debt, target: Target, sources: Sequence[Source], watch_s: float) -> Use:
     try:
         inside = Dependents(connection, target)
         probe = Probe(connection, target)
