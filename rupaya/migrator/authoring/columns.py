@@ -55,14 +55,39 @@ def why_not_in_step(model: ModelState, name: str, field: AnyField, *, is_same_na
     together = {each for fields in model.options.get("unique_together", ()) for each in fields}
     for constraint in model.options.get("constraints", ()):
         if not isinstance(constraint, models.CheckConstraint):
-            together |= {each for each in model.fields if re.search(rf"\b{each}\b", str(constraint))}
+            together |= {each for each in model.fields if mentions(constraint, each)}
     if field.primary_key:
         return "it is the primary key"
     if field.unique or name in together:
         return "it is unique, and upserts of the two codes that race would fail on each other's index (23505)"
     if field.null and field.has_db_default() and not is_same_name:
         return "it may be NULL and has a db_default, which would take the place of a NULL that new code writes"
-    expressions = [str(vars(other).get("expression", "")) for other in model.fields.values()]
-    if field.generated or any(re.search(rf"\b{name}\b", each) for each in expressions):
+    expressions = [vars(other).get("expression", "") for other in model.fields.values()]
+    if field.generated or any(mentions(each, name) for each in expressions):
         return "a generated column is worked out from it, or it is one"
     return ""
+
+
+def mentions(what: object, name: str) -> bool:
+    """Whether an expression, a condition, an index or a constraint speaks of a field."""
+    return bool(re.search(rf"\b{name}(?:__\w+)?\b", str(what)))
+
+
+def built_on(model: ModelState, name: str, field: AnyField, *, is_other_kind: bool, is_collated: bool) -> str:
+    """What the server, or Django, makes anew under the lock when a column that keeps its rows gets another type.
+
+    Plain indexes stay, but for the one that Django adds for LIKE, which is for one kind of text, and under another
+    collation.
+    """
+    built = ["its own index"] if is_other_kind and (field.db_index or field.unique) else []
+    for each in (*model.options.get("indexes", ()), *model.options.get("constraints", ())):
+        is_plain = not (
+            isinstance(each, models.CheckConstraint)
+            or each.contains_expressions
+            or mentions(getattr(each, "condition", ""), name)
+        )
+        if mentions(each, name) and (is_collated or not is_plain):
+            built.append(each.name)
+    if is_collated and any(name in names for names in model.options.get("unique_together", ())):
+        built.append("unique_together")
+    return ", ".join(built)

@@ -77,3 +77,21 @@ def bare(field: AnyField) -> AnyField:
     if isinstance(field, models.ForeignKey | models.SlugField):
         keywords["db_index"] = False
     return LIKE.get(type(field), type(field))(*arguments, **keywords)
+
+
+def unchecked(field: AnyField) -> AnyField:
+    """A field of the same column without its CHECK."""
+    _name, _path, arguments, keywords = field.deconstruct()
+    return LIKE.get(type(field), type(field))(*arguments, **keywords)
+
+
+def with_type_of(field: AnyField, new: AnyField) -> AnyField:
+    """The field with the type of another one, and what code alone sees of that; all else in the database stays."""
+    kept, keywords = field.deconstruct()[3], new.deconstruct()[3]
+    for name in ("null", "unique", "db_index", "db_default", "db_comment"):
+        keywords.pop(name, None)
+        if name in kept:
+            keywords[name] = kept[name]
+    kind = type(new) if type(field) in LIKE else LIKE.get(type(new), type(new))
+    made: AnyField = kind(*new.deconstruct()[2], **keywords)
+    return made

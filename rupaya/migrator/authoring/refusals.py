@@ -70,6 +70,32 @@ def other_type(model: str, field: str, old: str, new: str, reason: str = "") -> 
     )
 
 
+def primary_key(model: str, field: str) -> str:
+    """Another primary key, or one of another type."""
+    return (
+        f"{model}.{field} would be another primary key: the release that is running needs the primary key as it was, "
+        "and so do the foreign keys that refer to it. Leave it ('Change a type, when rows have to be rewritten'); "
+        "if it must be another one, make a new model and fill it."
+    )
+
+
+def other_target(model: str, field: str) -> str:
+    """A foreign key to other rows."""
+    return (
+        f"{model}.{field} would refer to other rows than the release that is running thinks. Leave it, and add a field "
+        "that refers to them under a new name ('Add a foreign key', 'Fill a column')."
+    )
+
+
+def indexes_anew(model: str, field: str, built: str) -> str:
+    """A type that changes no row, but what is built on the column."""
+    return (
+        f"{model}.{field} changes its type or its order, and {built} would be made anew, or checked, under a lock that "
+        "reads and writes wait for. A larger max_length changes neither; what is on an expression of it or has a "
+        "condition, remove before and add again after ('Change a type, when no row has to be rewritten')."
+    )
+
+
 def other_each_time(model: str, field: str) -> str:
     """A default that is another one at each call."""
     return (

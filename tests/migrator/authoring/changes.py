@@ -148,7 +148,7 @@ CHANGES = {
     ),
     "a renamed model that keeps its table": Change(
         added("", "class Meta:", "    db_table = 'shop_item'").replace("class Item(", "class Article("),
-        ("rename_item_article_alter_article_table",),
+        ("alter_item_table_rename_item_article",),
         crates=CRATES.replace("shop.Item", "shop.Article"),
     ),
     "a field removed and one added": Change(
@@ -168,7 +168,7 @@ CHANGES = {
             "20, default='red')\n    token = models.UUIDField(default=uuid.uuid4)\n    amount",
         ),
         (
-            "item_second_item_token_alter_item_colour_and_item_by_amount",
+            "item_second_item_token_alter_item_colour",
             "fill_item_token",
             "item_token_rules",
             "index_item_second",
@@ -249,12 +249,7 @@ CHANGES = {
             ),
             1,
         ),
-        (
-            "rename_amount_item_number_item_by_number_item_least",
-            "fill_item_number",
-            "item_number_rules",
-            "index_by_number",
-        ),
+        ("rename_amount_item_number_item_least", "fill_item_number", "item_number_rules", "index_by_number"),
         "number",
         "5",
         renames=("Item.amount=number",),
@@ -264,7 +259,7 @@ CHANGES = {
         added("weight = models.FloatField(default=1.5)")
         .replace("colour =", "color =")
         .replace("amount = models.IntegerField", "amount = models.BigIntegerField"),
-        ("rename_colour_item_color_item_weight_and_alter_item_amount", "fill_item_color", "widen_item_amount"),
+        ("rename_colour_item_color_item_weight", "fill_item_color", "widen_item_amount"),
         "color, weight",
         "'black', 2",
         renames=("Item.colour=color",),
@@ -309,13 +304,20 @@ CHANGES = {
         .replace("models.IntegerField(default=0)", "models.IntegerField(default=1, null=True)", 1)
         .replace("tag = models.CharField(max_length=40)", "tag = models.CharField(max_length=60, blank=True)")
         .replace("models.PositiveIntegerField", "models.PositiveBigIntegerField"),
-        ("alter_item_amount_alter_item_name_alter_part_tag_and_alter_part_weight", "widen_part_weight"),
+        ("alter_item_amount_alter_item_name_alter_part_tag", "widen_part_weight"),
     ),
     "stricter rules": Change(
         MODELS.replace("20, null=True)", "20, default='')").replace(
             "place = models.IntegerField", "place = models.PositiveIntegerField"
         ),
         ("alter_item_colour_alter_part_place",),
+    ),
+    "larger numbers that are more": Change(
+        MODELS.replace(
+            "amount = models.IntegerField(default=0)",
+            "amount = models.PositiveBigIntegerField(null=True, db_index=True, db_comment='how many')",
+        ).replace("weight = models.PositiveIntegerField", "weight = models.BigIntegerField"),
+        ("alter_part_weight", "widen_item_amount", "widen_part_weight", "item_amount_rules", "index_item_amount"),
     ),
     "values of the database": Change(
         added(
@@ -344,10 +346,6 @@ REFUSED = {
         MODELS.replace("models.DecimalField", "models.FloatField").replace("max_digits=8, decimal_places=2, ", ""),
         "new name",
     ),
-    "a larger number that is another one as well": (
-        MODELS.replace("models.IntegerField(", "models.BigIntegerField(null=True, ", 1),
-        "new name",
-    ),
     "a shorter text": (MODELS.replace("max_length=50)", "max_length=40)"), "new name"),
     "an exclusion constraint": (
         meta("constraints = [ExclusionConstraint(name='once', expressions=[('address', '=')])]"),
@@ -359,6 +357,22 @@ REFUSED = {
         "null=True",
     ),
     "a value that only Python can make": (added("luck = models.FloatField(default=random.random)"), "db_default"),
+    "a foreign key to others": (
+        MODELS.replace("maker = models.ForeignKey(Maker", "maker = models.ForeignKey('Part'", 1),
+        "refer",
+    ),
+    "another primary key": (
+        MODELS.replace("    name =", "    id = models.UUIDField(primary_key=True, default=uuid.uuid4)\n    name =", 1),
+        "primary key",
+    ),
+    "a primary key that is another field": (
+        MODELS.replace("max_length=50)", "max_length=50, primary_key=True)", 1),
+        "primary key",
+    ),
+    "an index for another kind of text": (
+        MODELS.replace("CharField(max_length=50, unique", "TextField(unique"),
+        "max_length",
+    ),
     "a type that one code cannot read": (MODELS.replace("models.IntegerField", "models.TextField", 1), "new name"),
     "a stored expression": (
         added(
