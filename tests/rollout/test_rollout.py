@@ -89,6 +89,13 @@ def test_rollouts_lose_no_request(
         early = service.run(images["v2-new"], "v2-new", *contract)
         assert early.exit_code == 0, early.log
         assert "old_note" in columns(postgres, service.database), "the rollback window is not over"
+
+        # The next release comes within the window, and the oldest serves once more before the column goes.
+        for release in ("v2-next", "v1-old", "v2-new"):
+            service.deploy(images[release], release)
+            assert {"city", "old_note"} <= columns(postgres, service.database), "nothing is paid within the window"
+            time.sleep(QUIET_S)
+        report.append("v2-new → v2-next → v1-old → v2-new, all within the rollback window")
         paid = service.run(images["v2-new"], "v2-new", *contract, MIGRATE_CONTRACT_AFTER_H="0")
         assert paid.exit_code == 0, paid.log
         assert "old_note" not in columns(postgres, service.database)
