@@ -103,7 +103,7 @@ def test_rollouts_lose_no_request(
         time.sleep(QUIET_S)
 
         # Regret: what was paid is owed again while v2-new serves; the older release comes back, and goes once more.
-        unpaid = service.run(images["v2-new"], "v2-new", "rollback", "--paid")
+        unpaid = service.run(images["v2-new"], "v2-new", "rollback", "--paid", "--to", "1")
         assert unpaid.exit_code == 0, unpaid.log
         assert "old_note" in columns(postgres, service.database)
         service.deploy(images["v1-old"], "v1-old")
