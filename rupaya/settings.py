@@ -74,8 +74,8 @@ DATABASES: dict[str, dict[str, Any]] = {
         **env.database.django_settings(),
     }
 }
-# The schema that this code needs, for people to see; and what migrations presume of rows, for `migrate` to ask before it
-# begins. `make schema` writes both.
+# The schema that this code needs, for people to see; and what migrations presume of rows, for `migrate` to ask before
+# it begins. `make schema` writes both.
 SCHEMA_SQL = BASE_DIR / "schema.sql"
 MIGRATOR_PRESUMPTIONS = BASE_DIR / "rupaya" / "presumptions.json"
 # Where it asks, if there is one.
