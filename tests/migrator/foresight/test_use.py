@@ -457,6 +457,43 @@ CREATE_SHOP = {"0001_initial": migration(CREATE)}
 DROP = migration('migrations.RemoveField("item", "colour")', "0001_initial")
 
 
+@pytest.mark.slow
+def test_contract_waits_for_a_night_without_the_job_that_uses_the_column(server: LocalPostgres, tmp_path: Path) -> None:
+    """A night passes by the ledger's own clock: what it kept is made so much older."""
+    with counting_database(server) as url:
+        assert Release(tmp_path, "v1", CREATE_SHOP).run(url).returncode == 0
+        query(url, "GRANT SELECT ON shop_item TO nightly")
+        v2 = Release(tmp_path, "v2", CREATE_SHOP | {"0002_drop": DROP})
+        assert v2.run(url).returncode == 0
+        pay = ("migrate", "--contract")
+        a_night = "UPDATE migrator_use_baselines SET taken_at = taken_at - interval '25 hours'"
+
+        send(url.replace("//rupaya@", "//nightly@"), "SELECT colour, count(*) FROM shop_item GROUP BY colour")
+        query(url, a_night)
+        after_the_first = v2.run(url, *pay, MIGRATE_ON_USE="refuse")
+        at_once = v2.run(url, *pay, MIGRATE_ON_USE="refuse")
+        send(url.replace("//rupaya@", "//nightly@"), "SELECT colour, count(*) FROM shop_item GROUP BY colour")
+        query(url, a_night)
+        after_the_second = v2.run(url, *pay, MIGRATE_ON_USE="refuse")
+        query(url, a_night)
+        after_one_without = v2.run(url, *pay, MIGRATE_ON_USE="refuse")
+
+        for refused in (after_the_first, at_once, after_the_second):
+            assert refused.returncode == 14, refused.stderr
+            assert "in use: nightly, 1 call since " in refused.stderr or refused is at_once, refused.stderr
+        assert after_one_without.returncode == 0, after_one_without.stderr
+        assert "not seen since " in after_one_without.stdout
+        assert query(url, "SELECT state FROM migrator_debts") == [("paid",)]
+
+
+@contextmanager
+def counting_database(server: LocalPostgres) -> Iterator[str]:
+    """A database of a test's own on the server that counts."""
+    with new_database(server.url()) as url:
+        query(server.url(urlsplit(url).path[1:], user="postgres"), "CREATE EXTENSION pg_stat_statements")
+        yield url
+
+
 OWN_SQL = {
     "0002_sql": migration(
         "migrations.RunSQL('DROP VIEW shop_names; ALTER TABLE shop_item DROP COLUMN colour', migrations.RunSQL.noop)",
@@ -471,11 +508,11 @@ VIEW = {
 }
 
 
+@pytest.mark.slow
 def test_sql_of_ones_own_that_is_owed_whole_is_asked_about_what_it_takes_away(
     server: LocalPostgres, tmp_path: Path
 ) -> None:
-    with new_database(server.url()) as url:
-        query(server.url(urlsplit(url).path[1:], user="postgres"), "CREATE EXTENSION pg_stat_statements")
+    with counting_database(server) as url:
         assert Release(tmp_path, "v1", VIEW).run(url).returncode == 0
         query(url, "GRANT SELECT ON shop_item, shop_names TO nightly")
         v2 = release(tmp_path, url, "v2", VIEW | OWN_SQL)
