@@ -29,6 +29,9 @@ def main() -> None:
     if nothing_to_migrate(env, sys.argv[1:]):
         leave()
 
+    from rupaya.migrator.run.garbage import search_seldom, skip_last_search
+
+    search_seldom()
     from django.core.management import execute_from_command_line
     from django.db import OperationalError
 
@@ -43,6 +46,8 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(1)
+    finally:
+        skip_last_search()
 
 
 if __name__ == "__main__":

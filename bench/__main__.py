@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from types import ModuleType
 
 from bench import (
+    estimates,
     first_deploy,
     gate,
     inspection,
@@ -38,6 +39,7 @@ MEASUREMENTS: dict[str, ModuleType] = {
     "recovery": recovery,
     "inspection": inspection,
     "gate": gate,
+    "estimates": estimates,
 }
 
 

@@ -53,6 +53,33 @@ _RULES = """
     WHERE c.relnamespace = coalesce(current_schema(), 'public')::regnamespace AND c.relname = ANY(%s)
       AND c.relkind <> 'v' ORDER BY 1, 2
 """
+# What refers to one of these columns, or what one of them refers to, on and on: they change together or not at all.
+_REFERENCES = """
+    WITH RECURSIVE refers (t, c, to_t, to_c) AS (
+        SELECT f.conrelid, its.attname, f.confrelid, key.attname FROM pg_constraint f
+        JOIN pg_attribute its ON its.attrelid = f.conrelid AND its.attnum = f.conkey[1]
+        JOIN pg_attribute key ON key.attrelid = f.confrelid AND key.attnum = f.confkey[1]
+        WHERE f.contype = 'f' AND cardinality(f.conkey) = 1
+    ), wanted (t, c) AS (
+        SELECT to_regclass(split_part(place, '.', 1))::oid, split_part(place, '.', 2)::name COLLATE "C"
+        FROM unnest(%s::text[]) place
+      UNION
+        SELECT CASE WHEN (r.t, r.c) = (w.t, w.c) THEN r.to_t ELSE r.t END,
+               CASE WHEN (r.t, r.c) = (w.t, w.c) THEN r.to_c ELSE r.c END
+        FROM wanted w JOIN refers r ON (w.t, w.c) IN ((r.t, r.c), (r.to_t, r.to_c))
+    )
+    SELECT wanted.t::regclass::text, quote_ident(wanted.c), a.attidentity <> '',
+        pg_get_serial_sequence(wanted.t::regclass::text, wanted.c),
+        ARRAY(SELECT format('ALTER TABLE %%s DROP CONSTRAINT %%I', f.conrelid::regclass, f.conname)
+              FROM pg_constraint f WHERE f.contype = 'f' AND f.conrelid = wanted.t AND f.conkey = ARRAY[a.attnum]),
+        ARRAY(SELECT format('ALTER TABLE %%s ADD CONSTRAINT %%I %%s', f.conrelid::regclass, f.conname,
+                            pg_get_constraintdef(f.oid))
+              FROM pg_constraint f WHERE f.contype = 'f' AND f.conrelid = wanted.t AND f.conkey = ARRAY[a.attnum])
+    FROM wanted JOIN pg_attribute a ON a.attrelid = wanted.t AND a.attname = wanted.c ORDER BY 1, 2
+"""
+_NUMBERS = ("smallint", "integer", "bigint")
+# Of version 4, as the original's own are: its API refuses others.
+_UUID_OF_NUMBER = "('00000000-0000-4000-8000-' || lpad(to_hex({column}), 12, '0'))::uuid"
 _CHILDREN = """
     SELECT i.inhparent::regclass::text, i.inhrelid::regclass::text FROM pg_inherits i
     WHERE i.inhparent = ANY(SELECT to_regclass(name) FROM unnest(%s::text[]) name) ORDER BY 1, 2
@@ -68,6 +95,7 @@ def obstacles(connection: BaseDatabaseWrapper, live: Catalog, applied: set[Key],
             *_of_kinds(cursor, live),
             *_of_function(live),
             *_of_types(connection, live),
+            *_of_numbered_keys(cursor, live),
             *_of_views_elsewhere(cursor, live),
             *_of_sequences(cursor),
             *_of_role(cursor, serves),
@@ -126,6 +154,12 @@ def _of_kinds(cursor: Any, live: Catalog) -> Iterator[str]:
             yield f"{table} is unlogged, and lost if the server crashes: ALTER TABLE {table} SET LOGGED"
         wanted = baseline()["relations"][table]["columns"]
         for column, its in facts.get("columns", {}).items():
+            if column not in wanted and _is_required(its):
+                yield (
+                    f"{table}.{column}, which the contract does not have, is NOT NULL without a default, and rows that "
+                    f"this service writes would be refused: ALTER TABLE {table} ALTER {column} DROP NOT NULL, or give "
+                    "it a default"
+                )
             for fact in ("identity", "generated", "collation"):
                 if column in wanted and its.get(fact) != wanted[column].get(fact):
                     yield (
@@ -141,6 +175,10 @@ def _of_kinds(cursor: Any, live: Catalog) -> Iterator[str]:
             f"{child} inherits from {table}, and its rows would keep to no unique rule: "
             f"ALTER TABLE {child} NO INHERIT {table}"
         )
+
+
+def _is_required(column: dict[str, Any]) -> bool:
+    return not column["nullable"] and not any(column.get(fact) for fact in ("default", "identity", "generated"))
 
 
 def _of_function(live: Catalog) -> Iterator[str]:
@@ -190,34 +228,60 @@ def _of_django(cursor: Any, applied: set[Key]) -> Iterator[str]:
 
 
 def _of_types(connection: BaseDatabaseWrapper, live: Catalog) -> Iterator[str]:
+    for place, old, new in _other_types(live):
+        if not _is_numbered(old, new) and not _is_castable(connection, old, new):
+            yield (
+                f"{place} is {old} and must be {new}, which no value of it can become: this is not as the original's "
+                "last release has it; restore or rebuild that table with the original's own Knex, and copy its rows"
+            )
+
+
+def _of_numbered_keys(cursor: Any, live: Catalog) -> Iterator[str]:
+    places = [place for place, old, new in _other_types(live) if _is_numbered(old, new)]
+    if not places:
+        return
+    cursor.execute(_REFERENCES, [places])
+    before, changes, after = [], [], []
+    for table, column, is_identity, sequence, drops, adds in cursor.fetchall():
+        before += drops
+        without = "DROP IDENTITY" if is_identity else "DROP DEFAULT"
+        using = _UUID_OF_NUMBER.format(column=column)
+        changes.append(f"ALTER TABLE {table} ALTER {column} {without}")
+        changes.append(f"ALTER TABLE {table} ALTER {column} TYPE uuid USING {using}")
+        if sequence and not is_identity:
+            changes.append(f"DROP SEQUENCE {sequence}")
+        after += adds
+    way = "; ".join(["BEGIN", *before, *changes, *after, "COMMIT"])
+    yield (
+        f"{', '.join(places)} {'is a number' if len(places) == 1 else 'are numbers'} and must be uuid: make of each "
+        f"number the uuid that ends in it, wherever it stands, with the original switched off: {way};"
+    )
+
+
+def _other_types(live: Catalog) -> Iterator[tuple[str, str, str]]:
+    """Columns of the original's tables that have another type than its last release gives them, and which."""
     for table in TABLES:
         wanted = baseline()["relations"][table]["columns"]
         for column, facts in live["relations"].get(table, {}).get("columns", {}).items():
-            if column in wanted and not _is_castable(connection, facts["type"], wanted[column]["type"]):
-                yield (
-                    f"{table}.{column} is {facts['type']} and must be {wanted[column]['type']}, which no value of it "
-                    "can become: this is not as the original's last release has it; restore or rebuild that table with "
-                    "the original's own Knex, and copy its rows"
-                )
+            if column in wanted and facts["type"] != wanted[column]["type"]:
+                yield f"{table}.{column}", str(facts["type"]), str(wanted[column]["type"])
+
+
+def _is_numbered(old: str, new: str) -> bool:
+    return old in _NUMBERS and new == "uuid"
 
 
 def _of_views_elsewhere(cursor: Any, live: Catalog) -> Iterator[str]:
-    for table in TABLES:
-        wanted = baseline()["relations"][table]["columns"]
-        for column, facts in live["relations"].get(table, {}).get("columns", {}).items():
-            if column not in wanted or facts["type"] == wanted[column]["type"]:
-                continue
-            cursor.execute(_VIEWS_ELSEWHERE, [table, column])
-            for (view,) in cursor.fetchall():
-                yield (
-                    f"view {view} uses {table}.{column}, whose type changes to {wanted[column]['type']}: "
-                    f"drop it, and make it again afterwards: DROP VIEW {view}"
-                )
+    for place, _old, new in _other_types(live):
+        cursor.execute(_VIEWS_ELSEWHERE, place.split("."))
+        for (view,) in cursor.fetchall():
+            yield (
+                f"view {view} uses {place}, whose type changes to {new}: "
+                f"drop it, and make it again afterwards: DROP VIEW {view}"
+            )
 
 
 def _is_castable(connection: BaseDatabaseWrapper, old: str, new: str) -> bool:
-    if old == new:
-        return True
     try:
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
             cursor.execute(f"SELECT CAST(CAST(NULL AS {old}) AS {new})")

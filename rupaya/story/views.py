@@ -19,7 +19,7 @@ from rupaya.inspection.charts import length
 from rupaya.migrator.attic import emptying
 from rupaya.migrator.attic.store import AtticStore
 from rupaya.migrator.errors import counted, driver_text, sqlstate
-from rupaya.migrator.foresight.use import target_of
+from rupaya.migrator.foresight.use import takes_away
 from rupaya.story import accepting, columns, live, reading, runs, state
 from rupaya.story import diagram as drawing
 from rupaya.story import release as ahead
@@ -194,7 +194,7 @@ def release(request: HttpRequest) -> HttpResponse:
         last_run = state.state(connection).last_run
     is_quiet = last_run is None or not last_run.is_alive
     found = state.keep(("release",), ahead.KEPT_FOR_S, lambda: ahead.read(last_run))
-    can_ask_use = is_quiet and any(target_of(owed.debt) for owed in found.owed)
+    can_ask_use = is_quiet and any(takes_away(owed.debt) for owed in found.owed)
     asks_use = can_ask_use and bool(request.GET.get("use"))
     return _render(
         request,

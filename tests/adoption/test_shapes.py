@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from rupaya.adoption import baseline
 from tests.adoption.original import build, schema
-from tests.adoption.test_finish import assert_nothing_differs
+from tests.adoption.test_finish import assert_nothing_differs, assert_nothing_is_left_to_migrate
 from tests.faults.migrator import migrate, query
 
 OTP = """
@@ -22,9 +24,19 @@ CREATE FUNCTION update_updated_at_column() RETURNS trigger LANGUAGE plpgsql AS
 CREATE TRIGGER update_users_updated_at BEFORE UPDATE ON users
     FOR EACH ROW EXECUTE FUNCTION update_updated_at_column();
 """
+# What the third SQL file makes before Knex, with what refers to it; one key is an identity, as a newer file has it.
 INTEGER_KEYS = """
-ALTER TABLE transactions DROP CONSTRAINT transactions_category_id_foreign;
+ALTER TABLE transactions DROP CONSTRAINT transactions_category_id_foreign, DROP COLUMN category_id;
 ALTER TABLE categories DROP COLUMN category_id, ADD COLUMN category_id serial PRIMARY KEY;
+ALTER TABLE transactions
+    ADD COLUMN category_id integer CONSTRAINT transactions_category_id_foreign REFERENCES categories ON DELETE SET NULL;
+CREATE INDEX idx_transactions_category ON transactions (category_id);
+ALTER TABLE devices DROP COLUMN device_id,
+    ADD COLUMN device_id bigint GENERATED ALWAYS AS IDENTITY CONSTRAINT devices_pkey PRIMARY KEY;
+CREATE TABLE wishes (wish text, category_id integer REFERENCES categories (category_id));
+INSERT INTO categories (name, category_type, is_system)
+    SELECT name, 'expense', true FROM unnest(ARRAY['Tea', 'Rice']) name;
+INSERT INTO wishes SELECT 'more ' || name, category_id FROM categories;
 """
 # Each with what is told of it, and what leads out.
 SHAPES = (
@@ -43,6 +55,12 @@ SHAPES = (
         "CREATE TABLE auth_group (id integer PRIMARY KEY); INSERT INTO auth_group VALUES (1)",
         "auth_group, which Django's migrations make",
         "ALTER TABLE auth_group SET SCHEMA kept",
+    ),
+    (
+        "INSERT INTO knex_migrations (name, batch) VALUES ('20260901_001_referrals.js', 5);"
+        "ALTER TABLE accounts ADD COLUMN referral varchar(20) NOT NULL",
+        "accounts.referral, which the contract does not have, is NOT NULL without a default",
+        "ALTER TABLE accounts DROP COLUMN referral",
     ),
     (TRIGGER, "would overwrite updated_at", "DROP TRIGGER update_users_updated_at ON users"),
     ("ALTER TABLE devices SET UNLOGGED", "devices is unlogged", "ALTER TABLE devices SET LOGGED"),
@@ -118,15 +136,47 @@ def test_what_cannot_be_adopted_is_refused_before_the_first_change_and_each_way_
     assert done.process.returncode == 0, done.output
 
 
-def test_integer_keys_are_refused(database_url: str) -> None:
+def test_integer_keys_are_refused_and_the_way_out_keeps_what_refers_to_them(database_url: str) -> None:
     build(database_url, INTEGER_KEYS)
     before = schema(database_url)
 
     for arguments, status in ((("adopt", "--plan"), 1), (("adopt",), 14)):
         run = migrate(database_url, *arguments)
         assert run.process.returncode == status, run.output
-        assert "categories.category_id is integer and must be uuid" in run.output
+        assert "devices.device_id, categories.category_id, transactions.category_id are numbers" in run.output
     assert schema(database_url) == before
+
+    way_out = re.search(r"BEGIN; .*; COMMIT;", run.output)
+    assert way_out, run.output
+    query(database_url, way_out[0])
+    assert query(database_url, "SELECT wish, name FROM wishes JOIN categories USING (category_id) ORDER BY 1") == [
+        ("more Rice", "Rice"),
+        ("more Tea", "Tea"),
+    ]
+    planned, run = migrate(database_url, "adopt", "--plan"), migrate(database_url, "adopt")
+    assert (planned.process.returncode, run.process.returncode) == (0, 0), planned.output + run.output
+    finished = migrate(database_url, "adopt", "--finish")
+    assert finished.process.returncode == 0, finished.output
+    query(database_url, "DROP TABLE wishes")
+    assert_nothing_differs(database_url)
+
+
+def test_what_knex_has_done_since_is_named_and_kept_where_it_is_so_decided(database_url: str) -> None:
+    build(
+        database_url,
+        "INSERT INTO knex_migrations (name, batch) VALUES ('20260901_001_referrals.js', 5);"
+        "ALTER TABLE users ADD COLUMN referral varchar(20); CREATE TABLE referrals (code text)",
+    )
+
+    planned = migrate(database_url, "adopt", "--plan")
+    assert planned.process.returncode == 1, planned.output
+    assert "not known here: 20260901_001_referrals.js" in planned.output
+    assert "column referral on users; UNDECIDED: --left-over=keep or drop" in planned.output
+    for arguments in (("adopt",), ("adopt", "--finish", "--left-over=keep")):
+        run = migrate(database_url, *arguments)
+        assert run.process.returncode == 0, run.output
+    assert query(database_url, "SELECT count(referral) FROM users, referrals") == [(0,)]
+    assert_nothing_is_left_to_migrate(database_url)
 
 
 # What the first SQL file leaves besides, where Knex then ran on top of it.

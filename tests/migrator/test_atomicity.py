@@ -159,6 +159,19 @@ def test_each_migration_of_a_batch_holds_its_locks_no_longer_than_its_own_limit(
     assert applied(database_url) == ["shop.0001_initial"]
 
 
+def test_the_history_that_a_batch_keeps_locked_counts_for_no_migration(database_url: str, tmp_path: Path) -> None:
+    release = Release(tmp_path, "v1", FIRST)
+    assert release.run(database_url).returncode == 0
+    before = "0001_initial"
+    for number in range(2, 8):
+        release.write(f"{number:04}_sleeps", sql("SELECT pg_sleep(0.4)").replace("0001_initial", before))
+        before = f"{number:04}_sleeps"
+
+    ran = release.run(database_url, MIGRATE_BATCH="all", MIGRATE_STATEMENT_TIMEOUT_MS="1500")
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
 LEAVES_SETTINGS = {
     "search_path": "CREATE SCHEMA reporting; SET search_path TO reporting, public",
     "read only": "SET default_transaction_read_only = on",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -227,6 +228,23 @@ def test_the_attic_is_listed_restored_and_purged(url: str, v2: Release) -> None:
     assert query(url, "SELECT count(*) FROM shop_note") == [(0,)]
 
 
+def test_what_was_restored_is_nobodys_change_by_hand(url: str, v2: Release, tmp_path: Path) -> None:
+    assert v2.run(url).returncode == 0
+    assert v2.run(url, "migrate", "--contract").returncode == 0
+    query(url, "CREATE INDEX by_hand ON shop_item (name)")
+
+    column, table = (v2.run(url, "attic", "restore", name) for name in ("shop_item.colour", "shop_note"))
+
+    assert "Somebody changed the schema by hand" in column.stderr + column.stdout
+    assert "by_hand" in column.stderr + column.stdout
+    assert table.returncode == 0, table.stderr
+    assert "by hand" not in table.stderr + table.stdout
+    assert v2.run(url, "schemadiff", "--against", "snapshot").returncode == 0
+    v3 = Release(tmp_path, "v3", V2 | {"0003_more": migration(ADD_SIZE, "0002_remove")}).run(url)
+    assert v3.returncode == 0, v3.stderr
+    assert "by hand" not in v3.stderr + v3.stdout
+
+
 def test_a_lock_on_the_table_keeps_no_list_waiting_and_a_purge_says_what_became_of_it(url: str, v2: Release) -> None:
     assert v2.run(url).returncode == 0
     assert v2.run(url, "migrate", "--contract").returncode == 0
@@ -271,6 +289,23 @@ def test_within_the_window_nothing_is_paid_and_both_neighbours_start(
     assert "✓ paid" in v3.run(url, "migrate", "--contract", **window).stdout
     assert query(url, "SELECT count(*) FROM migrator_debts WHERE state = 'owed'") == [(0,)]
     assert v1.run(url, **window).returncode == 14
+
+
+def test_what_was_paid_of_an_earlier_batch_is_taken_back_by_its_number(
+    url: str, v1: Release, v2: Release, tmp_path: Path
+) -> None:
+    v3 = Release(tmp_path, "v3", V2 | {"0003_more": migration(ADD_SIZE, "0002_remove")})
+    for release in (v2, v3):
+        assert release.run(url).returncode == 0
+    assert v3.run(url, "migrate", "--contract").returncode == 0
+
+    told = v3.run(url, "rollback", "--paid")
+    assert told.returncode == 0, told.stderr
+    command = re.search(r"Of batch 2 something was: 'manage.py (rollback --paid --to 1)' takes it back", told.stdout)
+    assert command, told.stdout
+
+    assert "3 debts owed again" in v3.run(url, *command[1].split()).stdout
+    assert v1.run(url).returncode == 0
 
 
 def test_what_was_paid_is_owed_again_while_the_newer_release_serves(url: str, v1: Release, v2: Release) -> None:

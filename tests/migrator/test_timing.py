@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from statistics import median
 
+import psycopg2
 import pytest
 
+from rupaya.migrator.analysis.gate.alike import IN_ORDER, read_statistics
+from rupaya.migrator.analysis.gate.rows import fill
 from rupaya.migrator.analysis.rehearsal import Timing
 from rupaya.migrator.analysis.timing import _Size, estimate
+from tests.conftest import new_database
 from tests.faults.migrator import query
 from tests.migrator.releases import CREATE, Release, migration
 
@@ -28,13 +33,26 @@ MIGRATIONS = V1 | {
         "0002_widen",
         'phase = "expand"; atomic = False',
     ),
-    "0004_loop": migration(
-        "migrations.RunPython(lambda apps, editor: [editor.execute('SELECT count(*) FROM generate_series(1, 5000)')"
-        f" for _ in range({TIMES})], migrations.RunPython.noop)",
+    "0004_rename": migration(
+        'migrations.RunSQL("ALTER TABLE shop_item RENAME TO shop_ware", migrations.RunSQL.noop)',
         "0003_index",
         'phase = "expand"',
     ),
+    "0005_update": migration(
+        'migrations.RunSQL("UPDATE shop_ware SET name = name", migrations.RunSQL.noop)',
+        "0004_rename",
+        'phase = "expand"',
+    ),
+    "0006_loop": migration(
+        "migrations.RunPython(lambda apps, editor: [editor.execute('SELECT count(*) FROM generate_series(1, 5000)')"
+        f" for _ in range({TIMES})], migrations.RunPython.noop)",
+        "0005_update",
+        'phase = "expand"',
+    ),
 }
+
+
+MADE_UP_BYTES = 100 * 100_000
 
 
 def tried(fewer_s: float = 0.2, more_s: float = 2.0) -> Timing:
@@ -44,7 +62,7 @@ def tried(fewer_s: float = 0.2, more_s: float = 2.0) -> Timing:
 def test_an_estimate_is_a_range_around_the_line_and_the_proportion() -> None:
     timing = tried()
 
-    estimate(timing, _Size(1_000_000, 100_000_000), 100.0, 2**30)
+    estimate(timing, {"shop_item": _Size(1_000_000, 100_000_000)}, MADE_UP_BYTES, 2**30)
 
     assert (timing.live_rows, timing.low_s, timing.high_s) == (1_000_000, pytest.approx(10), pytest.approx(40))
     assert timing.basis == "cached, nobody else at work"
@@ -53,23 +71,68 @@ def test_an_estimate_is_a_range_around_the_line_and_the_proportion() -> None:
 def test_a_fixed_part_makes_the_range_wider_and_so_do_wider_rows() -> None:
     fixed, wide = tried(fewer_s=1.1), tried()
 
-    estimate(fixed, _Size(1_000_000, 100_000_000), 100.0, 2**30)
-    estimate(wide, _Size(1_000_000, 300_000_000), 100.0, 2**20)
+    estimate(fixed, {"shop_item": _Size(1_000_000, 100_000_000)}, MADE_UP_BYTES, 2**30)
+    estimate(wide, {"shop_item": _Size(1_000_000, 300_000_000)}, MADE_UP_BYTES, 2**20)
 
     assert (fixed.low_s, fixed.high_s) == (pytest.approx(5.5), pytest.approx(40))
     assert (wide.low_s, wide.high_s) == (pytest.approx(10), pytest.approx(120))
     assert "larger than shared_buffers" in wide.basis
 
 
+def test_narrower_rows_make_the_lower_end_lower() -> None:
+    narrow = tried()
+
+    estimate(narrow, {"shop_item": _Size(1_000_000, 50_000_000)}, MADE_UP_BYTES, 2**30)
+
+    assert (narrow.low_s, narrow.high_s) == (pytest.approx(5), pytest.approx(40))
+
+
+def test_of_two_tables_the_rows_of_both_count() -> None:
+    timing = tried()
+    timing.fewer_rows, timing.more_rows = 20_000, 200_000
+
+    estimate(timing, {"child": _Size(1_000_000, 10**8), "parent": _Size(50_000, 5 * 10**6)}, 2 * MADE_UP_BYTES, 2**30)
+
+    assert (timing.live_rows, timing.low_s) == (1_050_000, pytest.approx(5.25))
+
+
+STATISTICS = """
+    CREATE TABLE wares (id bigint PRIMARY KEY, note text, data jsonb, code varchar(12), at timestamptz, n integer,
+                        kind text CHECK (length(kind) < 5));
+    INSERT INTO wares SELECT n, repeat('live ', 40), jsonb_build_object('k', repeat('y', 100)), 'c' || n,
+        now() + n % 97 * interval '1 day', n, NULL FROM generate_series(1, 2000) n;
+    UPDATE wares SET kind = 'k';
+    ANALYZE wares
+"""
+
+
+def test_made_up_values_are_as_wide_as_live_ones_and_as_much_in_order(server_url: str) -> None:
+    with new_database(server_url) as url:
+        query(url, STATISTICS)
+        with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+            connection.autocommit = True
+            alike = read_statistics(cursor, ["wares"])
+            cursor.execute("TRUNCATE wares")
+            filled = fill(cursor, ["wares"], 500, alike)
+            made = read_statistics(cursor, ["wares"])["wares"]
+
+        assert (filled.empty, filled.counts) == ({}, {"wares": 500})
+        for name in ("note", "data"):
+            assert made[name].width_bytes == pytest.approx(alike["wares"][name].width_bytes, rel=0.1)
+        assert query(url, "SELECT bool_and(note !~ 'live'), max(length(code)) <= 12 FROM wares") == [(True, True)]
+        assert abs(alike["wares"]["at"].correlation) < IN_ORDER > abs(made["at"].correlation)
+        assert made["n"].correlation == 1
+
+
 def test_without_statistics_there_is_no_estimate_and_it_is_said_why() -> None:
     unknown, gone = tried(), tried()
 
-    estimate(unknown, _Size(-1, 0), 100.0, 2**30)
-    estimate(gone, None, 100.0, 2**30)
+    estimate(unknown, {"shop_item": _Size(-1, 0)}, MADE_UP_BYTES, 2**30)
+    estimate(gone, {"shop_item": None}, MADE_UP_BYTES, 2**30)
 
     assert (unknown.low_s, gone.low_s) == (None, None)
     assert "ANALYZE shop_item" in unknown.basis
-    assert "no such table" in gone.basis
+    assert "has no table shop_item" in gone.basis
 
 
 @pytest.mark.slow
@@ -94,7 +157,9 @@ def test_statements_are_timed_on_two_numbers_of_rows_and_reckoned_for_the_live_t
     assert list(times) == [
         "ALTER TABLE shop_item ALTER colour TYPE char(20)",
         "CREATE INDEX CONCURRENTLY shop_item_name ON shop_item (name)",
+        "UPDATE shop_ware SET name = name",
     ]
+    assert "several times as long" in times["UPDATE shop_ware SET name = name"]["basis"]
     for one in times.values():
         assert (one["table"], one["fewer_rows"], one["more_rows"]) == ("shop_item", 2_000, 20_000)
         assert one["live_rows"] == LARGE

@@ -58,7 +58,7 @@ class Timing:
     migration: str
     sql: str
     table: str
-    """The largest of those that it worked on, by its live rows."""
+    """Those that it worked on, the one with most live rows first; rows are counted of all together."""
     fewer_rows: int
     fewer_s: float
     more_rows: int

@@ -279,6 +279,10 @@ class Stage:
             raw.rollback()
         restore_settings(self.connection, self._settings)
 
+    def names(self) -> dict[int, str]:
+        """By which names relations were known when what was tried last began."""
+        return {oid: facts[0] for oid, facts in self._existing.items()}
+
     def payer(self) -> Payer:
         """Who pays, and waits for nobody: there is nobody."""
         return Payer(self.connection, Limits(0, 0), run_id=0, loader=self.executor.loader)

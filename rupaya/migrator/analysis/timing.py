@@ -13,6 +13,7 @@ from psycopg2.extensions import cursor as PgCursor  # noqa: N812 - a class, what
 
 from rupaya.migrator.analysis import scratch
 from rupaya.migrator.analysis.gate import rows as made_up
+from rupaya.migrator.analysis.gate.alike import read_statistics
 from rupaya.migrator.analysis.rehearsal import Rehearsal, Timing, carry_out, goes_back, pay
 from rupaya.migrator.analysis.stage import Stage, Statement, Step
 from rupaya.migrator.debts.debt import Debt
@@ -36,10 +37,6 @@ _BUFFERS = "SELECT pg_size_bytes(current_setting('shared_buffers'))"
 class _Size:
     rows: int
     size_bytes: int
-
-    @property
-    def width(self) -> float:
-        return self.size_bytes / self.rows if self.rows > 0 else 0.0
 
 
 _Key = tuple[str, str, int, str]
@@ -74,6 +71,11 @@ def measure(
     if not tables:
         return
     live_name = connection.settings_dict["NAME"]
+    connection.ensure_connection()
+    with connection.connection.cursor() as cursor:
+        alike, live = read_statistics(cursor, tables), _sizes(cursor, tables)
+        cursor.execute(_BUFFERS)
+        ((buffers,),) = cursor.fetchall()
     trials: list[_Tried] = []
     with scratch.database_like(connection):
         scratch.build(connection, history, owed=owed)
@@ -82,11 +84,11 @@ def measure(
                 connection.ensure_connection()
                 connection.set_autocommit(True)
                 with connection.connection.cursor() as cursor:
-                    filled = made_up.fill(cursor, tables, count)
+                    filled = made_up.fill(cursor, tables, count, alike)
                     sizes = _sizes(cursor, tables)
                 tried = Rehearsal("")
                 with Stage(connection, by_halves=by_halves or bool(owed)) as stage:
-                    _try(stage, plan, tried, pays_first=pays_first)
+                    _try(stage, plan, tried, filled, pays_first=pays_first)
                 trials.append(_Tried(_by_text([*tried.steps, *tried.paid]), sizes, filled.counts))
         rehearsal.untimed += [f"{table} has no made-up rows: {why}" for table, why in filled.empty.items()]
         rehearsal.untimed += [
@@ -94,23 +96,34 @@ def measure(
             for step in (*tried.steps, *tried.paid)
             if step.error
         ]
-    connection.ensure_connection()
-    with connection.connection.cursor() as cursor:
-        live = _sizes(cursor, tables)
-        cursor.execute(_BUFFERS)
-        ((buffers,),) = cursor.fetchall()
     rehearsal.times = list(_timings(trials[0], trials[1], live, buffers))
 
 
-def _try(stage: Stage, plan: Plan, tried: Rehearsal, *, pays_first: bool) -> None:
+def _try(stage: Stage, plan: Plan, tried: Rehearsal, filled: made_up.Filled, *, pays_first: bool) -> None:
     """There, and what is owed paid; it ends where made-up rows are refused."""
     if pays_first:
         pay(stage, tried)
+        _by_first_names(tried.paid, stage, filled)
     for migration, backwards in plan.steps:
         if tried.failure or not carry_out(stage, migration, backwards, tried.steps, tried):
             return
+        _by_first_names(tried.steps[-1:], stage, filled)
     if stage.by_halves and not goes_back(plan):
+        paid_before = len(tried.paid)
         pay(stage, tried)
+        _by_first_names(tried.paid[paid_before:], stage, filled)
+
+
+def _by_first_names(steps: Iterable[Step], stage: Stage, filled: made_up.Filled) -> None:
+    """Tables that the plan renames, called as they were when they were filled, and as they are in the live database."""
+    oids = {table.oid: name for name, table in filled.tables.items()}
+    first = {name: oids[oid] for oid, name in stage.names().items() if oid in oids and oids[oid] != name}
+    for statement in (statement for step in steps for statement in step.statements if first):
+        for names in (statement.locks, statement.read, statement.written):
+            for name in first.keys() & names.keys():
+                names[first[name]] = names.pop(name)  # type: ignore[assignment]
+        statement.rewritten = [first.get(name, name) for name in statement.rewritten]
+        statement.scanned = [first.get(name, name) for name in statement.scanned]
 
 
 def _touched(steps: Iterable[Step]) -> set[str]:
@@ -145,36 +158,49 @@ def _timings(fewer: _Tried, more: _Tried, live: dict[str, _Size], buffers: int) 
         tables = _worked_on(statement, more.counts)
         if not tables or before is None:
             continue
-        table = max(sorted(tables), key=lambda name: live[name].rows if name in live else -1)
+        names = sorted(tables, key=lambda name: (-live[name].rows if name in live else 0, name))
         timing = Timing(
             migration=key[0],
             sql=statement.sql,
-            table=table,
-            fewer_rows=fewer.counts.get(table, 0),
+            table=" and ".join(names),
+            fewer_rows=sum(fewer.counts.get(name, 0) for name in names),
             fewer_s=before.duration_s,
-            more_rows=more.counts[table],
+            more_rows=sum(more.counts[name] for name in names),
             more_s=statement.duration_s,
         )
-        estimate(timing, live.get(table), more.sizes[table].width, buffers)
+        writes = bool(statement.written)
+        made_up_bytes = sum(more.sizes[name].size_bytes for name in names)
+        estimate(timing, {name: live.get(name) for name in names}, made_up_bytes, buffers, writes=writes)
         yield timing
 
 
-def estimate(timing: Timing, live: _Size | None, made_up_width: float, buffers: int) -> None:
-    """Set the range: between a line through both trials and one from nothing, wider rows counted in the upper end."""
-    if live is None:
-        timing.basis = "no estimate: the live database has no such table"
+def estimate(
+    timing: Timing, live: dict[str, _Size | None], made_up_bytes: int, buffers: int, *, writes: bool = False
+) -> None:
+    """Set the range: between a line through both trials and one from nothing, with rows and with bytes.
+
+    Of several tables, as a foreign key goes through, rows and bytes are those of all together.
+    """
+    known = {name: size for name, size in live.items() if size is not None}
+    if missing := [name for name in live if name not in known]:
+        timing.basis = f"no estimate: the live database has no table {' and '.join(missing)}"
         return
-    if live.rows < 0:
-        timing.basis = f"no estimate: the live table was never analyzed; run ANALYZE {timing.table}"
+    if unknown := [name for name, size in known.items() if size.rows < 0]:
+        timing.basis = f"no estimate: a live table was never analyzed; run ANALYZE {', '.join(unknown)}"
         return
-    timing.live_rows = live.rows
+    timing.live_rows = sum(size.rows for size in known.values())
+    live_bytes = sum(size.size_bytes for size in known.values())
     more_rows = timing.more_rows - timing.fewer_rows
     slope = max(timing.more_s - timing.fewer_s, 0.0) / more_rows if more_rows > 0 else 0.0
-    line = max(timing.more_s + slope * (live.rows - timing.more_rows), 0.0)
-    in_proportion = timing.more_s * live.rows / timing.more_rows
-    wider = max(live.width / made_up_width, 1.0) if made_up_width else 1.0
-    timing.low_s = LOWER * min(line, in_proportion)
-    timing.high_s = UPPER * max(line, in_proportion) * wider
+    line = max(timing.more_s + slope * (timing.live_rows - timing.more_rows), 0.0)
+    in_proportion = timing.more_s * timing.live_rows / timing.more_rows
+    wider = 1.0
+    if live_bytes and made_up_bytes:
+        wider = (live_bytes / timing.live_rows) / (made_up_bytes / timing.more_rows) if timing.live_rows else 1.0
+    timing.low_s = LOWER * min(line, in_proportion) * min(wider, 1.0)
+    timing.high_s = UPPER * max(line, in_proportion) * max(wider, 1.0)
     timing.basis = "cached, nobody else at work"
-    if live.size_bytes > buffers:
-        timing.basis += "; the live table is larger than shared_buffers: rather at least that"
+    if live_bytes > buffers:
+        timing.basis += "; what it reads is larger than shared_buffers: rather at least that"
+    if writes:
+        timing.basis += "; with indexes that do not fit into memory it may take several times as long"

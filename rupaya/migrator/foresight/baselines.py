@@ -10,7 +10,8 @@ from typing import Any
 
 from psycopg2.extensions import connection as PgConnection  # noqa: N812 - a class, whatever its author named it
 
-from rupaya.migrator.foresight.calls import Calls, as_baseline
+from rupaya.migrator.foresight.calls import as_baseline
+from rupaya.migrator.foresight.sources import Source
 
 
 @dataclass(frozen=True)
@@ -28,29 +29,35 @@ class Baseline:
 def exists(connection: PgConnection) -> bool:
     """Whether the ledger is new enough."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass('migrator_use_baselines') IS NOT NULL")
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('migrator_use_baselines') "
+            "AND attname = 'source')"
+        )
         return bool(cursor.fetchall()[0][0])
 
 
-def keep(connection: PgConnection, debt_ids: Iterable[int], calls: Calls) -> None:
-    """Write down what the statistics have now, for these debts; nothing, where they cannot be read."""
-    if calls.why:
-        return
+def keep(connection: PgConnection, debt_ids: Iterable[int], sources: Iterable[Source]) -> None:
+    """Write down what the statistics have now, for these debts; nothing of a server where they cannot be read."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO migrator_use_baselines (debt_ids, stats_reset, dealloc, readable, calls, scans) "
-            "VALUES (%s, %s, %s, true, %s, %s)",
-            [list(debt_ids), calls.stats_reset, calls.dealloc, json.dumps(as_baseline(calls)), json.dumps(calls.scans)],
-        )
+        for source in sources:
+            calls = source.calls
+            if calls.why:
+                continue
+            kept = [json.dumps(as_baseline(calls)), json.dumps(calls.scans), source.name]
+            cursor.execute(
+                "INSERT INTO migrator_use_baselines (debt_ids, stats_reset, dealloc, readable, calls, scans, source) "
+                "VALUES (%s, %s, %s, true, %s, %s, %s)",
+                [list(debt_ids), calls.stats_reset, calls.dealloc, *kept],
+            )
 
 
-def of_debt(connection: PgConnection, debt_id: int) -> list[Baseline]:
-    """All of a debt, the oldest first."""
+def of_debt(connection: PgConnection, debt_id: int, source: str) -> list[Baseline]:
+    """All of a debt from one server, the oldest first."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT taken_at, extract(epoch FROM clock_timestamp() - taken_at), stats_reset, dealloc, calls "
-            "FROM migrator_use_baselines WHERE debt_ids @> ARRAY[%s::bigint] ORDER BY baseline_id",
-            [debt_id],
+            "FROM migrator_use_baselines WHERE debt_ids @> ARRAY[%s::bigint] AND source = %s ORDER BY baseline_id",
+            [debt_id, source],
         )
         return [_baseline(*row) for row in cursor.fetchall()]
 

@@ -35,6 +35,14 @@ _COLUMNS = """
     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
     WHERE a.attrelid = ANY(%(tables)s) AND a.attnum > 0 AND NOT a.attisdropped
 """
+_RELATIONS = """
+    SELECT CASE WHEN n.nspname = current_schema() THEN c.relname ELSE n.nspname || '.' || c.relname END,
+           ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0
+                 AND NOT a.attisdropped ORDER BY a.attnum)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+      AND NOT starts_with(c.relname, 'migrator_') AND c.relname <> 'django_migrations' ORDER BY 1
+"""
 _CONSTRAINTS = """
     SELECT c.oid, c.conrelid, c.conname, c.contype::text, c.convalidated, c.conkey, c.confrelid, c.confkey,
            pg_get_expr(c.conbin, c.conrelid, true)
@@ -67,6 +75,8 @@ class Facts:
     """Name, type, whether it is NOT NULL, whether something fills it, and whether it holds texts."""
     constraints: dict[int, tuple[Any, ...]] = field(default_factory=dict)
     indexes: dict[int, tuple[Any, ...]] = field(default_factory=dict)
+    relations: dict[str, list[str]] = field(default_factory=dict)
+    """Tables, views and materialized views, by what they are called now, with their columns."""
 
     def name(self, table: int, number: int) -> str:
         """A column's name."""
@@ -89,6 +99,8 @@ def read_facts(cursor: Any) -> Facts:
     facts.constraints = {oid: tuple(rest) for oid, *rest in cursor.fetchall()}
     cursor.execute(_INDEXES, tables)
     facts.indexes = {oid: tuple(rest) for oid, *rest in cursor.fetchall()}
+    cursor.execute(_RELATIONS)
+    facts.relations = dict(cursor.fetchall())
     return facts
 
 
@@ -107,6 +119,7 @@ def presumed(before: Facts, after: Facts, statements: Iterable[str], *, file_has
             found.added.setdefault(after.tables[table], []).append(name)
         elif before.name(table, number) != name:
             found.renamed_columns.setdefault(after.tables[table], {})[name] = before.name(table, number)
+    found.removed = _removed(before, after)
     found.made.sort()
     empty = {
         (table, name)
@@ -130,6 +143,16 @@ def presumed(before: Facts, after: Facts, statements: Iterable[str], *, file_has
         ),
         key=lambda item: (item.table, item.kind, item.name),
     )
+    return found
+
+
+def _removed(before: Facts, after: Facts) -> dict[str, list[str]]:
+    """What those who go on using the names of before would not find any more."""
+    there, found = after.relations, dict[str, list[str]]()
+    for name, columns in before.relations.items():
+        gone = [column for column in columns if column not in there[name]] if name in there else []
+        if gone or name not in there:
+            found[name] = gone
     return found
 
 

@@ -81,6 +81,8 @@ class Presumed:
     """Old names by new ones."""
     renamed_columns: dict[str, dict[str, str]] = field(default_factory=dict)
     """Old names by new ones, by the table's name after it."""
+    removed: dict[str, list[str]] = field(default_factory=dict)
+    """Tables and views that nobody finds by their names after it, and columns of others; of the former, no column."""
     writes: list[str] = field(default_factory=list)
     """Tables whose rows it changes; `EVERY_TABLE`: nobody knows."""
 

@@ -3,10 +3,15 @@
 In one transaction that is rolled back, on the live database, for there every view, function and search path is as it is
 for those who send these statements. The rights are taken away within it, so nobody else notices; each statement is
 planned and never executed, in a read-only transaction, and its locks are given back at once. 42501 means: it uses it.
+
+The texts are other people's, and this session may more than they. So what is sent is one statement, without any
+semicolon; it is sent from a function that no text can leave for another role; and what calls a function that belongs to
+neither a superuser nor this role is not sent at all, for planning may execute it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,20 +24,74 @@ from rupaya.migrator.errors import driver_text
 from rupaya.migrator.foresight import texts
 
 USES, USES_NOT, UNKNOWN = "uses", "uses not", "unknown"
-# A predefined role that owns nothing and may read nothing: a superuser's rights cannot be taken away.
-ROLE_WITHOUT_RIGHTS = "pg_signal_backend"
+# A predefined role that owns nothing and may do next to nothing: a superuser's rights cannot be taken away.
+ROLE_WITHOUT_RIGHTS = "pg_read_all_settings"
 
+RELATION = """coalesce(to_regclass(quote_ident(%(name)s)), to_regclass(array_to_string(
+    ARRAY(SELECT quote_ident(part) FROM unnest(string_to_array(%(name)s, '.')) AS part), '.')))"""
+"""A table by its name, which may have its schema before it."""
+_SELF = f"""
+    SELECT c.oid, (SELECT rolsuper FROM pg_roles WHERE rolname = current_user), quote_ident(current_user)
+    FROM (SELECT {RELATION}::oid AS oid) AS c
+"""
+# The table; what it inherits from, or is a part of; and its own children and parts.
+_FAMILY = """
+    WITH RECURSIVE above AS (
+        SELECT %(table)s::oid AS oid UNION SELECT i.inhparent FROM above JOIN pg_inherits i ON i.inhrelid = above.oid),
+    below AS (
+        SELECT %(table)s::oid AS oid UNION SELECT i.inhrelid FROM below JOIN pg_inherits i ON i.inhparent = below.oid)
+    SELECT DISTINCT oid FROM (SELECT oid FROM below UNION ALL SELECT oid FROM above WHERE %(column)s <> '') AS family
+"""
+_COLUMNS = """
+    SELECT oid, oid::regclass::text, ARRAY(
+        SELECT quote_ident(attname) FROM pg_attribute WHERE attrelid = oid AND attnum > 0 AND NOT attisdropped
+        AND attname <> %(column)s)
+    FROM unnest(%(family)s::oid[]) AS oid
+    WHERE %(column)s = ''
+       OR EXISTS (SELECT FROM pg_attribute WHERE attrelid = oid AND attname = %(column)s AND attnum > 0)
+"""
 _VIEWS = """
     WITH RECURSIVE users AS (
         SELECT r.ev_class AS oid FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid
-        WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = %(table)s::oid
-          AND (%(column)s = 0 OR d.refobjsubid IN (0, %(column)s)) AND r.ev_class <> %(table)s::oid
+        WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass
+          AND d.refobjid = ANY(%(family)s::oid[]) AND NOT r.ev_class = ANY(%(family)s::oid[])
+          AND (%(any_column)s OR d.refobjsubid = 0 OR EXISTS (
+               SELECT FROM pg_attribute a WHERE a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+               AND a.attname = %(column)s))
         UNION
         SELECT r.ev_class FROM users u JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = u.oid
         JOIN pg_rewrite r ON r.oid = d.objid AND d.classid = 'pg_rewrite'::regclass AND r.ev_class <> u.oid)
-    SELECT oid::regclass::text, relname FROM users JOIN pg_class USING (oid)
+    SELECT oid, oid::regclass::text FROM users
 """
-_ALL_VIEWS = _VIEWS.replace("%(column)s = 0 OR", "true OR")
+_SCHEMAS = """
+    SELECT DISTINCT quote_ident(n.nspname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = ANY(%(ours)s::oid[])
+      AND EXISTS (SELECT FROM pg_class o WHERE o.oid = ANY(%(ours)s::oid[])
+                  AND (to_regclass(quote_ident(o.relname)) IS DISTINCT FROM o.oid::regclass))
+"""
+_NAMES = "SELECT lower(relname) FROM pg_class WHERE oid = ANY(%s::oid[])"
+# Functions, operators and types that may execute code of somebody else's while a statement is planned.
+_STRANGERS = """
+    WITH trusted AS (SELECT oid FROM pg_roles WHERE rolsuper OR rolname = current_user),
+    functions AS (SELECT oid, lower(proname) AS name FROM pg_proc
+                  WHERE provolatile <> 'v' AND proowner NOT IN (SELECT oid FROM trusted))
+    SELECT name FROM functions
+    UNION SELECT oprname FROM pg_operator JOIN functions f ON f.oid = oprcode
+    UNION SELECT lower(typname) FROM pg_type t WHERE typtype IN ('d', 'c', 'e', 'r')
+          AND typowner NOT IN (SELECT oid FROM trusted)
+          AND (typtype <> 'c' OR NOT EXISTS (SELECT FROM pg_class WHERE reltype = t.oid AND relkind <> 'c'))
+"""
+_FUNCTION = """
+    CREATE FUNCTION pg_temp.migrator_ask(query text, path text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $ask$
+    DECLARE parameters text;
+    BEGIN
+        PERFORM set_config('search_path', path, true);
+        EXECUTE 'PREPARE migrator_probe AS ' || query;
+        SELECT repeat('NULL, ', cardinality(parameter_types)) INTO parameters
+        FROM pg_catalog.pg_prepared_statements WHERE name = 'migrator_probe';
+        EXECUTE 'EXPLAIN EXECUTE migrator_probe' || coalesce('(' || nullif(rtrim(parameters, ', '), '') || ')', '');
+    END $ask$
+"""
 
 
 @dataclass(frozen=True)
@@ -52,10 +111,13 @@ class Probe:
     def __init__(self, connection: PgConnection, target: Target) -> None:
         self.connection = connection
         self.target = target
-        self.views: dict[str, str] = {}
-        """Views that use the target, as they are written, by name."""
+        self.views: list[str] = []
+        """Views that use the target, as they are written."""
         self.related: frozenset[str] = frozenset()
         """Names by which a statement can reach the table: its own and those of views over it, in small letters."""
+        self._taken: tuple[str, ...] = ()
+        self._strangers: tuple[str, ...] = ()
+        self._paths: tuple[str, ...] = ()
         self._cursor: Any = None
 
     @contextmanager
@@ -73,113 +135,133 @@ class Probe:
     def _take_away(self) -> str:
         cursor, target = self._cursor, self.target
         cursor.execute("SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '10s'")
-        cursor.execute(
-            "SELECT to_regclass(quote_ident(%s))::oid, to_regclass(quote_ident(%s))::text, "
-            "(SELECT rolsuper FROM pg_roles WHERE rolname = current_user), quote_ident(current_user)",
-            [target.table, target.table],
-        )
-        oid, table, is_superuser, role = cursor.fetchone()
+        oid, is_superuser, role = self._rows(_SELF, {"name": target.table})[0]
         if oid is None:
             return f"there is no table {target.table}"
-        cursor.execute(
-            "SELECT attname, quote_ident(attname), attnum FROM pg_attribute "
-            "WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped",
-            [oid],
-        )
-        columns = cursor.fetchall()
-        number = next((number for name, _quoted, number in columns if name == target.column), 0)
-        if target.column and not number:
+        asked = {"table": oid, "column": target.column}
+        family = [each for (each,) in self._rows(_FAMILY, asked)]
+        tables = self._rows(_COLUMNS, asked | {"family": family})
+        if oid not in {each for each, _name, _others in tables}:
             return f"there is no column {target}"
-        others = ", ".join(quoted for name, quoted, _number in columns if name != target.column)
-        cursor.execute(_VIEWS, {"table": oid, "column": number})
-        self.views = {name: written for written, name in cursor.fetchall()}
-        cursor.execute(_ALL_VIEWS, {"table": oid, "column": number})
-        names = {target.table, *(name for _written, name in cursor.fetchall())}
-        cursor.execute(
-            "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid IN (i.inhparent, i.inhrelid) "
-            "WHERE %s IN (i.inhparent, i.inhrelid)",
-            [oid],
-        )
-        self.related = frozenset(name.lower() for name in {*names, *(name for (name,) in cursor.fetchall())})
+        asked["family"] = [each for each, _name, _others in tables]
+        views = self._rows(_VIEWS, asked | {"any_column": not target.column})
+        self.views = [name for _oid, name in views]
+        self._know_names([*family, *(each for each, _name in self._rows(_VIEWS, asked | {"any_column": True}))])
+        taken = [*asked["family"], *(each for each, _name in views)]
+        self._taken = tuple(name for (name,) in self._rows(_NAMES, [taken]))
         try:
             if is_superuser:
                 role = ROLE_WITHOUT_RIGHTS
                 self._grant_all_others(role)
-            for relation in (table, *self.views.values()):
+            for relation in (*(name for _oid, name, _others in tables), *self.views):
                 cursor.execute(f"REVOKE ALL ON {relation} FROM {role}, PUBLIC")
-            if target.column and others:
-                rights = ", ".join(f"{right} ({others})" for right in ("SELECT", "INSERT", "UPDATE"))
-                cursor.execute(f"GRANT DELETE, {rights} ON {table} TO {role}")
+            for _oid, name, others in tables if target.column else ():
+                if others:
+                    rights = ", ".join(f"{right} ({', '.join(others)})" for right in ("SELECT", "INSERT", "UPDATE"))
+                    cursor.execute(f"GRANT DELETE, {rights} ON {name} TO {role}")
+            cursor.execute(_FUNCTION)
+            if is_superuser:
+                cursor.execute(f"ALTER FUNCTION pg_temp.migrator_ask OWNER TO {role}")
         except psycopg2.Error as error:
             return f"rights on {target.table} cannot be taken away: {driver_text(error)}"
-        cursor.execute(f"SET LOCAL ROLE {role}; SET TRANSACTION READ ONLY")
-        check = "has_column_privilege(%s::oid, %s::smallint, 'SELECT, INSERT, UPDATE')"
-        if not target.column:
-            check = "has_table_privilege(%s::oid, 'SELECT, INSERT, UPDATE, DELETE') AND %s::smallint IS NOT NULL"
-        cursor.execute(f"SELECT {check}", [oid, number])
-        if cursor.fetchone()[0]:
+        cursor.execute("SET TRANSACTION READ ONLY")
+        role_name = ROLE_WITHOUT_RIGHTS if is_superuser else None
+        kept = "has_any_column_privilege({role}, oid, 'SELECT, INSERT, UPDATE')"
+        if target.column:
+            kept = "has_column_privilege({role}, oid, %(column)s, 'SELECT, INSERT, UPDATE')"
+        kept = kept.format(role="coalesce(%(role)s, current_user)")
+        if self._rows(f"SELECT FROM unnest(%(family)s::oid[]) AS oid WHERE {kept}", asked | {"role": role_name}):
             return f"this role keeps rights on {target} by another role, such as pg_read_all_data"
         return ""
 
+    def _know_names(self, oids: list[int]) -> None:
+        self.related = frozenset(name for (name,) in self._rows(_NAMES, [oids]))
+        self._strangers = tuple(name for (name,) in self._rows(_STRANGERS))
+        ((path,),) = self._rows("SHOW search_path")
+        # Others may have another path, on which a name is another relation's.
+        schemas = [schema for (schema,) in self._rows(_SCHEMAS, {"ours": oids})]
+        self._paths = (path, *(f"{schema}, {path}" if path else schema for schema in schemas))
+
+    def _rows(self, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+        self._cursor.execute(sql, parameters)
+        return list(self._cursor.fetchall())
+
     def _grant_all_others(self, role: str) -> None:
-        self._cursor.execute(
+        for (schema,) in self._rows(
             "SELECT quote_ident(nspname) FROM pg_namespace WHERE nspname <> 'information_schema' AND nspname !~ '^pg_'"
-        )
-        for (schema,) in self._cursor.fetchall():
+        ):
             self._cursor.execute(
                 f"GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN "
                 f"SCHEMA {schema} TO {role}; GRANT ALL ON ALL SEQUENCES IN SCHEMA {schema} TO {role}; "
                 f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} TO {role}"
             )
 
-    def mentions(self, text: str) -> bool:
-        """Whether a text has any name by which the table can be reached."""
-        lowered = text.lower()
-        return any(name in lowered for name in self.related)
+    def ask(self, text: str, *, is_cut: bool = False) -> tuple[str, str]:
+        """Whether a text of one or more statements uses the target, and why that is not known.
 
-    def ask(self, text: str) -> tuple[str, str]:
-        """Whether a statement uses the target, and why that is not known; inside `rights_taken_away`."""
-        text = texts.without_comments(text)
-        if not self.mentions(text) or texts.is_harmless(text):
+        Inside `rights_taken_away`. `is_cut`: the server did not keep the text's end.
+        """
+        statements, is_whole = texts.statements_of(text)
+        answers = [self._ask_of(statement) for statement in statements]
+        if is_cut or not is_whole:
+            answers.append((UNKNOWN, "its text was cut"))
+        for wanted in (USES, UNKNOWN):
+            for answer in answers:
+                if answer[0] == wanted:
+                    return answer
+        return USES_NOT, ""
+
+    def _ask_of(self, statement: str) -> tuple[str, str]:
+        of_table = not self.target.column
+        if texts.builds_sql(statement):
+            return UNKNOWN, "it executes texts of its own making"
+        if not texts.may_name(statement, self.related):
             return USES_NOT, ""
-        if copy := texts.copied(text):
-            table, columns = copy
-            is_all = not columns or not self.target.column
-            same = table.lower() == self.target.table.lower()
-            return (USES if same and (is_all or self.target.column in columns) else USES_NOT), ""
-        query = texts.query_of(text)
+        query = texts.query_of(statement, of_table=of_table)
         if not query:
-            return UNKNOWN, "it cannot be prepared"
+            return (USES_NOT, "") if texts.is_harmless(statement) else (UNKNOWN, "it cannot be prepared")
+        lowered = query.lower()
+        if ";" in query:
+            return UNKNOWN, "it has a name with a semicolon"
+        if stranger := next((name for name in self._strangers if name in lowered), ""):
+            return UNKNOWN, f"planning it may execute {stranger}, which belongs to a role that this one does not trust"
+        first, *others = [(path, *self._ask_on(path, query)) for path in self._paths]
+        if first[1] == USES:
+            return USES, ""
+        if path := next((path for path, answer, _why in others if answer == USES), ""):
+            return UNKNOWN, f"with the search path {path} it does"
+        return next((answer, why) for _path, answer, why in [*(o for o in others if o[1] == USES_NOT), first])
+
+    def _ask_on(self, path: str, query: str) -> tuple[str, str]:
         why = ""
-        versions = (query, texts.with_texts(query), texts.with_nulls(query), *texts.with_literals(query))
+        versions = (
+            query,
+            texts.with_texts(query),
+            texts.with_nulls(query),
+            *texts.with_literals(query),
+            texts.with_numbers(query),
+        )
         for version in dict.fromkeys(versions):
             try:
-                self._explain(version)
+                self._explain(version, path)
             except psycopg2.errors.InsufficientPrivilege as error:
                 return self._refused(error)
             except psycopg2.Error as error:
-                why = driver_text(error)
+                why = why or driver_text(error)
             else:
                 return USES_NOT, ""
             finally:
                 self._cursor.execute("ROLLBACK TO SAVEPOINT probe; DEALLOCATE ALL")
         return UNKNOWN, why
 
-    def _explain(self, query: str) -> None:
-        cursor = self._cursor
-        cursor.execute("SAVEPOINT probe")
-        cursor.execute(f"PREPARE migrator_probe AS {query}")
-        cursor.execute("SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 'migrator_probe'")
-        nulls = ", ".join(["NULL"] * int(cursor.fetchone()[0]))
-        cursor.execute("EXPLAIN EXECUTE migrator_probe" + (f" ({nulls})" if nulls else ""))
+    def _explain(self, query: str, path: str) -> None:
+        self._cursor.execute("SAVEPOINT probe")
+        self._cursor.execute("SELECT pg_temp.migrator_ask(%s, %s)", [query, path])
 
     def _refused(self, error: psycopg2.Error) -> tuple[str, str]:
         """Rights on something else may be lacking as well."""
-        said = str(error).lower()
-        if any(
-            f" {name}\n" in f"{said.splitlines()[0]}\n"
-            for name in (self.target.table.lower(), *map(str.lower, self.views))
-        ):
+        said = str(error).lower().splitlines()[0]
+        if any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", said) for name in self._taken):
             return USES, ""
         return UNKNOWN, driver_text(error)
 

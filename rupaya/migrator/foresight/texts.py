@@ -1,43 +1,118 @@
-"""Texts of statements as `pg_stat_statements` keeps them, corrected so that the server can resolve them once more."""
+"""Texts of statements as the server's statistics keep them, corrected so that the server can resolve them once more.
+
+They are other people's, and a probe sends them again: what is sent is one statement each, whatever the text was.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+
+# What a semicolon may stand in without ending a statement. Comments are found apart, for they nest.
+_QUOTED = re.compile(
+    r"[eE]'(?:[^'\\]|\\.|'')*(?P<e>')?"
+    r"|'(?:[^']|'')*(?P<q>')?"
+    r'|"(?:[^"]|"")*(?P<i>")?'
+    r"|(?<![\w$])\$(?P<tag>(?:[^\W\d]\w*)?)\$(?:.*?(?P<d>\$(?P=tag)\$)|.*)",
+    re.DOTALL,
+)
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
 
 # Statements around a query that cannot be prepared; the query inside can.
+_NAME = r'(?:(?:"(?:[^"]|"")+"|[\w$]+)(?:\s*\.\s*(?:"(?:[^"]|"")+"|[\w$]+))*)'
 _AROUND = re.compile(
-    r"^\s*(?:DECLARE\s+\S+\s+(?:\w+\s+)*?CURSOR\s+(?:WITH(?:OUT)?\s+HOLD\s+)?FOR\s+"
+    rf"^\s*(?:DECLARE\s+{_NAME}\s+(?:\w+\s+)*?CURSOR\s+(?:WITH(?:OUT)?\s+HOLD\s+)?FOR\s+"
     r"|EXPLAIN\s+(?:\([^)]*\)\s*|ANALYZE\s+|VERBOSE\s+)*"
-    r"|PREPARE\s+\S+?\s*(?:\([^)]*\))?\s+AS\s+"
-    r"|CREATE\s+(?:(?:GLOBAL|LOCAL|TEMP|TEMPORARY|UNLOGGED)\s+)*TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?\S+\s+AS\s+)"
+    rf"|PREPARE\s+{_NAME}\s*(?:\([^)]*\))?\s+AS\s+"
+    rf"|CREATE\s+(?:(?:GLOBAL|LOCAL|TEMP|TEMPORARY|UNLOGGED)\s+)*TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?{_NAME}\s*"
+    r"(?:\([^)]*\)\s*)?(?:(?:USING|ON\s+COMMIT|TABLESPACE)\s+\w+(?:\s+ROWS)?\s+)*AS\s+)"
     r"(?P<query>\(?\s*(?:SELECT|WITH|VALUES|INSERT|UPDATE|DELETE|MERGE|TABLE)\b.*)$",
     re.IGNORECASE | re.DOTALL,
 )
 _COPY_QUERY = re.compile(r"^\s*COPY\s*\((?P<query>.*)\)\s*TO\b.*$", re.IGNORECASE | re.DOTALL)
 _COPY_TABLE = re.compile(
-    r'^\s*COPY\s+(?:BINARY\s+)?(?P<table>(?:"[^"]+"|\w+)(?:\.(?:"[^"]+"|\w+))?)\s*(?:\((?P<columns>[^)]*)\))?\s*(?:FROM|TO)\b',
+    rf"^\s*COPY\s+(?:BINARY\s+)?(?P<table>{_NAME})\s*(?:\((?P<columns>(?:\"(?:[^\"]|\"\")*\"|[^)\"])*)\))?\s*"
+    r"(?:FROM|TO)\b(?:.*?\bWHERE\b(?P<where>.*))?",
+    re.IGNORECASE | re.DOTALL,
+)
+# On PostgreSQL 15 a text has such a statement's own literals.
+_WHOLE_TABLE = re.compile(
+    rf"^\s*(?:TRUNCATE\s+(?:TABLE\s+)?|LOCK\s+(?:TABLE\s+)?)(?:ONLY\s+)?(?P<tables>{_NAME}(?:\s*\*?\s*,\s*{_NAME})*)",
     re.IGNORECASE,
 )
 _PREPARABLE = re.compile(r"^\s*\(*\s*(?:SELECT|WITH|VALUES|INSERT|UPDATE|DELETE|MERGE|TABLE)\b", re.IGNORECASE)
+_INTO = re.compile(rf"\bINTO\s+(?:(?:TEMP|TEMPORARY|UNLOGGED|TABLE)\s+)*{_NAME}\s+(?=FROM\b|WHERE\b|$)", re.IGNORECASE)
 # They define, lock or maintain, and read no column for anybody: what they leave behind, the catalog shows.
 _HARMLESS = re.compile(
-    r"^\s*(?:ALTER|DROP|COMMENT|GRANT|REVOKE|VACUUM|ANALY[ZS]E|LOCK|REINDEX|CLUSTER|SET|RESET|SHOW|BEGIN|START|COMMIT|END"
-    r"|ROLLBACK|ABORT|SAVEPOINT|RELEASE|DEALLOCATE|DISCARD|CLOSE|FETCH|MOVE|CHECKPOINT|LISTEN|UNLISTEN|NOTIFY"
+    r"^\s*(?:ALTER|DROP|COMMENT|GRANT|REVOKE|VACUUM|ANALY[ZS]E|LOCK|TRUNCATE|REINDEX|CLUSTER|SET|RESET|SHOW|BEGIN|START"
+    r"|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE|DEALLOCATE|DISCARD|CLOSE|FETCH|MOVE|CHECKPOINT|LISTEN|UNLISTEN|NOTIFY"
     r"|REFRESH\s+MATERIALIZED|REASSIGN|SECURITY|IMPORT"
-    r"|CREATE\s+(?!(?:(?:GLOBAL|LOCAL|TEMP|TEMPORARY|UNLOGGED)\s+)*TABLE\b))\b",
+    r"|CREATE\s+(?!(?:(?:GLOBAL|LOCAL|TEMP|TEMPORARY|UNLOGGED)\s+)*TABLE\b|SCHEMA\b))\b",
     re.IGNORECASE,
 )
-_TYPED = re.compile(r"\b(interval|date|time|timestamp|timestamptz)\s+(\$\d+)", re.IGNORECASE)
+_BUILDS_SQL = re.compile(r"^\s*DO\b.*\bEXECUTE\b", re.IGNORECASE | re.DOTALL)
+_TYPES = (
+    r"interval|date|timetz|timestamptz|time(?:\s+with(?:out)?\s+time\s+zone)?|timestamp(?:\s+with(?:out)?\s+time\s+zone)?"
+    r"|uuid|jsonb?|inet|cidr|macaddr|numeric|decimal|integer|int|bigint|smallint|real|float|double\s+precision"
+    r"|text|varchar|bool(?:ean)?|bytea|xml|money|point|tsquery|tsvector|regclass"
+)
+_TYPED = re.compile(
+    rf"\b(?P<type>{_TYPES})\s+(?P<parameter>\$\d+)(?P<fields>\s+(?:year|month|day|hour|minute|second)\b"
+    r"(?:\s+to\s+(?:month|hour|minute|second)\b)?)?",
+    re.IGNORECASE,
+)
 _EXTRACT = re.compile(r"\bextract\s*\(\s*\$\d+\s+from\b", re.IGNORECASE)
 _LITERAL = re.compile(r"'(?:[^']|'')*'|(?<![\w$.])\d+(?:\.\d+)?")
 MAX_LITERALS = 5
 _PARAMETER = re.compile(r"\$\d+")
-_COMMENTS = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+_GIVEN = re.compile(r"\$\d+\s*::")
+_UNICODE_NAME = re.compile(r"\bu&\"", re.IGNORECASE)
 
 
-def without_comments(text: str) -> str:
-    """The text without comments, which may name anything."""
-    return _COMMENTS.sub(" ", text).strip().rstrip(";")
+def statements_of(text: str) -> tuple[list[str], bool]:
+    """The statements of a text, without comments and semicolons; and whether its end is there.
+
+    A semicolon inside quotes becomes a blank, which changes no name but an absurd one, and no meaning that counts.
+    """
+    found, is_whole, place, start = [""], True, 0, 0
+    while place < len(text):
+        quoted = _QUOTED.match(text, place)
+        if text.startswith("--", place):
+            end = text.find("\n", place)
+            found[-1] += text[start:place] + " "
+            place = start = len(text) if end < 0 else end
+        elif text.startswith("/*", place):
+            end = _end_of_comment(text, place)
+            found[-1] += text[start:place] + " "
+            place = start = len(text) if end < 0 else end
+            is_whole = is_whole and end >= 0
+        elif quoted is not None:
+            is_whole = is_whole and any(quoted[group] for group in "eqid")
+            found[-1] += text[start:place] + quoted[0].replace(";", " ")
+            place = start = quoted.end()
+        elif text[place] == ";":
+            found[-1] += text[start:place]
+            found.append("")
+            place = start = place + 1
+        else:
+            place += 1
+    found[-1] += text[start:]
+    return [statement.strip() for statement in found if statement.strip()], is_whole
+
+
+def _end_of_comment(text: str, start: int) -> int:
+    depth = 0
+    for edge in _COMMENT_EDGE.finditer(text, start):
+        depth += 1 if edge[0] == "/*" else -1
+        if not depth:
+            return edge.end()
+    return -1
+
+
+def may_name(text: str, names: frozenset[str]) -> bool:
+    """Whether a statement has any of these names, in small letters, or writes names so that nobody sees it."""
+    lowered = text.lower()
+    return any(name in lowered for name in names) or bool(_UNICODE_NAME.search(text))
 
 
 def is_harmless(text: str) -> bool:
@@ -45,23 +120,34 @@ def is_harmless(text: str) -> bool:
     return bool(_HARMLESS.match(text)) and not _AROUND.match(text)
 
 
-def query_of(text: str) -> str:
-    """The query that can be prepared, corrected; empty where there is none."""
+def builds_sql(text: str) -> bool:
+    """Whether it is a block that executes texts of its own making."""
+    return bool(_BUILDS_SQL.match(text))
+
+
+def query_of(text: str, *, of_table: bool = False) -> str:
+    """The query that can be prepared and uses what the statement uses; empty where there is none.
+
+    `of_table`: a use of the table itself is asked for, as by TRUNCATE.
+    """
+    if of_table and (whole := _WHOLE_TABLE.match(text)):
+        tables = [name.replace("*", "").strip() for name in _names_in(whole["tables"])]
+        return "SELECT count(*) FROM " + ", ".join(f"{name} AS t{number}" for number, name in enumerate(tables))
+    if (copied := _COPY_TABLE.match(text)) and not _COPY_QUERY.match(text):
+        where = f" WHERE {copied['where']}" if copied["where"] else ""
+        return f"SELECT {copied['columns'] or '*'} FROM {copied['table']}{where}"
     found = _AROUND.match(text) or _COPY_QUERY.match(text)
     query = found["query"] if found else text
     if not _PREPARABLE.match(query):
         return ""
-    query = _TYPED.sub(lambda match: f"{match[2]}::{match[1]}", query)
+    if query.lstrip("( \t\r\n")[:6].upper() in ("SELECT", "WITH"):
+        query = _INTO.sub(" ", query)
+    query = _TYPED.sub(lambda match: f"{match['parameter']}::{match['type']}", query)
     return _EXTRACT.sub("extract(epoch from", query)
 
 
-def copied(text: str) -> tuple[str, list[str]] | None:
-    """Of COPY of a table: which, and the columns that it names (none: all of them)."""
-    found = _COPY_TABLE.match(text)
-    if found is None:
-        return None
-    columns = [column.strip().strip('"') for column in (found["columns"] or "").split(",") if column.strip()]
-    return found["table"].replace('"', "").rpartition(".")[2], columns
+def _names_in(listed: str) -> Iterator[str]:
+    yield from (match[0] for match in re.finditer(_NAME, listed))
 
 
 def with_texts(query: str) -> str:
@@ -78,3 +164,8 @@ def with_literals(query: str) -> list[str]:
 def with_nulls(query: str) -> str:
     """The same with NULL for every parameter: equal expressions get equal again, which GROUP BY wants."""
     return _PARAMETER.sub("NULL", query)
+
+
+def with_numbers(query: str) -> str:
+    """The same with a number for every parameter whose type is not given, as an array of them needs one."""
+    return _PARAMETER.sub("1", _GIVEN.sub("NULL::", query))

@@ -2,49 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import psycopg2
 from psycopg2.extensions import connection as PgConnection  # noqa: N812 - a class, whatever its author named it
 
-from rupaya.migrator.debts.debt import COLUMN, TABLE, Debt
+from rupaya.migrator.debts.debt import COLUMN, OPERATION, TABLE, Debt
 from rupaya.migrator.errors import counted
-from rupaya.migrator.foresight import baselines
+from rupaya.migrator.foresight import baselines, presumed
 from rupaya.migrator.foresight.baselines import Baseline
-from rupaya.migrator.foresight.calls import Calls, Seen, read_calls, running
+from rupaya.migrator.foresight.calls import INSUFFICIENT, Seen
+from rupaya.migrator.foresight.dependents import Dependents
 from rupaya.migrator.foresight.probe import UNKNOWN, USES, Probe, Target
+from rupaya.migrator.foresight.sources import Source, read_sources, standbys_unseen
 from rupaya.migrator.statements import one_line
 
 IN_USE = "in use"
 NOT_SEEN = "not seen"
 CANNOT_SAY = "cannot say"
 SHOWN = 5
-
-# Bodies are texts to the server; one that has both names is taken for a use, for the target's going would break it.
-_FUNCTIONS = r"""
-    SELECT DISTINCT 'function ' || p.oid::regprocedure FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-    WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' AND NOT starts_with(p.proname, 'migrator_')
-      AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid
-                      AND e.deptype = 'e')
-      AND ((p.prosrc ~* ('\m' || %(table)s || '\M')
-            AND (%(column)s = '' OR p.prosrc ~* ('\m' || %(column)s || '\M')))
-           OR EXISTS (SELECT FROM pg_trigger t WHERE t.tgfoid = p.oid AND t.tgrelid = %(oid)s::oid
-                      AND p.prosrc ~* ('\m' || %(column)s || '\M') AND %(column)s <> '')
-           OR EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid
-                      AND d.refclassid = 'pg_class'::regclass AND d.refobjid = %(oid)s::oid
-                      AND (%(number)s = 0 OR d.refobjsubid IN (0, %(number)s))))
-"""
-_TRIGGERS = """
-    SELECT 'trigger ' || t.tgname || ' on ' || t.tgrelid::regclass FROM pg_trigger t
-    WHERE t.tgrelid = %(oid)s::oid AND NOT t.tgisinternal AND %(number)s <> 0
-      AND %(number)s = ANY (t.tgattr::smallint[])
-"""
-_FOREIGN_KEYS = """
-    SELECT 'foreign key ' || c.conname || ' of ' || c.conrelid::regclass FROM pg_constraint c
-    WHERE c.contype = 'f' AND c.confrelid = %(oid)s::oid AND c.conrelid <> c.confrelid
-      AND (%(number)s = 0 OR %(number)s = ANY (c.confkey))
-"""
 
 
 @dataclass(frozen=True)
@@ -60,18 +37,30 @@ class Use:
         return f"{self.debt}: {self.answer}: " + "; ".join(self.lines)
 
 
-def target_of(debt: Debt) -> Target | None:
-    """What goes with a debt, if it is a table or a column."""
+def takes_away(debt: Debt) -> bool:
+    """Whether paying a debt takes something away that somebody may use, or nobody knows that."""
+    return targets_of(debt) != []
+
+
+def targets_of(debt: Debt) -> list[Target] | None:
+    """The tables and columns that go with a debt; None: nobody knows, for its migration is not in the shipped file."""
     if debt.kind == TABLE:
-        return Target(debt.table)
-    return Target(debt.table, debt.object) if debt.kind == COLUMN else None
+        return [Target(debt.table)]
+    if debt.kind == COLUMN:
+        return [Target(debt.table, debt.object)]
+    if debt.kind != OPERATION:
+        return []
+    step = presumed.of_migration(debt.app, debt.migration)
+    if step is None:
+        return None
+    return [Target(table, column) for table, columns in step.removed.items() for column in columns or [""]]
 
 
 def keep_baseline(connection: PgConnection, debts: Iterable[Debt]) -> None:
     """Remember what the statistics have now, where something that goes has come to be owed."""
-    ids = [debt.id for debt in debts if target_of(debt) is not None and debt.id is not None]
+    ids = [debt.id for debt in debts if takes_away(debt) and debt.id is not None]
     if ids and baselines.exists(connection):
-        baselines.keep(connection, ids, read_calls(connection))
+        baselines.keep(connection, ids, read_sources(connection))
 
 
 def uses(connection: PgConnection, debts: Iterable[Debt], *, watch_s: float) -> list[Use]:
@@ -80,46 +69,95 @@ def uses(connection: PgConnection, debts: Iterable[Debt], *, watch_s: float) -> 
     `connection`: autocommit, and of its own, for prepared statements are thrown away on it. Calls must not have grown
     since a baseline that is at least `watch_s` old: a watch of minutes sees no nightly job.
     """
-    calls = read_calls(connection)
-    now = running(connection)
-    return [_of_debt(connection, debt, target, calls, now, watch_s) for debt in debts if (target := target_of(debt))]
+    sources = read_sources(connection)
+    found = []
+    for debt in debts:
+        targets = targets_of(debt)
+        if targets is None:
+            why = "what it takes away is not known ('manage.py presumptions' writes it down where the code is made)"
+            found.append(Use(debt, CANNOT_SAY, (why,)))
+        elif targets:
+            found.append(_of_debt(connection, debt, targets, sources, watch_s))
+    return found
 
 
 def _of_debt(
-    connection: PgConnection, debt: Debt, target: Target, calls: Calls, now: Sequence[Seen], watch_s: float
+    connection: PgConnection, debt: Debt, targets: Sequence[Target], sources: Sequence[Source], watch_s: float
 ) -> Use:
+    """The worst of what is to be said of each that goes."""
+    answers = [_of_target(connection, debt, target, sources, watch_s) for target in targets]
+    for wanted in (IN_USE, CANNOT_SAY, NOT_SEEN):
+        alike = [(target, answer) for target, answer in zip(targets, answers, strict=True) if answer.answer == wanted]
+        if alike and len(targets) == 1:
+            return alike[0][1]
+        if alike:
+            return Use(debt, wanted, tuple(f"{target}: {line}" for target, answer in alike for line in answer.lines))
+    raise AssertionError("nothing was asked")
+
+
+def _of_target(connection: PgConnection, debt: Debt, target: Target, sources: Sequence[Source], watch_s: float) -> Use:
     try:
-        found, views = _by_catalog(connection, target), dict[str, str]()
+        inside = Dependents(connection, target)
         probe = Probe(connection, target)
         with probe.rights_taken_away() as why:
             if why:
-                return Use(debt, IN_USE if found else CANNOT_SAY, (*found, why))
-            views = probe.views
-            resolved = probe.ask_all({seen.text for seen in (*calls.seen, *now)})
+                return Use(debt, IN_USE if inside.uses else CANNOT_SAY, (*inside.uses, why))
+            resolved = {
+                (seen.text, seen.is_cut): probe.ask(seen.text, is_cut=seen.is_cut)
+                for source in sources
+                for seen in (*source.calls.seen, *source.now)
+            }
+        unseen = standbys_unseen(connection, list(sources))
     except psycopg2.Error as error:
         return Use(debt, CANNOT_SAY, (f"the server could not be asked: {one_line(str(error))}",))
-    found += [f"view {name}" for name in sorted(views)]
-    known = baselines.of_debt(connection, debt.id) if debt.id is not None and baselines.exists(connection) else []
-    old_enough = [baseline for baseline in known if baseline.age_s >= watch_s]
-    since = old_enough[-1] if old_enough else known[0] if known else None
-    is_using = [seen for seen in calls.seen if resolved[seen.text][0] == USES and _grown(seen, since)]
-    found += [_told(seen, since) for seen in sorted(is_using, key=lambda seen: -seen.calls)[:SHOWN]]
-    found += [f"running now, by {seen.role}: {one_line(seen.text)}" for seen in now if resolved[seen.text][0] == USES]
+    found = [*inside.uses, *(f"view {name}" for name in sorted(probe.views))]
+    doubts: list[str] = []
+    ages: list[Baseline] = []
+    for source in sources:
+        known = baselines.of_debt(connection, debt.id, source.name) if debt.id and baselines.exists(connection) else []
+        old_enough = [baseline for baseline in known if baseline.age_s >= watch_s]
+        since = old_enough[-1] if old_enough else known[0] if known else None
+        where = f" on the {source.name}" if source.name else ""
+        found += [line + where for line in _found(source, since, resolved)]
+        doubts += [line + where for line in _doubts(source, since, resolved, watch_s)]
+        ages += [since] if since else []
     if found:
         return Use(debt, IN_USE, tuple(found))
-    if doubts := _doubts(calls, since, resolved, watch_s):
+    if not all(source.calls.has_inner for source in sources):
+        doubts += [f"{line}, which is not counted (pg_stat_statements.track is not all)" for line in inside.doubtful]
+    if unseen:
+        doubts.append(
+            f"{counted(unseen, 'standby server')} whose statements cannot be seen from here (REPLICA_DATABASE_URL)"
+        )
+    if doubts:
         return Use(debt, CANNOT_SAY, tuple(doubts))
-    assert since is not None  # noqa: S101 - without one there is a doubt
-    return Use(debt, NOT_SEEN, (f"not seen since {since.taken_at:%Y-%m-%d %H:%M} UTC",))
+    latest = max(baseline.taken_at for baseline in ages)
+    return Use(debt, NOT_SEEN, (f"not seen since {latest:%Y-%m-%d %H:%M} UTC",))
 
 
-def _doubts(calls: Calls, since: Baseline | None, resolved: dict[str, tuple[str, str]], watch_s: float) -> list[str]:
+_Resolved = Mapping[tuple[str, bool], tuple[str, str]]
+
+
+def _found(source: Source, since: Baseline | None, resolved: _Resolved) -> list[str]:
+    """Who was seen using it, and who does so now."""
+    calls = [seen for seen in source.calls.seen if _answer(seen, resolved) == USES and _grown(seen, since)]
+    found = [_told(seen, since) for seen in sorted(calls, key=lambda seen: -seen.calls)[:SHOWN]]
+    now = [seen for seen in source.now if _answer(seen, resolved) == USES]
+    return found + [f"running now, by {seen.role}: {one_line(seen.text)}" for seen in now[:SHOWN]]
+
+
+def _answer(seen: Seen, resolved: _Resolved) -> str:
+    return resolved[seen.text, seen.is_cut][0]
+
+
+def _doubts(source: Source, since: Baseline | None, resolved: _Resolved, watch_s: float) -> list[str]:
     """Why "not seen" would say too much."""
+    calls = source.calls
     if calls.why:
         return [calls.why]
     if since is None:
         return ["nothing was kept from the time when it came to be owed"]
-    doubts = []
+    doubts = list(calls.gaps)
     if since.age_s < watch_s:
         doubts.append(
             f"watched for {since.age_s / 3600:.1f} h only, of {watch_s / 3600:.0f} h: a nightly job comes once a night"
@@ -128,39 +166,26 @@ def _doubts(calls: Calls, since: Baseline | None, resolved: dict[str, tuple[str,
         doubts.append(f"the statistics were reset on {calls.stats_reset:%Y-%m-%d %H:%M} UTC")
     if calls.dealloc != since.dealloc:
         doubts.append("statements were forgotten for want of room (pg_stat_statements.max)")
-    if calls.hidden > since.hidden:
+    elif calls.stats_reset == since.stats_reset and since.calls.keys() - {seen.key for seen in calls.seen}:
+        doubts.append("somebody reset the counts of single statements")
+    if calls.hidden > since.hidden or any(seen.text == INSUFFICIENT for seen in source.now):
         doubts.append("statements of others whose texts this role may not read (GRANT pg_read_all_stats)")
-    unclear = [seen for seen in calls.seen if resolved[seen.text][0] == UNKNOWN and _grown(seen, since)]
+    unclear = [seen for seen in calls.seen if _answer(seen, resolved) == UNKNOWN and _grown(seen, since)]
+    unclear += [seen for seen in source.now if _answer(seen, resolved) == UNKNOWN]
     doubts += [
-        f"{one_line(seen.text)} of {seen.role} may use it ({resolved[seen.text][1]})" for seen in unclear[:SHOWN]
+        f"{one_line(seen.text)} of {seen.role} may use it ({resolved[seen.text, seen.is_cut][1]})"
+        for seen in unclear[:SHOWN]
     ]
     return doubts
 
 
 def _grown(seen: Seen, since: Baseline | None) -> bool:
-    return seen.calls > (since.calls.get(seen.key, 0) if since else 0)
+    """Fewer calls than before are new ones too: somebody has reset this statement's count."""
+    return seen.calls != (since.calls.get(seen.key, 0) if since else 0)
 
 
 def _told(seen: Seen, since: Baseline | None) -> str:
-    calls = seen.calls - (since.calls.get(seen.key, 0) if since else 0)
+    before = since.calls.get(seen.key, 0) if since else 0
+    calls = seen.calls - before if seen.calls > before else seen.calls
     when = f"since {since.taken_at:%Y-%m-%d %H:%M} UTC" if since else "since the statistics were reset"
     return f"{seen.role}, {counted(calls, 'call')} {when}: {one_line(seen.text)}"
-
-
-def _by_catalog(connection: PgConnection, target: Target) -> list[str]:
-    """Functions, triggers and foreign keys that name it; views are found with the probe."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT c.oid, coalesce(a.attnum, 0) FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid "
-            "AND a.attname = %s WHERE c.oid = to_regclass(quote_ident(%s))",
-            [target.column, target.table],
-        )
-        row = cursor.fetchone()
-        if row is None:
-            return []
-        asked = {"oid": row[0], "number": row[1], "table": target.table, "column": target.column}
-        found = []
-        for sql in (_FUNCTIONS, _TRIGGERS, _FOREIGN_KEYS):
-            cursor.execute(sql, asked)
-            found += [name for (name,) in cursor.fetchall()]
-        return found

@@ -10,6 +10,11 @@ OBJECTS_BETWEEN = 50_000
 """Python's own is 700, and every tenth time it looks through all that is young; a model has hundreds of objects."""
 
 
+def search_seldom() -> None:
+    """Look for garbage seldom from now on: of what Django loads nearly all lives to the end of the process."""
+    gc.set_threshold(OBJECTS_BETWEEN, *gc.get_threshold()[1:])
+
+
 @contextmanager
 def seldom_searched() -> Iterator[None]:
     """Look for garbage seldom while the block runs: of migrations and models nearly all lives to its end, and looking
@@ -19,9 +24,14 @@ def seldom_searched() -> Iterator[None]:
     """
     before = gc.get_threshold()
     gc.freeze()
-    gc.set_threshold(OBJECTS_BETWEEN, *before[1:])
+    search_seldom()
     try:
         yield
     finally:
         gc.set_threshold(*before)
         gc.unfreeze()
+
+
+def skip_last_search() -> None:
+    """Let the process end without looking for garbage once more: the system takes all of its memory back."""
+    gc.freeze()

@@ -14,6 +14,7 @@ from rupaya.migrator.attic.item import COLUMN, VALUES
 from rupaya.migrator.errors import HistoryRefused, TableLocked, counted, sqlstate
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.run import again, attics, order
+from rupaya.migrator.run.drift import Drift
 from rupaya.migrator.session.session import Session
 from rupaya.migrator.sessionsettings import session_settings
 from rupaya.migrator.sqlstates import RETRYABLE
@@ -136,8 +137,13 @@ def restore(session: Session, name: str) -> None:
                 "Nothing was changed.",
                 f"Read it where it is: {item.name} in {found[0].relation}." if taken else "Restore it from a backup.",
             )
-        with session_settings(connection, lock_timeout=session.conf.lock_timeout_ms):
+        drift = Drift(connection, ledger, session.conf.lock_timeout_ms)
+        drift.look(session.output)
+        drift.say_or_refuse(session.output, "warn")
+        with drift.watching(), session_settings(connection, lock_timeout=session.conf.lock_timeout_ms):
             bring_back(connection, item, ledger.run_id, bare=True)
+        if drift.snapshot is not None and not drift.keep(()):  # else the next run would take it for somebody's doing
+            session.output.say("The schema's snapshot was not taken because a table is locked", warning=True)
         session.output.say(
             f"✓ restored {item}, without the rules it had: no model knows it. Copy from it what is needed and drop it "
             "then; to go back to the release that had it, use 'manage.py rollback' instead.",

@@ -11,7 +11,7 @@ import psycopg2
 from rupaya.migrator.debts.debt import Debt
 from rupaya.migrator.debts.store import Store
 from rupaya.migrator.errors import HistoryRefused
-from rupaya.migrator.foresight.use import IN_USE, NOT_SEEN, Use, keep_baseline, target_of, uses
+from rupaya.migrator.foresight.use import IN_USE, NOT_SEEN, Use, keep_baseline, takes_away, uses
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.session import database
 
@@ -21,7 +21,7 @@ SECONDS_AN_HOUR = 3600
 def remember_use(context: RunContext) -> None:
     """Keep what the statistics have at the moment when this run left something owed that takes something away."""
     run_id = context.ledger.run_id
-    debts = [debt for debt in Store(context.connection).owed() if debt.run_id == run_id and target_of(debt)]
+    debts = [debt for debt in Store(context.connection).owed() if debt.run_id == run_id and takes_away(debt)]
     if debts:
         with suppress(psycopg2.Error):  # without it nothing is lost but the right to say "not seen"
             keep_baseline(context.ledger.connection, debts)
@@ -32,7 +32,7 @@ def apart_by_use(context: RunContext, debts: list[Debt], *, reason: str) -> tupl
 
     With `reason`, or MIGRATE_ON_USE=warn, everything may be; the ledger keeps the reason and what was known.
     """
-    asked = [debt for debt in debts if target_of(debt) is not None]
+    asked = [debt for debt in debts if takes_away(debt)]
     if not asked:
         return debts, []
     watch_s = context.conf.use_watch_h * SECONDS_AN_HOUR

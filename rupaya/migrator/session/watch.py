@@ -32,12 +32,14 @@ _BLOCKERS = """
 """
 
 
-# Of tables that others can see: one that this transaction makes is in nobody's way.
+# Of tables that others can see: one that this transaction makes is in nobody's way. Nor is the lock on the history that
+# a run takes before it records, and keeps for all of a batch: it lets readers in, and only migrators write there.
 _STRONG_LOCKS = """
     SELECT c.oid::regclass::text FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
     WHERE l.pid = %s AND l.granted AND l.locktype = 'relation' AND c.relkind IN ('r', 'p', 'm')
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
       AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+      AND NOT (c.relname = 'django_migrations' AND l.mode = 'ShareRowExclusiveLock')
 """
 
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import re
+import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
 
 from rupaya.localdb import LocalPostgres
-from rupaya.migrator.debts.debt import COLUMN, TABLE, Debt
+from rupaya.migrator.debts.debt import COLUMN, OPERATION, TABLE, Debt
 from rupaya.migrator.foresight.probe import UNKNOWN, USES, USES_NOT, Probe, Target
 from rupaya.migrator.foresight.use import CANNOT_SAY, IN_USE, NOT_SEEN, Use, keep_baseline, uses
 from rupaya.migrator.ledger.ledger import Ledger
-from tests.faults.migrator import query
+from tests.conftest import new_database
+from tests.faults.migrator import query, wait_for
 from tests.migrator.foresight.statistics_server import statistics_server
+from tests.migrator.foresight.test_migrate import release
 from tests.migrator.releases import CREATE, Release, migration
 
 Connection = psycopg2.extensions.connection
@@ -247,6 +252,99 @@ def test_it_cannot_be_said_of_a_text_that_nobody_can_resolve(
     assert "may use it" in found.lines[0]
 
 
+def test_a_count_that_was_reset_by_itself_hides_nothing(
+    server: LocalPostgres, connection: Connection, unseen: Debt
+) -> None:
+    job = "SELECT label FROM merchants"
+    for _ in range(3):
+        send(server.url(user="nightly"), job)
+    keep_baseline(connection, [unseen])
+    age(connection, 26)
+    assert use(connection, unseen).answer == NOT_SEEN
+    server.psql(
+        "SELECT pg_stat_statements_reset(userid, dbid, queryid) FROM pg_stat_statements WHERE query ~ '^SELECT label'",
+        database="rupaya",
+    )
+
+    forgotten = use(connection, unseen)
+    send(server.url(user="nightly"), job)
+    again = use(connection, unseen)
+
+    assert (forgotten.answer, forgotten.lines) == (CANNOT_SAY, ("somebody reset the counts of single statements",))
+    assert again.answer == IN_USE
+
+
+@pytest.mark.parametrize("setting", ["track = 'none'", "track_utility = off"])
+def test_it_cannot_be_said_where_a_role_is_not_counted(
+    server: LocalPostgres, connection: Connection, unseen: Debt, setting: str
+) -> None:
+    server.psql(f"ALTER ROLE nightly SET pg_stat_statements.{setting}")
+    try:
+        found = use(connection, unseen)
+    finally:
+        server.psql("ALTER ROLE nightly RESET ALL")
+
+    assert (found.answer, "role nightly" in found.lines[0]) == (CANNOT_SAY, True)
+
+
+@contextmanager
+def under_way(url: str, sql: str) -> Iterator[None]:
+    """Somebody executes this, and has not ended."""
+    with closing(psycopg2.connect(url)) as client:
+        thread = threading.Thread(target=_until_cancelled, args=(client, sql))
+        thread.start()
+        try:
+            pid = client.info.backend_pid
+            wait_for(
+                lambda: query(url, "SELECT pid FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'", pid),
+                "the statement to run",
+            )
+            yield
+        finally:
+            client.cancel()
+            thread.join()
+
+
+def _until_cancelled(client: Connection, sql: str) -> None:
+    with suppress(psycopg2.errors.QueryCanceled), client.cursor() as cursor:
+        cursor.execute(sql, None)
+
+
+@pytest.mark.parametrize(
+    ("sql", "answer", "told"),
+    [
+        ("SELECT label, pg_sleep(600) FROM merchants", IN_USE, "running now, by nightly"),
+        ("SELECT 1; SELECT label, pg_sleep(600) FROM merchants", IN_USE, "running now, by nightly"),
+        (f"SELECT {'1 + ' * 400} 1, pg_sleep(600) FROM merchants", CANNOT_SAY, "its text was cut"),
+        ("DO $$ BEGIN PERFORM label, pg_sleep(600) FROM merchants; END $$", CANNOT_SAY, "cannot be prepared"),
+    ],
+)
+def test_what_is_under_way_is_seen_though_it_is_not_counted_yet(
+    server: LocalPostgres, connection: Connection, unseen: Debt, sql: str, answer: str, told: str
+) -> None:
+    with under_way(server.url(user="nightly"), sql):
+        found = use(connection, unseen)
+
+    assert (found.answer, told in found.lines[-1]) == (answer, True), found.lines
+
+
+def test_a_text_that_was_cut_is_known_by_an_earlier_call(
+    server: LocalPostgres, connection: Connection, unseen: Debt
+) -> None:
+    sql = f"SELECT {'1 + ' * 400} %s, pg_sleep(%s) FROM merchants"
+    send(server.url(user="nightly"), sql % (1, 0))
+    with under_way(server.url(user="nightly"), sql % (2, 600)):
+        assert use(connection, unseen).answer == NOT_SEEN
+
+
+def test_a_statement_that_names_the_migrator_is_somebodys_all_the_same(
+    server: LocalPostgres, connection: Connection, unseen: Debt
+) -> None:
+    send(server.url(user="nightly"), "SELECT label AS migrator_label FROM merchants")
+
+    assert use(connection, unseen).answer == IN_USE
+
+
 def test_it_cannot_be_said_where_texts_are_hidden(server: LocalPostgres, connection: Connection, unseen: Debt) -> None:
     server.psql("REVOKE pg_read_all_stats FROM rupaya")
     try:
@@ -282,6 +380,14 @@ def test_it_cannot_be_said_where_the_role_keeps_its_rights(
             "function f()",
         ),
         ("VIEW v AS SELECT upper(label) FROM merchants", "view v"),
+        ("VIEW v AS SELECT id FROM (SELECT id, label FROM merchants) m WHERE label <> ''", "view v"),
+        ("POLICY v ON merchants USING (label <> '')", "policy v on table merchants"),
+        ("POLICY v ON people USING (name IN (SELECT label FROM merchants))", "policy v on table people"),
+        (
+            "TRIGGER v BEFORE UPDATE ON merchants FOR EACH ROW WHEN (new.label <> '') "
+            "EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+            "trigger v on table merchants",
+        ),
     ],
 )
 def test_what_the_catalog_shows_is_a_use(
@@ -291,10 +397,52 @@ def test_what_the_catalog_shows_is_a_use(
     try:
         found = use(connection, unseen)
     finally:
-        query(server.url(), f"DROP {made.split(maxsplit=1)[0]} {made.split()[1]}")
+        kind, name = made.split()[:2]
+        on = re.search(r" ON (\w+)", made) if kind in ("POLICY", "TRIGGER") else None
+        query(server.url(), f"DROP {kind} {name}" + (on[0] if on else ""))
 
     assert found.answer == IN_USE
     assert told in found.lines
+
+
+@pytest.mark.parametrize(
+    ("body", "is_doubtful"),
+    [
+        ("RETURN QUERY SELECT id FROM merchants WHERE id > 1", False),
+        ("SELECT count(*) INTO n FROM merchants m WHERE m.id > 1", False),
+        ("INSERT INTO merchants (id, merchant) VALUES (1, 'm')", False),
+        ("UPDATE merchants AS m SET merchant = upper(m.merchant) FROM people p WHERE p.id = m.id", False),
+        ("DELETE FROM public.merchants WHERE merchants.id * 2 > 4", False),
+        ("SELECT * INTO r FROM merchants", True),
+        ("SELECT m INTO r FROM merchants m", True),
+        ("SELECT to_jsonb(merchants) FROM merchants", True),
+        ("INSERT INTO merchants VALUES (1, 'm', 'l')", True),
+        ("INSERT INTO merchants SELECT 1, 'm', 'l'", True),
+        ("DECLARE r merchants%ROWTYPE; BEGIN r := NULL", True),
+        ("EXECUTE 'SELECT ' || quote_ident(what) || ' FROM ' || quote_ident(where_from)", True),
+        ("EXECUTE format('SELECT %I FROM merchants', what)", True),
+    ],
+)
+def test_it_cannot_be_said_of_a_function_that_may_take_whole_rows_or_makes_its_own_texts(
+    server: LocalPostgres, connection: Connection, unseen: Debt, body: str, is_doubtful: bool
+) -> None:
+    """What it sends is not counted, for `pg_stat_statements.track` is `top`."""
+    made = f"CREATE FUNCTION f(what text) RETURNS void LANGUAGE plpgsql AS $f$ BEGIN {body}; END $f$"
+    query(server.url(), f"SET check_function_bodies = off; {made}")
+    try:
+        found = use(connection, unseen)
+        server.psql("ALTER SYSTEM SET pg_stat_statements.track = 'all'")
+        server.psql("SELECT pg_reload_conf()")
+        with closing(psycopg2.connect(server.url())) as fresh:
+            fresh.autocommit = True
+            counted = use(fresh, unseen)
+    finally:
+        query(server.url(), "DROP FUNCTION f")
+        server.psql("ALTER SYSTEM RESET ALL")
+        server.psql("SELECT pg_reload_conf()")
+
+    assert found.answer == (CANNOT_SAY if is_doubtful else NOT_SEEN), found.lines
+    assert counted.answer == NOT_SEEN, counted.lines
 
 
 def test_a_whole_table_is_used_by_whoever_reads_it_at_all(server: LocalPostgres, connection: Connection) -> None:
@@ -307,6 +455,53 @@ def test_a_whole_table_is_used_by_whoever_reads_it_at_all(server: LocalPostgres,
 
 CREATE_SHOP = {"0001_initial": migration(CREATE)}
 DROP = migration('migrations.RemoveField("item", "colour")', "0001_initial")
+
+
+OWN_SQL = {
+    "0002_sql": migration(
+        "migrations.RunSQL('DROP VIEW shop_names; ALTER TABLE shop_item DROP COLUMN colour', migrations.RunSQL.noop)",
+        "0001_initial",
+        'phase = "contract"',
+    )
+}
+VIEW = {
+    "0001_initial": migration(
+        CREATE + "migrations.RunSQL('CREATE VIEW shop_names AS SELECT name FROM shop_item', 'DROP VIEW shop_names')"
+    )
+}
+
+
+def test_sql_of_ones_own_that_is_owed_whole_is_asked_about_what_it_takes_away(
+    server: LocalPostgres, tmp_path: Path
+) -> None:
+    with new_database(server.url()) as url:
+        query(server.url(urlsplit(url).path[1:], user="postgres"), "CREATE EXTENSION pg_stat_statements")
+        assert Release(tmp_path, "v1", VIEW).run(url).returncode == 0
+        query(url, "GRANT SELECT ON shop_item, shop_names TO nightly")
+        v2 = release(tmp_path, url, "v2", VIEW | OWN_SQL)
+        assert v2.run(url).returncode == 0
+        nightly = url.replace("//rupaya@", "//nightly@")
+
+        send(nightly, "SELECT name FROM shop_names")
+        refused = v2.run(url, "migrate", "--contract", MIGRATE_ON_USE="refuse")
+        query(url, "UPDATE migrator_use_baselines SET taken_at = taken_at - interval '26 hours'")
+        send(nightly, "SELECT id, colour FROM shop_item")
+        again = v2.run(url, "migrate", "--contract", MIGRATE_ON_USE="refuse")
+        query(url, "UPDATE migrator_use_baselines SET taken_at = taken_at - interval '26 hours'")
+        paid = v2.run(url, "migrate", "--contract", MIGRATE_ON_USE="refuse")
+
+        assert (refused.returncode, again.returncode) == (14, 14), refused.stderr + again.stderr
+        assert "shop_names: nightly, 1 call since " in refused.stderr
+        assert "shop_item.colour: nightly, 1 call since " in again.stderr
+        assert "shop_names: nightly" not in again.stderr
+        assert paid.returncode == 0, paid.stderr
+        assert query(url, "SELECT state FROM migrator_debts") == [("paid",)]
+
+
+def test_it_cannot_be_said_what_unknown_sql_takes_away(connection: Connection) -> None:
+    found = use(connection, Debt("shop", "0009_sql", "0", "Raw SQL", OPERATION, "", "0", [], "", {}, id=9))
+
+    assert (found.answer, "what it takes away is not known" in found.lines[0]) == (CANNOT_SAY, True)
 
 
 @pytest.mark.usefixtures("connection")

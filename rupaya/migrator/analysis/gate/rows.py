@@ -9,13 +9,14 @@ from __future__ import annotations
 import io
 import itertools
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg2
 from psycopg2.extensions import cursor as PgCursor  # noqa: N812 - a class, whatever its author named it
 
+from rupaya.migrator.analysis.gate.alike import Alike, Statistics, as_wide, in_live_order
 from rupaya.migrator.analysis.gate.makers import Column, Maker, maker_of, null, offers_for
 from rupaya.migrator.errors import driver_text
 
@@ -141,12 +142,17 @@ def _words(expression: str, among: Collection[str]) -> tuple[str, ...]:
     return tuple(name for name in among if re.search(rf"\b{re.escape(name)}\b", expression))
 
 
-def fill(cursor: PgCursor, only: Collection[str] | None = None, count: int | None = None) -> Filled:
+def fill(
+    cursor: PgCursor,
+    only: Collection[str] | None = None,
+    count: int | None = None,
+    alike: Statistics | None = None,
+) -> Filled:
     """Fill these tables, or all, and those that they refer to; in a transaction of its own, on a scratch database.
 
-    `count`: how many rows each of them gets; by default `ROWS`.
+    `count`: how many rows each of them gets; by default `ROWS`. `alike`: what their values are to be like.
     """
-    count = count or ROWS
+    count, alike = count or ROWS, alike or {}
     tables = read_tables(cursor)
     wanted = _with_parents(tables, {t.oid for t in tables.values() if only is None or not _names(t).isdisjoint(only)})
     filled = Filled()
@@ -158,7 +164,7 @@ def fill(cursor: PgCursor, only: Collection[str] | None = None, count: int | Non
         filled.tables[table.name] = table
         cursor.execute("SAVEPOINT one_table")
         try:
-            filled.counts[table.name] = _fill(cursor, table, tables, count)
+            filled.counts[table.name] = _fill(cursor, table, tables, count, alike.get(table.name, {}))
             filled.counts |= _in_partitions(cursor, table)
         except (psycopg2.Error, _CannotBeFilled) as error:
             cursor.execute("ROLLBACK TO SAVEPOINT one_table")
@@ -211,7 +217,7 @@ def _waits_for(table: Table, left: Iterable[int], *, strict: bool) -> bool:
     )
 
 
-def _fill(cursor: PgCursor, table: Table, tables: dict[int, Table], rows: int) -> int:
+def _fill(cursor: PgCursor, table: Table, tables: dict[int, Table], rows: int, alike: Mapping[str, Alike]) -> int:
     for column in table.columns.values():
         if not column.fills_itself:
             maker = maker_of(column)
@@ -222,6 +228,7 @@ def _fill(cursor: PgCursor, table: Table, tables: dict[int, Table], rows: int) -
     for place, (parent, names, keys) in enumerate(table.foreign_keys):
         _refer(cursor, table, tables, parent, names, keys, place, rows)
     unmet = _keep_to_checks(cursor, table)
+    _be_alike(cursor, table, alike, rows)
     for check in unmet:
         cursor.execute(f"ALTER TABLE {table.name} DROP CONSTRAINT {_quoted(check.name)}")
     names = list(table.makers)
@@ -296,6 +303,22 @@ def _keep_to_checks(cursor: PgCursor, table: Table) -> list[Check]:
                 raise _CannotBeFilled(f"no value is known that {check.expression} allows")
             unmet.append(check)
     return unmet
+
+
+def _be_alike(cursor: PgCursor, table: Table, alike: Mapping[str, Alike], rows: int) -> None:
+    """Change makers to values as wide as live ones, and out of order, where no rule speaks against it."""
+    referring = {name for _parent, names, _keys in table.foreign_keys for name in names}
+    together = {name for _parent, names, _keys in table.foreign_keys if len(names) > 1 for name in names}
+    ruled = {name for check in table.checks for name in check.columns}
+    for name, maker in list(table.makers.items()):
+        if name not in alike:
+            continue
+        if name not in referring:
+            tried = table.makers | {name: as_wide(maker, table.columns[name], alike[name])}
+            if name not in ruled or _holds(cursor, table, [c for c in table.checks if name in c.columns], tried):
+                table.makers = tried
+        if name not in together | ruled:
+            table.makers[name] = in_live_order(table.makers[name], alike[name], rows)
 
 
 def _holds(cursor: PgCursor, table: Table, checks: Sequence[Check], makers: dict[str, Maker]) -> bool:

@@ -21,7 +21,7 @@ from rupaya.migrator.output import Output, logs_json
 from rupaya.migrator.run import order
 from rupaya.migrator.run.batch import BatchExecutor
 from rupaya.migrator.run.context import RunContext
-from rupaya.migrator.run.garbage import seldom_searched
+from rupaya.migrator.run.garbage import seldom_searched, skip_last_search
 from rupaya.migrator.run.procedure import Procedure, Request
 from rupaya.migrator.run.signals import Signals
 from rupaya.migrator.session.database import refuse_other_driver
@@ -90,6 +90,13 @@ class Command(LoggedCommand, migrate.Command):
             help="Record that applied migrations which were edited since, or which the ledger does not know to have "
             "succeeded, are in the database as they are now.",
         )
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        """Run the command as the process it is."""
+        try:
+            super().run_from_argv(argv)
+        finally:
+            skip_last_search()
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Run the command; while it does, Python seldom looks for garbage."""
