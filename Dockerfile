@@ -35,7 +35,7 @@ RUN --mount=type=secret,id=pip_cert \
         --requirement requirements/production.txt \
     && pip --python /opt/venv/bin/python check \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
-COPY manage.py entrypoint.sh gunicorn.conf.py ./
+COPY manage.py entrypoint.sh gunicorn.conf.py schema.sql ./
 COPY rupaya rupaya
 COPY accounts accounts
 COPY transactions transactions

@@ -74,7 +74,9 @@ DATABASES: dict[str, dict[str, Any]] = {
         **env.database.django_settings(),
     }
 }
-# What migrations presume of rows, for `migrate` to ask before it begins; `make schema` writes it.
+# The schema that this code needs, for people to see; and what migrations presume of rows, for `migrate` to ask before
+# it begins. `make schema` writes both.
+SCHEMA_SQL = BASE_DIR / "schema.sql"
 MIGRATOR_PRESUMPTIONS = BASE_DIR / "rupaya" / "presumptions.json"
 # Where it asks, if there is one.
 MIGRATOR_REPLICA = "replica"

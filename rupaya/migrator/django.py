@@ -18,6 +18,7 @@ from django.core.management.commands import makemigrations, migrate
 from django.core.management.sql import emit_post_migrate_signal, emit_pre_migrate_signal
 from django.db import DatabaseError, InterfaceError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import strip_quotes
 from django.db.migrations.exceptions import BadMigrationError, CircularDependencyError, NodeNotFoundError
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.graph import MigrationGraph
@@ -232,6 +233,16 @@ def no_savepoint_within(block: transaction.Atomic, connection: BaseDatabaseWrapp
         yield
     finally:
         connection.SchemaEditorClass = editor_class
+
+
+def unquoted(name: str) -> str:
+    """A table's name as the server has it: Django lets `db_table` have the quotes (read in 5.2.19)."""
+    return str(strip_quotes(name))
+
+
+def table_of(model: Any) -> str:
+    """The name of a model's table, as the server has it."""
+    return unquoted(model._meta.db_table)
 
 
 def recorded_rows(connection: BaseDatabaseWrapper) -> dict[Key, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
 from rupaya.migrator.schema.catalog import CATEGORIES, Catalog
-from rupaya.migrator.schema.dump import draw
+from rupaya.migrator.schema.dump import blocks, draw
 
 CONTEXT_LINES = 2
 MOST_LINES = 400
@@ -76,6 +77,53 @@ def sides(old: Catalog, new: Catalog) -> list[Side]:
             rows = tuple(_rows(left, right))[:MOST_LINES]
             found.append(Side(_kind(category, facts), name, rows, name not in before, name not in after))
     return found[:MOST_OBJECTS]
+
+
+_BETWEEN_BLOCKS = re.compile(r"\n\n(?=CREATE |ALTER SEQUENCE )")
+_BLOCK = re.compile(r"(?:CREATE|ALTER) (?:OR REPLACE |UNLOGGED )*(MATERIALIZED VIEW|[A-Z]+) ([^\s(;]+)")
+
+
+def against_text(old: Catalog, new: str) -> list[Side]:
+    """Each object whose SQL differs between a catalog and a schema that was drawn before, as `schema.sql` is.
+
+    Columns stand where the text has them: their order is no difference to the code, and databases that were taken over
+    have another one.
+    """
+    catalog = {category: {name: _in_order(facts) for name, facts in old.get(category, {}).items()} for category in old}
+    before, after = _by_object(blocks(catalog)), _by_object(_BETWEEN_BLOCKS.split(new.strip()))
+    found = []
+    for kind, name in sorted({*before, *after}):
+        right = after.get((kind, name), [])
+        left = _as_in(before.get((kind, name), []), right)
+        if left != right:
+            rows = tuple(_rows(left, right))[:MOST_LINES]
+            found.append(Side(kind, name, rows, not left, not right))
+    return found[:MOST_OBJECTS]
+
+
+def _by_object(drawn: Iterable[str]) -> dict[tuple[str, str], list[str]]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for block in drawn:
+        if match := _BLOCK.match(block):
+            # The comma after a column tells where it stands, and no more.
+            lines = [re.sub(r",$", "", line) for line in block.strip().splitlines()]
+            found.setdefault((match[1].lower(), match[2].strip('"')), []).extend(lines)
+    return found
+
+
+def _as_in(lines: list[str], wanted: list[str]) -> list[str]:
+    """The same lines; those of a table's columns that another text has too in its order, the others where they were."""
+    head = [line for line in lines if line.startswith("    ")]
+    if not lines or not lines[0].startswith(("CREATE TABLE", "CREATE UNLOGGED TABLE")):
+        return lines
+    places = {line: place for place, line in enumerate(wanted)}
+    place, ordered = 0, []
+    for line in head:
+        place = places.get(line, place)
+        ordered.append((place, line))
+    ordered.sort(key=lambda one: one[0])
+    rest = [line for line in lines[1:] if not line.startswith("    ")]
+    return [lines[0], *(line for _place, line in ordered), *rest]
 
 
 def _sql(category: str, name: str, catalog: Catalog) -> list[str]:

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
@@ -28,9 +29,11 @@ from rupaya.migrator.foresight import presumed
 from rupaya.migrator.foresight.look import Finding, Look, look, look_at_debts
 from rupaya.migrator.foresight.rows import Answer
 from rupaya.migrator.foresight.use import IN_USE, NOT_SEEN, takes_away, uses
+from rupaya.migrator.ledger.snapshots import last_snapshot
 from rupaya.migrator.plan.plan import Plan, history_explained, read_plan, refuse_conflicts
 from rupaya.migrator.session import database
 from rupaya.story import reading
+from rupaya.story.ddl import Side, against_text
 from rupaya.story.state import Fact, LastRun
 
 ALIAS = "story"
@@ -110,6 +113,8 @@ class Release:
     problem: Fact | None = None
     """Why a run would refuse to go on from here."""
     is_cut: bool = False
+    ddl: tuple[Side, ...] = ()
+    """The schema as the last run left it, beside what this release's code has; empty if there is nothing to do."""
     read_at: datetime = field(default_factory=timezone.now)
 
 
@@ -130,7 +135,17 @@ def read(last_run: LastRun | None) -> Release:
         looked = _look(connection, plan, owes, notes) if is_quiet else Look()
         pending = [_pending(step, looked.findings, owes, indexes) for step in steps_of(connection, plan)]
         owed = _owed(connection, debts, indexes, asks=is_quiet)
-    return Release(tuple(pending), owed, tuple(notes), is_cut=len(debts) > MAX_DEBTS)
+        ddl = _ddl(connection) if pending or owed else ()
+    return Release(tuple(pending), owed, tuple(notes), is_cut=len(debts) > MAX_DEBTS, ddl=ddl)
+
+
+def _ddl(connection: BaseDatabaseWrapper) -> tuple[Side, ...]:
+    snapshot = last_snapshot(connection.connection)
+    try:
+        wanted = settings.SCHEMA_SQL.read_text()
+    except OSError:
+        return ()
+    return tuple(against_text(snapshot.catalog, wanted)) if snapshot else ()
 
 
 def with_use(release: Release) -> Release:

@@ -76,6 +76,7 @@ def test_nothing_but_the_service_is_in_its_folder(engine: Engine, image: str) ->
         "gunicorn.conf.py",
         "manage.py",
         "rupaya",
+        "schema.sql",
         "staticfiles",
         "transactions",
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -213,6 +214,7 @@ def test_the_attic_is_listed_restored_and_purged(url: str, v2: Release) -> None:
     purged = v2.run(url, "attic", "purge", "--older-than", "0d")
     assert purged.returncode == 0, purged.stderr
     assert "✓ purged column shop_item.colour (" in purged.stdout
+    assert "The attic holds 0 items, about 0 bytes" in purged.stdout
     assert query(url, "SELECT command, outcome FROM migrator_runs ORDER BY run_id DESC LIMIT 2") == [
         ("attic purge", "succeeded"),
         ("attic restore", "succeeded"),
@@ -288,6 +290,23 @@ def test_within_the_window_nothing_is_paid_and_both_neighbours_start(
     assert "✓ paid" in v3.run(url, "migrate", "--contract", **window).stdout
     assert query(url, "SELECT count(*) FROM migrator_debts WHERE state = 'owed'") == [(0,)]
     assert v1.run(url, **window).returncode == 14
+
+
+def test_what_was_paid_of_an_earlier_batch_is_taken_back_by_its_number(
+    url: str, v1: Release, v2: Release, tmp_path: Path
+) -> None:
+    v3 = Release(tmp_path, "v3", V2 | {"0003_more": migration(ADD_SIZE, "0002_remove")})
+    for release in (v2, v3):
+        assert release.run(url).returncode == 0
+    assert v3.run(url, "migrate", "--contract").returncode == 0
+
+    told = v3.run(url, "rollback", "--paid")
+    assert told.returncode == 0, told.stderr
+    command = re.search(r"Of batch 2 something was: 'manage.py (rollback --paid --to 1)' takes it back", told.stdout)
+    assert command, told.stdout
+
+    assert "3 debts owed again" in v3.run(url, *command[1].split()).stdout
+    assert v1.run(url).returncode == 0
 
 
 def test_what_was_paid_is_owed_again_while_the_newer_release_serves(url: str, v1: Release, v2: Release) -> None:

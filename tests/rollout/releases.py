@@ -1,4 +1,4 @@
-"""Images of five releases: this tree's, and what migrations it might have had before and will have after."""
+"""Images of some releases: this tree's, and what migrations it might have had before and will have after."""
 
 from __future__ import annotations
 
@@ -33,6 +33,9 @@ BROKEN = """
         migrations.RunSQL("ALTER TABLE there_is_no_such_table ADD COLUMN anything integer"),
     ]
 """
+CITY = """
+    operations = [migrations.AddField("user", "city", models.TextField(null=True))]
+"""
 MOTTO = """
     operations = [migrations.AddField("user", "motto", models.TextField(null=True))]
 """
@@ -52,12 +55,14 @@ def chain(*migrations: tuple[str, str]) -> Migrations:
 
 FIRST = (("0900_old_note", OLD_NOTE),)
 SECOND = (*FIRST, ("0901_nickname", NICKNAME), ("0902_without_old_note", WITHOUT_OLD_NOTE))
+THIRD = (*SECOND, ("0903_city", CITY))
 
 RELEASES: Mapping[str, Migrations] = {
     "v1-old": chain(*FIRST),
     "v2-new": chain(*SECOND),
-    "v3-broken": chain(*SECOND, ("0903_broken", BROKEN)),
-    "v4-newer": chain(*SECOND, ("0904_motto", MOTTO)),
+    "v2-next": chain(*THIRD),
+    "v3-broken": chain(*THIRD, ("0904_broken", BROKEN)),
+    "v4-newer": chain(*THIRD, ("0905_motto", MOTTO)),
 }
 
 

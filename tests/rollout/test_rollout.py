@@ -89,6 +89,13 @@ def test_rollouts_lose_no_request(
         early = service.run(images["v2-new"], "v2-new", *contract)
         assert early.exit_code == 0, early.log
         assert "old_note" in columns(postgres, service.database), "the rollback window is not over"
+
+        # The next release comes within the window, and the oldest serves once more before the column goes.
+        for release in ("v2-next", "v1-old", "v2-new"):
+            service.deploy(images[release], release)
+            assert {"city", "old_note"} <= columns(postgres, service.database), "nothing is paid within the window"
+            time.sleep(QUIET_S)
+        report.append("v2-new → v2-next → v1-old → v2-new, all within the rollback window")
         paid = service.run(images["v2-new"], "v2-new", *contract, MIGRATE_CONTRACT_AFTER_H="0")
         assert paid.exit_code == 0, paid.log
         assert "old_note" not in columns(postgres, service.database)
@@ -96,7 +103,7 @@ def test_rollouts_lose_no_request(
         time.sleep(QUIET_S)
 
         # Regret: what was paid is owed again while v2-new serves; the older release comes back, and goes once more.
-        unpaid = service.run(images["v2-new"], "v2-new", "rollback", "--paid")
+        unpaid = service.run(images["v2-new"], "v2-new", "rollback", "--paid", "--to", "1")
         assert unpaid.exit_code == 0, unpaid.log
         assert "old_note" in columns(postgres, service.database)
         service.deploy(images["v1-old"], "v1-old")

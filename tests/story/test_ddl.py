@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from rupaya.migrator.schema.catalog import CATEGORIES
-from rupaya.story.ddl import Row, counted, sides
+from rupaya.migrator.schema.dump import draw
+from rupaya.story.ddl import Row, against_text, counted, sides
 
 
 def catalog(**tables: Any) -> dict[str, dict[str, Any]]:
@@ -52,3 +53,24 @@ def test_tables_that_come_and_go_are_told_as_such() -> None:
     found = sides(catalog(old=table(["a"])), catalog(new=table(["a"])))
     assert counted(found) == {"created": 1, "dropped": 1}
     assert {side.name: side.is_table for side in found} == {"new": True, "old": False}
+
+
+def test_beside_a_drawn_schema_the_order_of_columns_is_no_difference_and_each_object_that_differs_is_shown() -> None:
+    wanted = draw(catalog(gone_on=table(["a", "b"]), wallet=table(["a", "b", "c"]), added=table(["a"])))
+    now = catalog(gone_on=table(["b", "a"]), wallet=table(["c", "old", "a"]), spent=table(["a"]))
+
+    found = {side.name: side for side in against_text(now, "-- Drawn.\n\n" + wanted)}
+
+    assert {name: side.how for name, side in found.items()} == {
+        "wallet": "changed",
+        "added": "created",
+        "spent": "dropped",
+    }
+    assert [(row.kind, row.old.strip(), row.new.strip()) for row in found["wallet"].rows] == [
+        ("same", "CREATE TABLE wallet (", "CREATE TABLE wallet ("),
+        ("same", "a integer", "a integer"),
+        ("added", "", "b integer"),
+        ("same", "c integer", "c integer"),
+        ("removed", "old integer", ""),
+        ("same", ");", ");"),
+    ]

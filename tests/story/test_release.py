@@ -54,6 +54,9 @@ def pending(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> N
     entry = {"hash": file_hash(STRICTER.encode()), "presumptions": [CHECK]}
     known.write_text(json.dumps({"transactions.0007_stricter": entry}))
     settings.MIGRATOR_PRESUMPTIONS = known
+    drawn = tmp_path / "schema.sql"
+    drawn.write_text((PROJECT / "schema.sql").read_text() + "\nCREATE TABLE soon (\n    id bigint NOT NULL\n);\n")
+    settings.SCHEMA_SQL = drawn
 
 
 def owe(url: str, column: str = "timezone") -> None:
@@ -73,6 +76,7 @@ def test_nothing_to_do_is_said_with_what_that_means(viewer: Client) -> None:
 
     assert "Nothing to do Every migration of this release is applied, and nothing is owed." in page
     assert "No migration is pending." in page
+    assert "before and after" not in page
     assert "Nothing is owed: this release's migrations are carried out whole." in page
     assert "Empty Nothing lies in the attic." in text(viewer, ATTIC)
 
@@ -86,6 +90,9 @@ def test_a_pending_migration_is_told_with_sql_locks_and_live_rows(client: Client
     assert "To do 1 pending migration, 0 owed." in page
     assert "transactions.0007_stricter contract not atomic" in page
     assert "budgets: never analysed, 0 bytes Live rows:" in page
+    assert "The schema, before and after" in page
+    assert page.count("created table soon +3 −0") == 1
+    assert "changed table" not in page
     assert "users AccessExclusive reads and writes wait" in page
     assert "budgets ShareUpdateExclusive nobody waits" in page
     assert 'CREATE INDEX CONCURRENTLY "budgets_by_name" ON "budgets" ("name")' in page

@@ -20,7 +20,7 @@ from django.db.migrations.state import ProjectState
 
 from rupaya.migrator.analysis import scratch
 from rupaya.migrator.analysis.gate.sql import statements_of
-from rupaya.migrator.django import Key
+from rupaya.migrator.django import Key, table_of
 from rupaya.migrator.foresight.delta import presumed, read_facts
 from rupaya.migrator.foresight.presumption import EVERY_TABLE, Presumed
 from rupaya.migrator.operations import Backfill
@@ -105,7 +105,7 @@ def _writes(migration: Migration, statements: list[str], state: ProjectState) ->
         if isinstance(operation, RunSQL) and any(_CODE.match(sql) for sql in _own_sql(operation)):
             return [EVERY_TABLE]
         if isinstance(operation, Backfill):
-            tables.add(state.apps.get_model(migration.app_label, operation.model_name)._meta.db_table)
+            tables.add(table_of(state.apps.get_model(migration.app_label, operation.model_name)))
     for sql in (sql for script in statements for sql in statements_of(script)):
         if not _READS_OR_WRITES.match(sql):
             continue

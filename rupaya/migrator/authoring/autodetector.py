@@ -8,7 +8,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.autodetector import MigrationAutodetector
 
 from rupaya.migrator.authoring.planning import Planner
-from rupaya.migrator.authoring.questions import Answers, Questioner
+from rupaya.migrator.authoring.questions import Answers, Questioner, refuse_likely_renames
 from rupaya.migrator.authoring.refusals import NotSafely
 from rupaya.migrator.authoring.step import Step
 
@@ -25,10 +25,7 @@ class SafeAutodetector(MigrationAutodetector):
         return type(cls.__name__, (cls,), {"answers": answers})
 
     def __init__(self, from_state: Any, to_state: Any, questioner: Any = None) -> None:
-        def app_of(model_name: str) -> list[str]:
-            return sorted(app for app, name in from_state.models if name == model_name.lower())
-
-        asked: Any = Questioner(questioner, self.answers, app_of)
+        asked: Any = Questioner(questioner, self.answers, from_state)
         super().__init__(from_state, to_state, asked)
 
     def _detect_changes(self, convert_apps: Any = None, graph: Any = None) -> dict[str, list[Any]]:
@@ -36,8 +33,11 @@ class SafeAutodetector(MigrationAutodetector):
 
         Raises:
             NotSafely: for what no safe way is known for.
+            Unasked: where something may be a rename that Django does not see.
         """
         changes = super()._detect_changes(convert_apps, graph)  # type: ignore[misc]
+        if not self.answers.no_renames:
+            refuse_likely_renames(changes, self.from_state)
         planner = Planner(connections[DEFAULT_DB_ALIAS], self.from_state)
         planned = planner.plan(changes)
         if planner.refused:

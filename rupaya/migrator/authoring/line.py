@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -68,5 +69,5 @@ def title_of(operations: Sequence[Operation]) -> str:
 
 
 def short(title: str) -> str:
-    """A migration's name, in small letters and not too long for its column in the history."""
-    return title.lower()[:90]
+    """A migration's name: of a module, in small letters, not too long for its column in the history."""
+    return re.sub(r"\W+", "_", title.lower())[:90]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.core.management.base import CommandError
+from django.db.migrations import operations as ops
+from django.db.migrations.migration import Migration
 from django.db.migrations.questioner import NonInteractiveMigrationQuestioner
+from django.db.migrations.state import ModelState, ProjectState
 from django.utils import timezone
 
+from rupaya.migrator.authoring.fields import AnyField, column_of, target_of
 from rupaya.migrator.authoring.refusals import Unasked
+from rupaya.migrator.django import unquoted
 
 
 @dataclass(frozen=True)
@@ -39,11 +44,14 @@ class Answers:
 class Questioner:
     """Django's questioner, which knows the command line's answers; where nobody can be asked it stops."""
 
-    def __init__(self, asked: Any, answers: Answers, app_of: Any) -> None:
+    def __init__(self, asked: Any, answers: Answers, state: ProjectState) -> None:
         self.asked = asked
         self.answers = answers
-        self.app_of = app_of
-        """The app labels that have a model of this name."""
+        self.state = state
+
+    def _models(self, model_name: str) -> list[ModelState]:
+        """The models of this name, whatever their app: Django does not say which."""
+        return [model for key, model in sorted(self.state.models.items()) if key[1] == model_name.lower()]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.asked, name)
@@ -54,14 +62,16 @@ class Questioner:
         Raises:
             Unasked: if nobody can be asked.
         """
-        for app in self.app_of(model_name):
-            if (f"{app}.{model_name}.{old_name}".lower(), new_name.lower()) in self.answers.renames:
+        models = self._models(model_name)
+        for model in models:
+            if (f"{model.app_label}.{model_name}.{old_name}".lower(), new_name.lower()) in self.answers.renames:
                 return True
-        if field_instance.db_column and field_instance.db_column == old_name:
+        columns = [column_of(model.fields[old_name], old_name) for model in models if old_name in model.fields]
+        if field_instance.db_column and field_instance.db_column in columns:
             return True
         if self.answers.no_renames:
             return False
-        apps = self.app_of(model_name) or ["app"]
+        apps = [model.app_label for model in models] or ["app"]
         return self._ask(
             "ask_rename",
             f"{model_name}.{old_name} is gone and {model_name}.{new_name} is new and like it",
@@ -78,7 +88,7 @@ class Questioner:
         app, old, new = old_model_state.app_label, old_model_state.name, new_model_state.name
         if (f"{app}.{old}".lower(), new.lower()) in self.answers.renames:
             return True
-        if new_model_state.options.get("db_table", "") == table_of(old_model_state):
+        if unquoted(new_model_state.options.get("db_table", "")) == table_of(old_model_state):
             return True
         if self.answers.no_renames:
             return False
@@ -109,6 +119,45 @@ class Questioner:
             raise unasked from None
 
 
+def refuse_likely_renames(changes: Mapping[str, Sequence[Migration]], before: ProjectState) -> None:
+    """Stop where Django sees one removed and one added, and asks nobody, for more than the name is another.
+
+    Raises:
+        Unasked: for a field of the type of one that is gone, and for a model with the table of one that is gone.
+    """
+    for app, migrations in changes.items():
+        operations = [each for migration in migrations for each in migration.operations]
+        gone = {
+            table_of(before.models[app, each.name_lower]) for each in operations if isinstance(each, ops.DeleteModel)
+        }
+        for each in operations:
+            if isinstance(each, ops.CreateModel) and table_of(ModelState(app, each.name, [], each.options)) in gone:
+                raise Unasked(
+                    f"{app}.{each.name} is new and has the table of a model that is gone. Rename the model first, with "
+                    "its fields as they are, and let makemigrations write that; then change its fields. Nothing was "
+                    "written."
+                )
+        for added in operations:
+            for removed in operations:
+                if isinstance(added, ops.AddField) and isinstance(removed, ops.RemoveField):
+                    _refuse_likely_rename(app, added, removed, before)
+
+
+def _refuse_likely_rename(app: str, added: ops.AddField, removed: ops.RemoveField, before: ProjectState) -> None:
+    model = before.models.get((app, removed.model_name_lower))
+    if model is None or added.model_name_lower != removed.model_name_lower:
+        return
+    old: AnyField = model.fields[removed.name]
+    new: AnyField = added.field
+    if type(old) is not type(new) or (old.remote_field and target_of(old, model) != target_of(new, model)):
+        return
+    raise Unasked(
+        f"{app}.{model.name}.{removed.name} is gone, and {app}.{model.name}.{added.name} is new and of its type. If it "
+        "was renamed, rename it first and let makemigrations write that; then change what else is another. If what the "
+        "old one holds is to go, say --no-renames. Nothing was written."
+    )
+
+
 def table_of(model_state: Any) -> str:
     """The table of a model, by its state alone."""
-    return str(model_state.options.get("db_table") or f"{model_state.app_label}_{model_state.name_lower}")
+    return unquoted(model_state.options.get("db_table") or f"{model_state.app_label}_{model_state.name_lower}")

@@ -27,6 +27,7 @@ from rupaya.migrator.debts.debt import (
     Debt,
 )
 from rupaya.migrator.debts.types import widest
+from rupaya.migrator.django import table_of
 
 if TYPE_CHECKING:
     from rupaya.migrator.debts.editor import DebtsEditor
@@ -100,7 +101,7 @@ class Halving:
         new_params: dict[str, Any],
     ) -> None:
         self.editor, self.model, self.asked, self.new_params = editor, model, new, new_params
-        self.table, self.column = model._meta.db_table, str(new.column)
+        self.table, self.column = table_of(model), str(new.column)
         self.is_fresh = (self.table, self.column) in editor.book.fresh.columns
         self.open = {debt.kind: debt for debt in open_debts(editor, self.table, self.column)}
         self.new_type = str(new_params["type"])
@@ -131,7 +132,7 @@ class Halving:
         if now.db_type_suffix(connection) and not asked.db_type_suffix(connection):
             raise refusals.other_type(where, self.table, self.column, "an identity", self.new_type)
         if now.remote_field and asked.remote_field and not self.is_fresh:
-            old_table, new_table = (side.remote_field.model._meta.db_table for side in (now, asked))
+            old_table, new_table = (table_of(side.remote_field.model) for side in (now, asked))
             if old_table != new_table:
                 raise refusals.other_target(where, self.table, self.column, old_table, new_table)
 

@@ -9,6 +9,7 @@ from django.db.models import BaseConstraint, CheckConstraint, Index, UniqueConst
 
 from rupaya.migrator.debts.debt import CONSTRAINT, INDEX, UNIQUE, VALIDATION, in_transaction
 from rupaya.migrator.debts.stepping import AnyModel, SteppingEditor
+from rupaya.migrator.django import table_of
 
 
 class ConstraintsEditor(SteppingEditor):
@@ -16,7 +17,7 @@ class ConstraintsEditor(SteppingEditor):
 
     def add_constraint(self, model: AnyModel, constraint: BaseConstraint) -> None:
         """Owed; unapplying a removal that had cancelled such a debt owes it again."""
-        table = model._meta.db_table
+        table = table_of(model)
         if self._is_backwards():
             assert self.step is not None  # noqa: S101 - only a step is backwards
             if self.book.cancelled_of(self.step.label, CONSTRAINT, table=table, object=constraint.name):
@@ -28,7 +29,7 @@ class ConstraintsEditor(SteppingEditor):
 
     def owe_constraint(self, model: AnyModel, constraint: BaseConstraint, *, validate: bool = True) -> None:
         """Write a constraint down; without `validate`, one that is to hold for new rows alone."""
-        table = model._meta.db_table
+        table = table_of(model)
         statement: Any = constraint.create_sql(model, self)
         if not statement:
             return
@@ -46,7 +47,7 @@ class ConstraintsEditor(SteppingEditor):
 
     def validate_constraint(self, model: AnyModel, name: str) -> bool:
         """Whether the validation of a constraint is owed, for the constraint is."""
-        table = model._meta.db_table
+        table = table_of(model)
         if not self._owes(table) or not self.book.of(CONSTRAINT, table=table, object=name):
             return False
         self._owe(
@@ -56,7 +57,7 @@ class ConstraintsEditor(SteppingEditor):
 
     def remove_constraint(self, model: AnyModel, constraint: BaseConstraint) -> None:
         """As Django does, unless it is owed."""
-        owed = self.book.of(CONSTRAINT, VALIDATION, table=model._meta.db_table, object=constraint.name)
+        owed = self.book.of(CONSTRAINT, VALIDATION, table=table_of(model), object=constraint.name)
         if self.step is not None and any(debt.kind == CONSTRAINT for debt in owed):
             if not self.step.backwards:
                 self._supersede(owed)
@@ -70,7 +71,7 @@ class ConstraintsEditor(SteppingEditor):
         new_unique_together: Sequence[Sequence[str]],
     ) -> None:
         """What is no longer unique at once, what is from now on owed."""
-        table = model._meta.db_table
+        table = table_of(model)
         olds = {tuple(fields) for fields in old_unique_together}
         news = {tuple(fields) for fields in new_unique_together}
         if self.step is None:
@@ -101,11 +102,11 @@ class ConstraintsEditor(SteppingEditor):
 
     def _unique_name(self, model: AnyModel, names: Sequence[str]) -> str:
         columns = [model._meta.get_field(name).column for name in names]
-        return str(self._unique_constraint_name(model._meta.db_table, columns, quote=False))
+        return str(self._unique_constraint_name(table_of(model), columns, quote=False))
 
     def alter_index_together(self, model: AnyModel, old_index_together: Any, new_index_together: Any) -> None:
         """New ones at once, the removal of old ones owed; the operation is only in old histories."""
-        table = model._meta.db_table
+        table = table_of(model)
         olds = {tuple(fields) for fields in old_index_together}
         news = {tuple(fields) for fields in new_index_together}
         if self._owes(table):
@@ -122,11 +123,11 @@ class ConstraintsEditor(SteppingEditor):
 
     def _is_index_owed(self, model: AnyModel, names: Sequence[str]) -> bool:
         columns = [model._meta.get_field(name).column for name in names]
-        return any(list(debt.columns) == columns for debt in self.book.of(INDEX, table=model._meta.db_table))
+        return any(list(debt.columns) == columns for debt in self.book.of(INDEX, table=table_of(model)))
 
     def add_index(self, model: AnyModel, index: Index, concurrently: bool = False) -> None:
         """As Django does; one of the same name, whose removal is owed, goes first."""
-        if owed := self.book.of(INDEX, table=model._meta.db_table, object=index.name):
+        if owed := self.book.of(INDEX, table=table_of(model), object=index.name):
             if self._is_backwards():
                 return
             if self.step is not None and not self.step.backwards:
@@ -136,7 +137,7 @@ class ConstraintsEditor(SteppingEditor):
 
     def remove_index(self, model: AnyModel, index: Index, concurrently: bool = False) -> None:
         """Owed: old code would do without it, but slowly."""
-        table = model._meta.db_table
+        table = table_of(model)
         if self._owes(table):
             self._owe_index(table, index.name, [])
             return

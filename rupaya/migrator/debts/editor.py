@@ -19,6 +19,7 @@ from rupaya.migrator.debts.debt import COLUMN, DEFAULT, TABLE, Debt
 from rupaya.migrator.debts.defaults import is_one_value, kept_default
 from rupaya.migrator.debts.renaming import RenamingEditor
 from rupaya.migrator.debts.stepping import AnyField, AnyModel
+from rupaya.migrator.django import table_of, unquoted
 
 
 class DebtsEditor(RenamingEditor):
@@ -28,7 +29,7 @@ class DebtsEditor(RenamingEditor):
 
     def create_model(self, model: AnyModel) -> None:
         """As Django does; unapplying a removal that is not paid has the table still, and the attic may have it."""
-        table = model._meta.db_table
+        table = table_of(model)
         if self._is_backwards():
             if debts := self.book.of(TABLE, table=table):
                 self._restore(debts)
@@ -52,7 +53,7 @@ class DebtsEditor(RenamingEditor):
 
     def delete_model(self, model: AnyModel) -> None:
         """Only its foreign keys to others go now, or new code could not delete the rows that they refer to."""
-        table = model._meta.db_table
+        table = table_of(model)
         if self._is_backwards():
             self._delete_tables_between(model)
             self.attic.put_away(TABLE, table, table)
@@ -92,19 +93,20 @@ class DebtsEditor(RenamingEditor):
         Raises:
             HistoryRefused: for any other.
         """
-        if old_db_table != new_db_table and self.step is not None and not self.step.backwards:
+        old, new = unquoted(old_db_table), unquoted(new_db_table)
+        if old != new and self.step is not None and not self.step.backwards:
             fresh = self.book.fresh
-            if old_db_table not in fresh.tables:
-                raise refusals.renamed_table(self.where, old_db_table, new_db_table)
-            fresh.tables.remove(old_db_table)
-            fresh.tables.add(new_db_table)
+            if old not in fresh.tables:
+                raise refusals.renamed_table(self.where, old, new)
+            fresh.tables.remove(old)
+            fresh.tables.add(new)
         super().alter_db_table(model, old_db_table, new_db_table)
 
     # Columns
 
     def add_field(self, model: AnyModel, field: AnyField) -> None:
         """As Django does, but that a default stays in the database for code that does not know the column."""
-        table, column = model._meta.db_table, field.column
+        table, column = table_of(model), field.column
         if field.many_to_many or column is None:
             super().add_field(model, field)
             return
@@ -124,7 +126,7 @@ class DebtsEditor(RenamingEditor):
 
     def _take_back(self, model: AnyModel, field: AnyField, item: Item) -> None:
         """The column as it was, with a value in each row if the field has one to give."""
-        table = model._meta.db_table
+        table = table_of(model)
         if not is_prepared(self.connection, item):
             for sql in self._filling(table, field, item.name):
                 self.execute(sql, None)
@@ -146,7 +148,7 @@ class DebtsEditor(RenamingEditor):
         self, model: AnyModel, old_field: AnyField | None, new_field: AnyField, drop: bool = False
     ) -> Any:
         # `add_field` alone calls it without an old field: to drop the default that it gave to the rows that are there.
-        table, column = model._meta.db_table, str(new_field.column)
+        table, column = table_of(model), str(new_field.column)
         if drop and old_field is None and self._owes(table) and not new_field.null:
             kept = kept_default(self, new_field)
             if kept is not None:
@@ -170,7 +172,7 @@ class DebtsEditor(RenamingEditor):
 
     def remove_field(self, model: AnyModel, field: AnyField) -> None:
         """The column becomes one that new code can leave out; it goes when nobody knows it any more."""
-        table, column = model._meta.db_table, str(field.column)
+        table, column = table_of(model), str(field.column)
         has_column = bool(field.column) and field.db_parameters(connection=self.connection)["type"] is not None
         if has_column and self._is_backwards() and not field.primary_key:
             self.attic.put_away(COLUMN, table, column)
@@ -231,7 +233,7 @@ class DebtsEditor(RenamingEditor):
         new_db_params: dict[str, Any],
         strict: bool = False,
     ) -> None:
-        table = model._meta.db_table
+        table = table_of(model)
         afterwards: list[str] = []
         if self._is_backwards():
             back = self._back(table, str(old_field.column))

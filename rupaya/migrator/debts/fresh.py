@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from django.db.migrations import operations as ops
 from django.db.migrations.loader import MigrationLoader
 
+from rupaya.migrator.django import unquoted
 from rupaya.migrator.plan.phases import flat_operations
 
 Key = tuple[str, str]
@@ -58,9 +59,11 @@ def fresh_of(loader: MigrationLoader, migrations: Collection[Key]) -> Fresh:
         meta = model._meta
         key = (meta.app_label, str(meta.model_name))
         if key in models:
-            fresh.tables.add(meta.db_table)
+            fresh.tables.add(unquoted(meta.db_table))
         for many in meta.local_many_to_many:
             if key in models or (key, many.name) in fields:
-                fresh.tables.add(many.m2m_db_table())
-        fresh.columns |= {(meta.db_table, str(each.column)) for each in meta.local_fields if (key, each.name) in fields}
+                fresh.tables.add(unquoted(many.m2m_db_table()))
+        fresh.columns |= {
+            (unquoted(meta.db_table), str(each.column)) for each in meta.local_fields if (key, each.name) in fields
+        }
     return fresh

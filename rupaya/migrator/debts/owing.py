@@ -33,6 +33,7 @@ from rupaya.migrator.debts.treatment import (
     treatment,
     written_sql,
 )
+from rupaya.migrator.django import table_of
 from rupaya.migrator.plan.fingerprint import migration_hashes
 from rupaya.migrator.plan.phases import EXPAND
 
@@ -128,7 +129,7 @@ class Halved:
                 if isinstance(operation, ValidateConstraint):
                     if editor.validate_constraint(model, operation.name) or editor.is_forecast:
                         return
-                elif editor._owes(model._meta.db_table):
+                elif editor._owes(table_of(model)):
                     editor.owe_constraint(model, operation.constraint, validate=False)
                     return
         forwards(operation, is_forecast=editor.is_forecast)(app_label, editor, from_state, to_state)

@@ -12,6 +12,7 @@ from rupaya.migrator.debts.altering import copied
 from rupaya.migrator.debts.constraints import ConstraintsEditor
 from rupaya.migrator.debts.debt import COLUMN, CONSTRAINT, TYPE, UNIQUE, Debt
 from rupaya.migrator.debts.stepping import AnyField, AnyModel
+from rupaya.migrator.django import table_of
 
 
 class RenamingEditor(ConstraintsEditor):
@@ -24,7 +25,7 @@ class RenamingEditor(ConstraintsEditor):
 
         Where nobody owes, or nobody knows the old column, it is renamed.
         """
-        table = old_model._meta.db_table
+        table = table_of(old_model)
         if self._is_backwards():
             if not self._step_back(table, before=str(new_field.column), after=str(old_field.column)):
                 self.alter_field(old_model, old_field, new_field)

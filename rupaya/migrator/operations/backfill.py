@@ -16,6 +16,7 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations.base import Operation, OperationCategory
 from django.db.migrations.state import ProjectState
 
+from rupaya.migrator.django import table_of
 from rupaya.migrator.errors import driver_text, sqlstate
 from rupaya.migrator.operations.kept import KeptValues, columns_set
 from rupaya.migrator.sessionsettings import session_settings
@@ -172,7 +173,7 @@ class Backfill(Operation):
         is_tried = getattr(connection, MAY_BE_IN_A_TRANSACTION, False)
         if schema_editor.atomic_migration or (connection.in_atomic_block and not is_tried):
             raise NotSupportedError(
-                f"Backfill of {model._meta.db_table} in one transaction would lock every row it sets until the end. "
+                f"Backfill of {table_of(model)} in one transaction would lock every row it sets until the end. "
                 "Write atomic = False in the migration, and put operations that need a transaction into another one."
             )
         run = _Run(self, app_label, model, connection)
@@ -190,11 +191,11 @@ class _Run:
     ) -> None:
         key = model._meta.pk
         if key is None or key.column is None:
-            raise NotSupportedError(f"Backfill needs a primary key of one column; {model._meta.db_table} has another.")
+            raise NotSupportedError(f"Backfill needs a primary key of one column; {table_of(model)} has another.")
         self.operation = operation
         self.app_label = app_label
         self.connection = connection
-        self.table_name = model._meta.db_table
+        self.table_name = table_of(model)
         self.table = connection.ops.quote_name(self.table_name)
         self.key = connection.ops.quote_name(key.column)
         self.key_type = key.rel_db_type(connection)

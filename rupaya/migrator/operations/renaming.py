@@ -9,6 +9,7 @@ from django.db.migrations import operations as ops
 from django.db.migrations.state import ProjectState
 
 from rupaya.migrator.attic.instep import InStep
+from rupaya.migrator.django import table_of
 from rupaya.migrator.operations.backfill import Backfill
 
 
@@ -117,7 +118,7 @@ class FillRenamedField(Backfill):
         to_state: ProjectState,
     ) -> None:
         """Do all batches from the last committed one on, if there is anything to fill from."""
-        table = from_state.apps.get_model(app_label, self.model_name)._meta.db_table
+        table = table_of(from_state.apps.get_model(app_label, self.model_name))
         with schema_editor.connection.cursor() as cursor:
             cursor.execute(
                 "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass(quote_ident(%s)) "

@@ -9,6 +9,7 @@ from django.db.migrations import operations as ops
 from django.db.migrations.state import ProjectState
 
 from rupaya.migrator.attic.facts import short_transaction
+from rupaya.migrator.django import table_of
 from rupaya.migrator.errors import HistoryRefused, MigrationFailed, driver_text
 from rupaya.migrator.operations.backfill import Backfill
 from rupaya.migrator.operations.beside import Beside
@@ -64,7 +65,7 @@ class WidenField(ops.AlterField):
         if not self.allow_migrate_model(connection.alias, to_model):
             return
         old, new = (model._meta.get_field(self.name) for model in (from_model, to_model))
-        table, column, type_ = to_model._meta.db_table, str(new.column), str(new.db_type(connection))
+        table, column, type_ = table_of(to_model), str(new.column), str(new.db_type(connection))
         if other := next((each for each in _SAME if getattr(old, each) != getattr(new, each)), ""):
             raise ValueError(f"WidenField({self.model_name}, {self.name}) changes {other}; it is for the type alone.")
         if pay_first := getattr(schema_editor, "pay_before_widening", None):

@@ -13,6 +13,7 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 from django.utils.module_loading import import_string
 
+from rupaya.migrator.django import unquoted
 from rupaya.migrator.errors import HistoryRefused
 from rupaya.migrator.ledger.ledger import Applied, comparable_versions
 from rupaya.migrator.plan.fingerprint import do_the_same, file_hash_of, migration_hashes, source_path
@@ -102,7 +103,8 @@ def refuse_existing(
             if not _is_for(connection, migration.app_label, operation):
                 continue
             if isinstance(operation, ops.CreateModel) and operation.options.get("managed", True):
-                table = operation.options.get("db_table") or f"{migration.app_label}_{operation.name_lower}"
+                named = operation.options.get("db_table") or f"{migration.app_label}_{operation.name_lower}"
+                table = unquoted(named)
                 if not (operation.options.get("proxy") or table in gone):
                     wanted.setdefault((table, ""), str(migration))
             elif isinstance(operation, ops.AddField) and not operation.field.many_to_many and key in tables:

@@ -23,6 +23,7 @@ from django.db.models import Field
 from django.db.models.fields import NOT_PROVIDED
 from django_pg_migration_tools import operations as safer
 
+from rupaya.migrator.django import table_of
 from rupaya.migrator.operations import (
     AddIndexConcurrently,
     AlterFieldIndexConcurrently,
@@ -277,7 +278,7 @@ def _field_of_model(state: ProjectState, app_label: str, model_name: str, name: 
 def _columns(state: ProjectState, app_label: str) -> set[tuple[str, str]]:
     """Every (table, column) of the app's models, the tables of many-to-many fields included."""
     return {
-        (model._meta.db_table, str(field.column))
+        (table_of(model), str(field.column))
         for model in state.apps.get_models(include_auto_created=True)
         if model._meta.app_label == app_label and not model._meta.proxy
         for field in model._meta.local_concrete_fields
@@ -303,7 +304,7 @@ def _is_narrower(new: Any, old: Any) -> bool:
     editor: Any = connection.SchemaEditorClass(connection)
     if new.many_to_many or old.many_to_many:
         through = [getattr(field.remote_field, "through", None) for field in (old, new)]
-        tables = [model._meta.db_table if model is not None else None for model in through]
+        tables = [table_of(model) if model is not None else None for model in through]
         columns = [
             {field.column for field in model._meta.local_concrete_fields} if model is not None else set()
             for model in through
@@ -328,7 +329,7 @@ def _is_narrower(new: Any, old: Any) -> bool:
 def references(field: Any) -> str | None:
     """The table that a field's foreign key refers to; None if there is no such constraint in the database."""
     remote = field.remote_field
-    return str(remote.model._meta.db_table) if remote and field.db_constraint else None
+    return str(table_of(remote.model)) if remote and field.db_constraint else None
 
 
 _INTEGERS = ("smallint", "integer", "bigint")

@@ -20,7 +20,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
 from django.db.migrations.state import ProjectState
 
-from rupaya.migrator.django import Conflict, Key, Planned, Step, Unloadable, full_order, recorded_keys
+from rupaya.migrator.django import Conflict, Key, Planned, Step, Unloadable, full_order, recorded_keys, unquoted
 from rupaya.migrator.errors import HistoryRefused
 from rupaya.migrator.plan import manifest
 from rupaya.migrator.plan.phases import phase_of
@@ -90,7 +90,7 @@ class Plan:
     def tables(self) -> dict[Key, str]:
         """The table of each (app label, lower-case model name) that this code's migrations amount to."""
         return {
-            key: str(model.options.get("db_table") or f"{key[0]}_{key[1]}")
+            key: unquoted(model.options.get("db_table") or f"{key[0]}_{key[1]}")
             for key, model in self.executor.loader.project_state().models.items()
         }
 

@@ -12,7 +12,7 @@ from rupaya.migrator.attic import bringing
 from rupaya.migrator.attic.instep import IN_STEP
 from rupaya.migrator.attic.item import COLUMN, DEBT, KEPT, RESTORED, ROLLBACK, Item
 from rupaya.migrator.attic.store import AtticStore
-from rupaya.migrator.django import Key
+from rupaya.migrator.django import Key, table_of
 from rupaya.migrator.plan.fingerprint import do_the_same, migration_hashes
 from rupaya.migrator.plan.plan import Plan, key_of
 from rupaya.migrator.run import again
@@ -43,7 +43,7 @@ def fill_of(connection: BaseDatabaseWrapper, plan: Plan, item: Item) -> str:
     state = plan.executor.loader.project_state(key, at_end=not backwards.get(key, True))
     editor: Any = connection.schema_editor(collect_sql=True)
     for model in state.apps.get_models(include_auto_created=True):
-        if model._meta.db_table != item.table:
+        if table_of(model) != item.table:
             continue
         for field in model._meta.local_fields:
             if field.column == item.object and not field.null:

@@ -12,6 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
 
+from rupaya.migrator.django import table_of
 from rupaya.migrator.errors import HistoryRefused, driver_text, sqlstate
 from rupaya.migrator.ledger.acceptance import sort
 from rupaya.migrator.ledger.ledger import Ledger
@@ -106,10 +107,10 @@ class Drift:
 
         Returns False if a table stayed locked. The next run has nothing to compare with then, and takes one itself.
         """
-        managed = {MigrationRecorder.Migration._meta.db_table}
+        managed = {table_of(MigrationRecorder.Migration)}
         unmanaged: set[str] = set()
         for model in models:
-            (managed if model._meta.managed and not model._meta.proxy else unmanaged).add(model._meta.db_table)
+            (managed if model._meta.managed and not model._meta.proxy else unmanaged).add(table_of(model))
         for pause_s in PAUSES_S:
             time.sleep(pause_s)
             try:

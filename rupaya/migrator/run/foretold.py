@@ -16,6 +16,7 @@ from rupaya.migrator.debts.debt import COLUMN as COLUMN_DEBT
 from rupaya.migrator.debts.debt import TABLE as TABLE_DEBT
 from rupaya.migrator.debts.debt import Debt
 from rupaya.migrator.debts.store import Store
+from rupaya.migrator.django import table_of, unquoted
 from rupaya.migrator.errors import counted
 from rupaya.migrator.operations import Backfill
 from rupaya.migrator.plan.phases import flat_operations
@@ -82,16 +83,16 @@ def _goes(connection: BaseDatabaseWrapper, plan: Plan, migration: Migration) -> 
             if key in state.models:
                 meta = state.apps.get_model(*key)._meta
                 if meta.managed and not meta.proxy:
-                    yield _put_away(connection, meta.db_table)
+                    yield _put_away(connection, unquoted(meta.db_table))
         elif isinstance(operation, ops.AddField):
             key = (migration.app_label, operation.model_name_lower)
             if key in state.models and operation.name in state.models[key].fields:
                 model = state.apps.get_model(*key)
                 field = model._meta.get_field(operation.name)
                 if getattr(field, "many_to_many", False):
-                    yield _put_away(connection, field.m2m_db_table())
+                    yield _put_away(connection, unquoted(field.m2m_db_table()))
                 elif getattr(field, "column", None):
-                    yield _put_away(connection, model._meta.db_table, str(field.column))
+                    yield _put_away(connection, table_of(model), str(field.column))
         elif isinstance(operation, Backfill):
             back = "what it overwrote comes back" if operation.keep else "what it overwrote does not come back"
             yield f"{operation.describe()}: {back}"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.core.management.commands import migrate
@@ -23,7 +24,6 @@ from rupaya.migrator.debts.treatment import treatment
 from rupaya.migrator.debts.window import due, windows
 from rupaya.migrator.django import PLAIN_OPTIONS, DjangoMigrate, Key, applied_state, unmigrated_apps
 from rupaya.migrator.errors import counted, is_or_are
-from rupaya.migrator.foresight.use import Use
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.plan.fingerprint import migration_hashes
 from rupaya.migrator.plan.history import Edited, refuse_by_project, refuse_existing
@@ -34,11 +34,12 @@ from rupaya.migrator.run import attics, refusals
 from rupaya.migrator.run.batch import BatchExecutor
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.executor import Executor
-from rupaya.migrator.run.payments import pay, refuse_by_rows, refuse_while_served
 from rupaya.migrator.run.rows import RowsAhead, record_failure
 from rupaya.migrator.run.signals import Signals
-from rupaya.migrator.run.use import apart_by_use, refuse_used, remember_use
 from rupaya.migrator.session.session import Session
+
+if TYPE_CHECKING:
+    from rupaya.migrator.foresight.use import Use
 
 
 @dataclass(frozen=True)
@@ -286,11 +287,17 @@ class Procedure:
             self.django.run(executor, signals.send_pre_migrate, signals.send_post_migrate)
         executor.apps_after = signals.apps
         attics.finish(context)
-        remember_use(context)
+        if context.owing is not None:
+            from rupaya.migrator.run.use import remember_use
+
+            remember_use(context)
         if pays and plan.steps:
             self._pay(context, plan, ())
 
     def _pay(self, context: RunContext, plan: Plan, pending: Collection[Key]) -> None:
+        from rupaya.migrator.run.payments import pay, refuse_by_rows, refuse_while_served
+        from rupaya.migrator.run.use import apart_by_use, refuse_used
+
         debts = self._due(context.connection, context.conf, pending)
         used: list[Use] = []
         if self.request.contract:

@@ -19,6 +19,7 @@ from rupaya.migrator.attic.store import AtticStore
 from rupaya.migrator.debts.debt import COLUMN, DEFAULT, NOT_NULL, TABLE, UNNOTICED, Debt
 from rupaya.migrator.debts.store import Store
 from rupaya.migrator.errors import HistoryRefused, counted
+from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.plan.plan import Plan
 from rupaya.migrator.run import again, attics
 from rupaya.migrator.run.context import RunContext
@@ -58,7 +59,7 @@ class Reopening(Rollback):
     def _paid(self, session: Session) -> list[tuple[Debt, Item | None]]:
         """What was paid of these batches, the last first, with what is in the attic of it."""
         keys = {applied.key for applied in self.in_batch(session)}
-        debts = [debt for debt in Store(session.connection).paid() if debt.key in keys and debt.kind not in UNNOTICED]
+        debts = [debt for debt in _noticed(session) if debt.key in keys]
         kept = AtticStore(session.connection).kept()
         return [(debt, _item_of(debt, kept)) for debt in reversed(debts)]
 
@@ -69,7 +70,17 @@ class Reopening(Rollback):
 
     def nothing_to_do(self, session: Session, plan: Plan) -> None:
         """Say so."""
-        session.output.say("Nothing of this batch was paid: the release before can start beside this one.")
+        keys = {debt.key for debt in _noticed(session)}
+        paid_in = [applied.batch for applied in Ledger(session.raw).in_force() if applied.key in keys]
+        session.output.say(
+            "Nothing of this batch was paid: the release before can start beside this one."
+            + (
+                f" Of batch {max(paid_in)} something was: 'manage.py rollback --paid --to {max(paid_in) - 1}' takes "
+                "it back."
+                if paid_in
+                else ""
+            )
+        )
 
     def apply(self, executor: Executor) -> None:
         """Owe it again, one debt after the other."""
@@ -94,6 +105,11 @@ class Reopening(Rollback):
             f"{counted(len(self.found), 'debt')} owed again: the release before can start beside this one. Deploy it; "
             "then 'manage.py rollback' undoes the migrations. Or 'manage.py migrate --contract' pays again."
         )
+
+
+def _noticed(session: Session) -> list[Debt]:
+    """All that was paid and that an older release would notice, of whichever batch."""
+    return [debt for debt in Store(session.connection).paid() if debt.kind not in UNNOTICED]
 
 
 def _became(context: RunContext, debt: Debt) -> str:

@@ -6,6 +6,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg2
+
 from tests.processes import PROJECT, python
 
 MANAGE = str(PROJECT / "manage.py")
@@ -81,7 +83,7 @@ class Project:
     url: str
 
     @classmethod
-    def make(cls, folder: Path, url: str, models: str = MODELS) -> Project:
+    def make(cls, folder: Path, url: str, models: str = MODELS, crates: str = CRATES) -> Project:
         """One whose first migration, of these models, is deployed."""
         project = cls(folder, url)
         for app in ("shop", "crates"):
@@ -91,7 +93,7 @@ class Project:
         (folder / "project_settings.py").write_text(SETTINGS)
         (folder / "pyproject.toml").write_text(f'[tool.ruff]\nextend = "{PROJECT / "pyproject.toml"}"\n')
         project.write_models(models)
-        project.write_models(CRATES, "crates")
+        project.write_models(crates, "crates")
         project.succeed("makemigrations")
         project.git("init", "--quiet")
         project.deploy()
@@ -132,6 +134,16 @@ class Project:
             **variables,
         }
         return python("-m", "django", *arguments, cwd=self.folder, answer=answer, **environ)
+
+    @staticmethod
+    def execute(url: str, *statements: str) -> None:
+        """Send statements, each a transaction."""
+        connection = psycopg2.connect(url)
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+        connection.close()
 
     def succeed(self, *arguments: str, url: str = "", **variables: str) -> str:
         """Run one that has to succeed; returns what it prints."""

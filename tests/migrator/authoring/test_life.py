@@ -50,15 +50,6 @@ def write(project: Project, change: Change) -> None:
     project.write_models(change.crates, "crates")
 
 
-def execute(url: str, *statements: str) -> None:
-    connection = psycopg2.connect(url)
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
-    connection.close()
-
-
 def count(url: str, query: str) -> int:
     with psycopg2.connect(url) as connection, connection.cursor() as cursor:
         cursor.execute(query)
@@ -73,7 +64,7 @@ def filled(_deployed: Project, server_url: str) -> Iterator[str]:
     """The name of a database of the deployed release with rows in it, to be copied."""
     with new_database(server_url) as url:
         _deployed.succeed("migrate", "--noinput", url=url, RELEASE="v1")
-        execute(url, *FILL)
+        _deployed.execute(url, *FILL)
         yield urlsplit(url).path.strip("/")
 
 
@@ -104,7 +95,7 @@ def test_both_codes_live_through_it(project: Project, filled: str, server_url: s
         project.succeed("schemadiff", url=url, RELEASE="v2")
         for app in ("crates", "shop"):
             project.succeed("migrate", app, "0001", "--noinput", url=url, RELEASE="v2")
-        execute(url, *OLD)
+        project.execute(url, *OLD)
         assert count(url, f"SELECT count(*) FROM shop_item WHERE address IN {ADDRESSES}") >= ROWS
         for old_column, _new_column, value in change.renamed:
             assert count(url, f"SELECT count(*) FROM shop_item WHERE {old_column} = {value}") > 0

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import new_database
 from tests.migrator.authoring.changes import CHANGES, REFUSED, added
-from tests.migrator.authoring.project import CRATES, Project
+from tests.migrator.authoring.project import CRATES, MODELS, Project
 
 
 def steps(project: Project, app: str = "shop") -> tuple[str, ...]:
@@ -76,6 +76,28 @@ def test_a_rename_is_never_guessed_where_nobody_can_be_asked(project: Project, o
     assert ran.returncode == 1
     assert "--rename shop.item.colour=color" in ran.stderr
     assert "--no-renames" in ran.stderr
+    assert not project.written()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (
+            "colour = models.CharField(max_length=20,",
+            "color = models.CharField(max_length=30,",
+            "shop.Item.color is new",
+        ),
+        ("class Part(", "class Piece(", "has the table of a model that is gone"),
+    ],
+)
+def test_a_rename_that_django_does_not_see_is_not_one_removed_and_one_added(
+    project: Project, old: str, new: str, told: str
+) -> None:
+    models = MODELS.replace(old, new).replace("unique_together", "db_table = 'shop_part'\n        unique_together", 1)
+    project.write_models(models.replace("weight = models.P", "mass = models.P"))
+    ran = project.manage("makemigrations", answer="y\ny\n")
+    assert ran.returncode == 1
+    assert told in ran.stderr
     assert not project.written()
 
 

@@ -16,6 +16,7 @@ from django.db.models.fields import NOT_PROVIDED
 from psycopg2.extensions import connection as PgConnection  # noqa: N812 - a class, whatever its author named it
 
 from rupaya.migrator.analysis.gate.rows import ROWS, Table
+from rupaya.migrator.django import table_of
 from rupaya.migrator.errors import driver_text
 
 # One of PostgreSQL's own: it may do nothing with tables, and need not be created.
@@ -56,10 +57,10 @@ def statements(models: Iterable[type[Model]], tables: Mapping[str, Table]) -> li
         if model._meta.proxy:
             continue
         columns = [field for field in model._meta.local_concrete_fields if field.column]
-        name = _quoted(model._meta.db_table)
+        name = _quoted(table_of(model))
         listed = ", ".join(f"{name}.{_quoted(str(field.column))}" for field in columns)
         found.append(Sent(name, "SELECT", f"SELECT {listed} FROM {name} LIMIT 1", ()))
-        table = tables.get(model._meta.db_table) or tables.get(name)
+        table = tables.get(table_of(model)) or tables.get(name)
         if table is not None and set(map(str, (field.column for field in columns))) <= set(table.columns):
             found += _writing(name, columns, table)
     return found

@@ -23,6 +23,7 @@ from rupaya.migrator.analysis.stage import Looping, Stage, Statement, Step, Witn
 from rupaya.migrator.debts import refusals
 from rupaya.migrator.debts.debt import Debt
 from rupaya.migrator.debts.store import Store
+from rupaya.migrator.django import table_of
 from rupaya.migrator.errors import HistoryRefused, MigrationFailed, MigratorError, driver_text, sqlstate
 from rupaya.migrator.plan.phases import is_known, is_nothing
 
@@ -261,7 +262,7 @@ def _forgotten(loader: MigrationLoader, migration: Migration) -> list[tuple[str,
             if isinstance(inner, ops.RemoveField):
                 model = state.apps.get_model(migration.app_label, inner.model_name)
                 column = getattr(model._meta.get_field(inner.name), "column", None)
-                found += [(model._meta.db_table, column)] if column else []
+                found += [(table_of(model), column)] if column else []
             inner.state_forwards(migration.app_label, state)
     return found
 
@@ -277,7 +278,7 @@ def _expected(loader: MigrationLoader, migration: Migration) -> list[tuple[str, 
         return []
     after = loader.project_state((migration.app_label, migration.name)).apps
     return [
-        (model._meta.db_table, str(field.column))
+        (table_of(model), str(field.column))
         for model in after.get_models()
         if model._meta.app_label == migration.app_label and model._meta.model_name in names
         for field in model._meta.local_concrete_fields
