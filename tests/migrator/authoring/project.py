@@ -66,7 +66,7 @@ class Part(models.Model):
             models.CheckConstraint(condition=models.Q(place__gte=0), name='place_rule'),
         ]
 """
-"""The models of the deployed release. Parts have what can be removed, a small key, and columns of values that differ."""
+"""The models of the deployed release. Parts have what can be removed, a small key, and columns whose values differ."""
 
 CRATES = """
 class Crate(models.Model):
