@@ -13,7 +13,7 @@ import pytest
 from rupaya import localdb
 from rupaya.localdb import SUPERUSER, LocalPostgres
 
-SETTINGS = {"fsync": "off", "shared_preload_libraries": "pg_stat_statements"}
+SETTINGS = {"fsync": "off", "shared_preload_libraries": "pg_stat_statements", "wal_level": "logical"}
 INSTALLED = sorted(Path("/usr/lib/postgresql").glob("*/lib/pg_stat_statements.so"))
 
 

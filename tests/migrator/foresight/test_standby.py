@@ -163,7 +163,9 @@ def test_a_report_on_the_standby_is_a_use(
     assert seen.answer == IN_USE
     assert "SELECT label FROM items on the replica" in seen.lines[0]
     assert nobody_asks.answer == CANNOT_SAY
-    assert nobody_asks.lines == ("1 standby server whose statements cannot be seen from here (REPLICA_DATABASE_URL)",)
+    assert nobody_asks.lines == (
+        "walreceiver is a copy of this server, and what is sent there cannot be seen from here",
+    )
 
 
 def test_a_replica_that_does_not_answer_leaves_it_unsaid(

@@ -582,3 +582,69 @@ def test_without_the_extension_it_cannot_be_said(database_url: str) -> None:
 
     assert found.answer == CANNOT_SAY
     assert "pg_stat_statements" in found.lines[0]
+
+
+CRON = """
+    CREATE SCHEMA cron; GRANT USAGE ON SCHEMA cron TO nightly;
+    CREATE TABLE cron.job (jobid bigint, command text, database text DEFAULT current_database(),
+                           username text DEFAULT current_user, active boolean DEFAULT true);
+    ALTER TABLE cron.job ENABLE ROW LEVEL SECURITY;
+    CREATE POLICY cron_job_policy ON cron.job USING (username = current_user)
+"""
+
+
+def test_a_job_that_pg_cron_sends_once_a_month_is_a_use(
+    server: LocalPostgres, connection: Connection, unseen: Debt
+) -> None:
+    """Its table as pg_cron makes it."""
+    query(server.url(), CRON)
+    try:
+        query(server.url(), "INSERT INTO cron.job VALUES (1, 'SELECT id FROM merchants'), (2, 'VACUUM merchants')")
+        harmless = use(connection, unseen)
+        query(server.url(), "INSERT INTO cron.job VALUES (3, 'COPY merchants TO PROGRAM ''archive''')")
+        monthly = use(connection, unseen)
+        query(server.url(), "UPDATE cron.job SET active = false WHERE jobid = 3")
+        switched_off = use(connection, unseen)
+        query(server.url(), "ALTER TABLE cron.job FORCE ROW LEVEL SECURITY")
+        hidden = use(connection, unseen)
+    finally:
+        query(server.url(), "DROP SCHEMA cron CASCADE")
+
+    assert (harmless.answer, switched_off.answer) == (NOT_SEEN, NOT_SEEN), harmless.lines
+    assert (monthly.answer, monthly.lines[0][:33]) == (IN_USE, "scheduled by pg_cron, as rupaya: ")
+    assert (hidden.answer, "the jobs of pg_cron cannot be read" in hidden.lines[0]) == (CANNOT_SAY, True)
+
+
+def test_the_migrators_own_triggers_are_nobodys_use(
+    server: LocalPostgres, connection: Connection, unseen: Debt
+) -> None:
+    query(
+        server.url(),
+        "CREATE FUNCTION migrator_in_step_1() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN NEW.label := NEW.merchant; RETURN NEW; END'; "
+        "CREATE TRIGGER migrator_in_step_1 BEFORE UPDATE ON merchants FOR EACH ROW "
+        "WHEN (OLD.label IS DISTINCT FROM NEW.label) EXECUTE FUNCTION migrator_in_step_1()",
+    )
+    try:
+        found = use(connection, unseen)
+    finally:
+        query(server.url(), "DROP FUNCTION migrator_in_step_1 CASCADE")
+
+    assert found.answer == NOT_SEEN, found.lines
+
+
+def test_it_cannot_be_said_of_what_is_sent_to_subscribers(
+    server: LocalPostgres, connection: Connection, unseen: Debt
+) -> None:
+    server.psql("CREATE PUBLICATION everything FOR ALL TABLES", database="rupaya")
+    try:
+        nobody_subscribes = use(connection, unseen)
+        server.psql("SELECT pg_create_logical_replication_slot('theirs', 'pgoutput')", database="rupaya")
+        somebody_does = use(connection, unseen)
+        server.psql("SELECT pg_drop_replication_slot('theirs')", database="rupaya")
+    finally:
+        server.psql("DROP PUBLICATION everything", database="rupaya")
+
+    assert nobody_subscribes.answer == NOT_SEEN, nobody_subscribes.lines
+    assert somebody_does.answer == CANNOT_SAY
+    assert somebody_does.lines == ("publication everything sends it to whoever subscribes",)
