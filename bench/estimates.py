@@ -37,12 +37,16 @@ class Live:
 
     rows: int
     made_up: int
+    is_promised: bool = True
+    """Whether the estimate is to be right; what larger tables give is told as it is found, once, without the UPDATE."""
 
     def __str__(self) -> str:
         return f"{self.rows:,}"
 
 
-SIZES = (Live(100_000, 20_000), Live(1_000_000, 100_000))
+SIZES = (Live(100_000, 20_000), Live(1_000_000, 100_000), Live(3_000_000, 100_000, is_promised=False))
+UPDATE = "UPDATE of all rows"
+"""Told, and not among what is reached for: what an UPDATE does depends on the indexes and the space that are there."""
 KINDS = {
     "ALTER amount TYPE": "rewrite",
     "ALTER price TYPE": "rewrite, with five indexes",
@@ -54,16 +58,13 @@ KINDS = {
     "UNIQUE": "UNIQUE",
     "INDEX CONCURRENTLY sales_shop_id": "concurrent index, integer",
     "INDEX CONCURRENTLY sales_note": "concurrent index, long text",
-    "UPDATE": "UPDATE of all rows",
+    "UPDATE": UPDATE,
 }
-NOT_PROMISED = ("UPDATE of all rows",)
-"""Told, and not among what is reached for: what an UPDATE does depends on the indexes and the space that are there."""
-
 PROSE = """\
 Eleven statements that go through every row of a table of about 250 bytes a row, estimated by `migrate --rehearse
 --rows` on made-up rows (a fifth and a tenth as many, and a tenth of these), and then carried out by `migrate`. Estimate
 and truth are medians, in seconds; the estimate is the middle of the range that is told. The range holds the truth in as
-many runs as the last column says."""
+many runs as the last column says. Three million rows are measured once, and nothing is promised of them."""
 
 
 @dataclass
@@ -92,14 +93,15 @@ def run(_lineup: Lineup, server: Server, runs: int) -> Section:
     rows: list[list[str]] = []
     reaches: list[Reach] = []
     for live in SIZES:
-        compared = _compare(server, live, runs)
+        runs_of_it = runs if live.is_promised else 1
+        compared = _compare(server, live, runs_of_it)
         for kind, one in compared.items():
             span = f"{middle(one.low_s):.2f} to {middle(one.high_s):.2f}"
             figures = [f"{one.estimate_s:.2f}", f"{middle(one.truth_s):.2f}", f"{one.ratio:.2f}"]
-            rows.append([str(live), kind, span, *figures, f"{one.held} of {runs}"])
-        promised = [one for kind, one in compared.items() if kind not in NOT_PROMISED]
-        worst = max(max(one.ratio, 1 / one.ratio) for one in promised)
-        reaches.append(Reach(f"{live} rows: the estimate that is most out, by a factor of", worst, FACTOR_AT_MOST))
+            rows.append([str(live), kind, span, *figures, f"{one.held} of {runs_of_it}"])
+        if live.is_promised:
+            worst = max(max(one.ratio, 1 / one.ratio) for kind, one in compared.items() if kind != UPDATE)
+            reaches.append(Reach(f"{live} rows: the estimate that is most out, by a factor of", worst, FACTOR_AT_MOST))
     header = ["live rows", "", "range told", "its middle", "truth", "truth ÷ middle", "within the range"]
     return Section(TITLE, PROSE, header, rows, reaches=reaches, runs=runs)
 
@@ -108,13 +110,15 @@ def _compare(server: Server, live: Live, runs: int) -> dict[str, _Compared]:
     found: dict[str, _Compared] = {}
     untimed: list[str] = []
     contestant = ours(FIXTURE)
-    rehearse = (*contestant.command[:-1], "--rehearse", "--rows", str(live.made_up), "--format", "json")
+    kinds = [kind for kind in KINDS.values() if live.is_promised or kind != UPDATE]
+    migrate = (*contestant.command[:-1], FIXTURE, "0004" if live.is_promised else "0003")
+    rehearse = (*migrate, "--rehearse", "--rows", str(live.made_up), "--format", "json")
     with _filled(server, contestant, live) as filled:
         for _ in tqdm(range(runs), desc=f"{TITLE}, {live} rows", unit="run", leave=False):
             with server.database(template=filled.name) as database:
                 database.query("VACUUM ANALYZE")
                 told = json.loads(_document(succeed(contestant, database, rehearse).output))
-                succeed(contestant, database)
+                succeed(contestant, database, migrate)
                 took = {
                     statement["sql"]: statement["ms"] / 1000
                     for (statements,) in database.query("SELECT statements FROM migrator_traces")
@@ -129,9 +133,9 @@ def _compare(server: Server, live: Live, runs: int) -> dict[str, _Compared]:
                 compared.low_s.append(one["low_s"])
                 compared.high_s.append(one["high_s"])
                 compared.truth_s.append(took[one["sql"]])
-    if missing := set(KINDS.values()) - set(found):
+    if missing := set(kinds) - set(found):
         raise BenchFailed(f"no estimate was made of: {', '.join(sorted(missing))}; {untimed}")
-    return {kind: found[kind] for kind in KINDS.values()}
+    return {kind: found[kind] for kind in kinds}
 
 
 def _kind_of(sql: str) -> str | None:

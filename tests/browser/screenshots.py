@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,12 @@ from PIL import Image
 from playwright.sync_api import Page
 
 from tests.browser import sample
+from tests.browser.terminal import page_of, screen_of
 from tests.browser.visitor import DESK, ON_A_PHONE, Visitor
+from tests.faults.migrator import query
+from tests.migrator.releases import CREATE, Release, migration
+from tests.processes import inherited
+from tests.story.conftest import far, run_under_way_in
 
 pytestmark = pytest.mark.browser
 
@@ -100,3 +106,44 @@ def test_write_them(visit: Callable[..., Visitor]) -> None:
     ):
         phone.goto(path)
         save(phone.screenshot(animations="disabled"), name)
+
+
+SLOWLY = """
+    CREATE FUNCTION slowly(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$
+    BEGIN PERFORM pg_sleep(0.002); RETURN $1; END $$;
+    INSERT INTO shop_item (name) SELECT 'x' FROM generate_series(1, 3500) n;
+    ANALYZE shop_item
+"""
+INDEX = migration(
+    'migrations.RunSQL("CREATE INDEX CONCURRENTLY item_name ON shop_item (slowly(name))", migrations.RunSQL.noop)',
+    "0001_initial",
+    'atomic = False; phase = "expand"',
+)
+
+
+def test_write_the_terminal(visit: Callable[..., Visitor], database_url: str, tmp_path: Path) -> None:
+    """The bar of an index that takes some seconds, by the server's figures."""
+    releases = {"0001_initial": migration(CREATE)}
+    assert Release(tmp_path, "v1", releases).run(database_url).returncode == 0
+    query(database_url, SLOWLY)
+    release = Release(tmp_path, "v2", releases | {"0002_index_name": INDEX})
+    env = inherited(**release.environment(database_url))
+
+    lines = screen_of(
+        [sys.executable, "-m", "django", "migrate"],
+        env,
+        until=lambda line: bool(re.search(r"\b(?:2[4-9]|[3-6]\d)%\|", line)),
+    )
+
+    page = visit(viewport={"width": 1000, "height": 100}).page
+    page.set_content(page_of("python manage.py migrate", lines))
+    save(page.locator("body").screenshot(), "bar")
+
+
+def test_write_a_run_under_way(visit: Callable[..., Visitor]) -> None:
+    visitor = visit("auditor", viewport=DESK | {"height": 560}, color_scheme="light")
+    url = visitor.site.database_url
+    with run_under_way_in(url, "transactions", "0008_index_merchant", release="v8-5d4c3b2") as run_id:
+        far(url, run_id, "transactions.0008_index_merchant", 42)
+        visitor.page.goto(f"/admin/schema/runs/{run_id}/")
+        save(visitor.page.screenshot(animations="disabled"), "run-under-way")

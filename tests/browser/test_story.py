@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 from tests.browser.accessibility import violations
 from tests.browser.layout import faults
 from tests.browser.visitor import Visitor
+from tests.story.conftest import far, run_under_way_in
 
 pytestmark = pytest.mark.browser
 
@@ -41,6 +42,24 @@ def test_a_run_shows_what_it_changed_its_sql_and_how_long_it_took(visit: Callabl
     expect(
         attempt.get_by_role("cell", name=re.compile("CREATE INDEX CONCURRENTLY.*idx_transactions_latest")).first
     ).to_be_visible()
+
+
+def test_a_run_under_way_is_seen_to_go_on_without_anybodys_asking(visit: Callable[..., Visitor]) -> None:
+    """Its page, and the overview, renew themselves; the content security policy has nothing against it."""
+    visitor = visit("inspector")
+    page, url = visitor.page, visitor.site.database_url
+    with run_under_way_in(url, "transactions", "0008_index_merchant") as run_id:
+        far(url, run_id, "transactions.0008_index_merchant", 42)
+        page.goto(f"/admin/schema/runs/{run_id}/")
+        shown = page.get_by_role("status", name="Under way")
+        expect(shown).to_contain_text("42 % by the server's figures")
+        far(url, run_id, "transactions.0008_index_merchant", 57)
+        expect(shown).to_contain_text("57 % by the server's figures")
+        assert violations(page) == []
+
+        page.goto("/admin/schema/")
+        expect(page.get_by_role("main")).to_contain_text("Under way")
+    expect(page.get_by_role("main")).not_to_contain_text("Under way", timeout=30_000)
 
 
 def test_the_timeline_draws_each_run_and_leads_to_it(visit: Callable[..., Visitor]) -> None:

@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 
+from rupaya.migrator.ledger.ledger import Ledger
 from tests.faults.migrator import query, wait_for
+from tests.migrator.foresight.statistics_server import statistics_server
 from tests.server.service import PROJECT
 
 RUNBOOK = (PROJECT / "docs" / "runbook.md").read_text()
@@ -133,3 +135,49 @@ def test_an_ordinary_session_can_be_ended_and_a_superusers_not(trouble: Trouble)
 
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
         trouble.as_owner(f"SELECT pg_terminate_backend({trouble.superuser.info.backend_pid})")
+
+
+def test_the_roles_are_made_by_psql_and_the_owner_then_sees_what_others_send() -> None:
+    """Both blocks as they stand in the runbook, on a server that counts statements: one as its administrator, and one
+    as the owner."""
+    first, then = queries("Two database roles")[:2]
+    with statistics_server() as server:
+        server.psql("REVOKE pg_read_all_stats FROM rupaya; DROP EXTENSION pg_stat_statements", database="rupaya")
+        server.psql("CREATE ROLE report LOGIN", database="rupaya")
+        query(server.url(), "CREATE TABLE wares (id integer); GRANT SELECT ON wares TO report")
+        ledger(server.url())
+
+        server.psql(first, database="rupaya")
+        server.psql(then, database="rupaya", user="rupaya")
+
+        query(server.url(user="report"), "SELECT id AS by_a_report FROM wares")
+        texts = "SELECT pg_get_userbyid(userid) FROM pg_stat_statements WHERE query ~ 'by_a_report FROM'"
+        assert query(server.url(), texts) == [("report",)]
+        assert query(server.url(), "SELECT set_config('pg_stat_statements.track', 'none', false)") == [("none",)]
+        assert query(server.url(user="rupaya_app"), "SELECT count(*) FROM wares") == [(0,)]
+        grant = re.search(r"`(GRANT INSERT ON migrator_accepted_drift TO rupaya_app)`", RUNBOOK)
+        assert grant is not None
+        query(server.url(), grant[1])
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            query(server.url(user="rupaya_app"), "DELETE FROM migrator_accepted_drift")
+
+
+def ledger(url: str) -> None:
+    """The migrator's own tables, and Django's history, as a first deployment leaves them."""
+    with closing(psycopg2.connect(url)) as connection:
+        connection.autocommit = True
+        Ledger(connection).ensure_schema()
+    query(url, "CREATE TABLE django_migrations (id integer)")
+
+
+def test_without_the_administrators_grants_the_owner_sees_no_query_and_still_the_session(trouble: Trouble) -> None:
+    """What the runbook's grants are for: a pid alone is what is left without them."""
+    query(trouble.url, f"REVOKE pg_read_all_stats FROM {trouble.owner}")
+    try:
+        rows = trouble.as_owner(queries("Exit 12: a table stayed locked")[1])
+    finally:
+        query(trouble.url, f"GRANT pg_read_all_stats TO {trouble.owner}")
+
+    (row,) = [row for row in rows if row["pid"] == trouble.superuser.info.backend_pid]
+    assert (row["state"], row["open_since"]) == (None, None)
+    assert row["query"] == "<insufficient privilege>"

@@ -7,12 +7,13 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rupaya.localdb import SUPERUSER, UNPRIVILEGED_USER, LocalPostgres, binary
+from rupaya import localdb
+from rupaya.localdb import SUPERUSER, UNPRIVILEGED_USER, LocalPostgres
 
 SETTINGS = {"fsync": "off", "max_connections": "50", "shared_buffers": "32MB"}
 # The owner of the server's processes and files: PostgreSQL and PgBouncer both refuse to be root.
@@ -37,14 +38,16 @@ def server_root() -> Iterator[Path]:
 
 
 @contextmanager
-def streaming_replica(primary: LocalPostgres, data_dir: Path, socket_dir: Path) -> Iterator[LocalPostgres]:
+def streaming_replica(
+    primary: LocalPostgres, data_dir: Path, socket_dir: Path, settings: Mapping[str, str] = SETTINGS
+) -> Iterator[LocalPostgres]:
     """A copy of a server that follows it, started; stopped and removed afterwards."""
     subprocess.run(
-        [binary("pg_basebackup"), "-D", data_dir, "-h", primary.socket_dir, "-U", SUPERUSER, "-R",
+        [localdb.binary("pg_basebackup"), "-D", data_dir, "-h", primary.socket_dir, "-U", SUPERUSER, "-R",
          "--checkpoint=fast", "--no-sync"],
         cwd="/", check=True, **AS_SERVER_USER,
     )  # fmt: skip
-    server = LocalPostgres(data_dir, socket_dir, SETTINGS)
+    server = LocalPostgres(data_dir, socket_dir, settings)
     server.start()
     try:
         yield server

@@ -67,7 +67,11 @@ class Release:
 
     def run_python(self, url: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run Python as this release does, with any arguments of its own."""
-        env = {
+        return python(*arguments, **(self.environment(url) | variables))
+
+    def environment(self, url: str) -> dict[str, str]:
+        """The variables that it is run with."""
+        return {
             "DATABASE_URL": url,
             "RUPAYA_ENV": "test",
             "RUPAYA_FIXTURE_APPS": "shop",
@@ -78,4 +82,3 @@ class Release:
             "MIGRATE_PHASE": "expand",
             "MIGRATE_ON_EDITED": "error",
         }
-        return python(*arguments, **(env | variables))

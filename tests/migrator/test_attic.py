@@ -214,6 +214,7 @@ def test_the_attic_is_listed_restored_and_purged(url: str, v2: Release) -> None:
     purged = v2.run(url, "attic", "purge", "--older-than", "0d")
     assert purged.returncode == 0, purged.stderr
     assert "✓ purged column shop_item.colour (" in purged.stdout
+    assert "The attic holds 0 items, about 0 bytes" in purged.stdout
     assert query(url, "SELECT command, outcome FROM migrator_runs ORDER BY run_id DESC LIMIT 2") == [
         ("attic purge", "succeeded"),
         ("attic restore", "succeeded"),

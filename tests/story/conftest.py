@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 from django.test import Client
 
+from rupaya.migrator.foresight.progress import BY_SERVER
 from tests.faults.migrator import query
 from tests.pointed import pointed_at
 
@@ -94,3 +97,31 @@ def add_attempt(
 def rewrite(url: str, table: str, sql: str) -> None:
     """Change what the ledger refuses to have changed, as only a test may."""
     query(url, f"ALTER TABLE {table} DISABLE TRIGGER USER; {sql}; ALTER TABLE {table} ENABLE TRIGGER USER")
+
+
+@contextmanager
+def run_under_way_in(url: str, app: str, name: str, release: str = "v7") -> Iterator[int]:
+    """A run that somebody is at, on one migration, for half a minute; its number. It was interrupted in the end."""
+    with closing(psycopg2.connect(url)) as migrator:
+        with migrator.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(42)")
+        run_id = add_run(url, "started", None, release=release, backend_pid=migrator.info.backend_pid)
+        query(
+            url,
+            "INSERT INTO migrator_attempts (run_id, batch, app, name, direction, phase, atomic, fingerprint, file_hash,"
+            " started_at) VALUES (%s, 9, %s, %s, 'apply', 'expand', true, '', '', now() - interval '31 seconds')",
+            run_id, app, name,
+        )  # fmt: skip
+        yield run_id
+        query(url, "UPDATE migrator_runs SET outcome = 'interrupted', finished_at = now() WHERE run_id = %s", run_id)
+
+
+def far(url: str, run_id: int, what: str, percent: int) -> None:
+    """So far it is with an index."""
+    query(
+        url,
+        "INSERT INTO migrator_progress (run_id, what, phase, percent, basis, running_s) "
+        "VALUES (%s, %s, 'building index: scanning table on transactions', %s, %s, 31) "
+        "ON CONFLICT (run_id) DO UPDATE SET percent = excluded.percent",
+        run_id, what, percent, BY_SERVER,
+    )  # fmt: skip

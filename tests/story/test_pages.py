@@ -22,7 +22,7 @@ from django.test.utils import CaptureQueriesContext
 from rupaya.story import live, state
 from tests.faults.migrator import PROJECT, query
 from tests.security.test_headers import assert_needs_nothing_inline
-from tests.story.conftest import add_attempt, add_run, rewrite, somebody
+from tests.story.conftest import add_attempt, add_run, rewrite, run_under_way_in, somebody
 
 PAGES = (
     "/admin/",
@@ -338,20 +338,8 @@ def test_no_drift_is_told_where_a_run_left_no_snapshot(client: Client, url: str)
 
 @pytest.fixture
 def run_under_way(url: str) -> Iterator[int]:
-    holder = psycopg2.connect(url)
-    try:
-        with holder.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(42)")
-        run_id = add_run(url, "started", None, backend_pid=holder.info.backend_pid)
-        query(
-            url,
-            "INSERT INTO migrator_attempts (run_id, batch, app, name, direction, phase, atomic, fingerprint, file_hash)"
-            " VALUES (%s, 9, 'accounts', '0098_slow', 'apply', 'expand', true, '', '')",
-            run_id,
-        )
+    with run_under_way_in(url, "accounts", "0098_slow") as run_id:
         yield run_id
-    finally:
-        holder.close()
 
 
 def test_a_run_under_way(client: Client, run_under_way: int) -> None:

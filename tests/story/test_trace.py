@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from rupaya.migrator.ledger.trace import MAX_CHARACTERS, MAX_STATEMENT_CHARACTERS, MAX_STATEMENTS, Trace
+from rupaya.migrator.ledger.trace import MAX_BLOCKERS, MAX_CHARACTERS, MAX_STATEMENT_CHARACTERS, MAX_STATEMENTS, Trace
 from tests.faults.migrator import query
 from tests.migrator.releases import CREATE, Release, migration
 
@@ -97,6 +97,29 @@ def test_long_statements_are_cut_and_bounded_together() -> None:
     assert sum(len(statement["sql"]) for statement in trace.statements) < MAX_CHARACTERS + 100
     assert all(len(statement["sql"]) <= MAX_STATEMENT_CHARACTERS + 4 for statement in trace.statements)
     assert trace.omitted == 100 - len(trace.statements)
+
+
+def test_a_statement_is_noted_once_with_how_often_and_how_long() -> None:
+    trace = Trace(keeps_literals=True)
+    for duration_s in (0.00126, 0.0021):
+        trace.executed("SELECT 1", None, duration_s)
+
+    assert trace.statements == [{"sql": "SELECT 1", "times": 2, "ms": 3.4}]
+
+
+def test_a_session_in_the_way_is_noted_once_a_table_with_how_long_it_was_and_others_are_bounded() -> None:
+    trace = Trace(keeps_literals=True)
+    for _look in range(3):
+        trace.blocked("item", 7, "pid 7", 0.21)
+        trace.blocked("note", 7, "pid 7", 0.2)
+    for pid in range(100, 100 + 2 * MAX_BLOCKERS):
+        trace.blocked("item", pid, f"pid {pid}", 0.2)
+
+    assert trace.blockers[:2] == [
+        {"table": "item", "session": "pid 7", "waited_s": 0.6},
+        {"table": "note", "session": "pid 7", "waited_s": 0.6},
+    ]
+    assert len(trace.blockers) == MAX_BLOCKERS
 
 
 def test_a_failure_keeps_what_it_had_executed_and_a_batch_what_was_rolled_back(

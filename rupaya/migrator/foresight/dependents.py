@@ -18,12 +18,21 @@ _RECORDED = """
     SELECT DISTINCT pg_describe_object(d.classid, d.objid, 0) FROM pg_depend d
     WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = %(oid)s::oid
       AND d.classid = ANY(ARRAY['pg_policy', 'pg_trigger', 'pg_publication_rel', 'pg_attrdef']::regclass[])
+      AND NOT EXISTS (  -- which keep two columns in step until one of them goes
+          SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE d.classid = 'pg_trigger'::regclass
+          AND t.oid = d.objid AND starts_with(t.tgname, 'migrator_') AND starts_with(p.proname, 'migrator_'))
       AND CASE WHEN %(number)s = 0 THEN d.deptype <> 'a' AND NOT EXISTS (
                    SELECT FROM pg_trigger t WHERE d.classid = 'pg_trigger'::regclass AND t.oid = d.objid
                    AND (t.tgrelid = %(oid)s::oid OR t.tgisinternal))
                ELSE d.refobjsubid = %(number)s AND NOT EXISTS (
                    SELECT FROM pg_attrdef f WHERE d.classid = 'pg_attrdef'::regclass AND f.oid = d.objid
                    AND f.adrelid = %(oid)s::oid AND f.adnum = %(number)s) END
+"""
+_SENT = """
+    SELECT 'publication ' || pubname || ' sends it to whoever subscribes' FROM pg_publication_tables
+    WHERE (schemaname, tablename) = (SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n
+                                     ON n.oid = c.relnamespace WHERE c.oid = %(oid)s::oid)
+      AND EXISTS (SELECT FROM pg_replication_slots WHERE slot_type = 'logical' AND database = current_database())
 """
 _GENERATED = """
     SELECT 'generated column ' || a.attname FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.objid
@@ -74,6 +83,8 @@ class Dependents:
         self.target = target
         self.uses: list[str] = []
         """What surely would fail, or go, with it."""
+        self.unseen: list[str] = []
+        """Who gets it from here, and may use it where nobody sees it."""
         self.doubtful: list[str] = []
         """Functions whose texts do not tell whether they use it; what they send is counted only with track = all."""
         with connection.cursor() as cursor:
@@ -85,6 +96,8 @@ class Dependents:
             for sql in (_RECORDED, _GENERATED, _FOREIGN_KEYS, _SUBSCRIPTIONS):
                 cursor.execute(sql, asked)
                 self.uses += [name for (name,) in cursor.fetchall()]
+            cursor.execute(_SENT, asked)
+            self.unseen = [line for (line,) in cursor.fetchall()]
             cursor.execute(_FUNCTIONS, asked)
             for name, *facts in cursor.fetchall():
                 self._look_at(name, *facts)

@@ -20,8 +20,11 @@ from rupaya.migrator.foresight.presumption import FOREIGN_KEY, Presumed, Presump
 from rupaya.migrator.foresight.rows import Answer, Rows
 
 MAX_LAG_S = 60.0
+# A replica that is cut off has replayed all that it received, and would look up to date.
 _LAG = """
-    SELECT pg_is_in_recovery(), coalesce(CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
+    SELECT pg_is_in_recovery(), coalesce(CASE
+        WHEN NOT EXISTS (SELECT FROM pg_stat_wal_receiver) THEN NULL
+        WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
         ELSE extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) END, 1e9)
 """
 

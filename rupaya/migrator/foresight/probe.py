@@ -81,15 +81,17 @@ _STRANGERS = """
           AND typowner NOT IN (SELECT oid FROM trusted)
           AND (typtype <> 'c' OR NOT EXISTS (SELECT FROM pg_class WHERE reltype = t.oid AND relkind <> 'c'))
 """
+# By its schema's name, for another function of that name may be nearer on the path that is set.
 _FUNCTION = """
     CREATE FUNCTION pg_temp.migrator_ask(query text, path text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $ask$
     DECLARE parameters text;
     BEGIN
-        PERFORM set_config('search_path', path, true);
-        EXECUTE 'PREPARE migrator_probe AS ' || query;
-        SELECT repeat('NULL, ', cardinality(parameter_types)) INTO parameters
-        FROM pg_catalog.pg_prepared_statements WHERE name = 'migrator_probe';
-        EXECUTE 'EXPLAIN EXECUTE migrator_probe' || coalesce('(' || nullif(rtrim(parameters, ', '), '') || ')', '');
+        PERFORM pg_catalog.set_config('search_path', path, true);
+        EXECUTE pg_catalog.concat('PREPARE migrator_probe AS ', query);
+        SELECT pg_catalog.repeat('NULL, ', pg_catalog.cardinality(parameter_types)) INTO parameters
+        FROM pg_catalog.pg_prepared_statements WHERE name OPERATOR(pg_catalog.=) 'migrator_probe'::pg_catalog.text;
+        parameters := pg_catalog.concat('(', pg_catalog.rtrim(parameters, ', '), ')');
+        EXECUTE pg_catalog.concat('EXPLAIN EXECUTE migrator_probe', pg_catalog.replace(parameters, '()', ''));
     END $ask$
 """
 

@@ -6,6 +6,7 @@ server has no figure for is told as time, and said to be that.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,7 +21,10 @@ from rupaya.migrator.schema.size import SIZE_BYTES
 
 LOOK_EVERY_S = 1.0
 SAY_EVERY_S = 10.0
-BAR_COLUMNS = 78
+MOST_COLUMNS = 130
+LEAST_BAR = 12
+_AROUND = len("… : 100%|| 00:00:00, ") + 1
+"""What stands on the line besides names and the bar; and a line as wide as the terminal would leave a rest behind."""
 
 BY_SERVER = "the server's figures"
 BY_ROWS = "rows read of about all"
@@ -186,14 +190,17 @@ class Progress:
             return f"{self.what}: {self.last}" if self.last else self.what
         from tqdm import tqdm  # slow to import, and no log needs it
 
+        columns = min(shutil.get_terminal_size().columns, MOST_COLUMNS)
+        phase = _cut(self.last.phase, columns - len(self.what) - _AROUND - LEAST_BAR)
         return str(
             tqdm.format_meter(
                 round(self.last.percent),
                 100,
                 self.last.running_s,
-                ncols=BAR_COLUMNS,
+                ncols=columns - len("… ") - 1,
                 prefix=self.what,
-                bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}" + f", {self.last.phase}",
+                bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}"
+                + f", {phase}".replace("{", "{{").replace("}", "}}"),
             )
         )
 
@@ -257,3 +264,9 @@ def _of_backfill(cursor: Any) -> tuple[str, float | None, str] | None:
     if row is None or row[2] <= 0:
         return None
     return f"backfill of {row[0]}, {row[1]:,} rows", min(99.0, 100 * row[1] / row[2]), BY_ROWS
+
+
+def _cut(text: str, length: int) -> str:
+    """As much of a text as there is room for; a little of it in any case."""
+    length = max(length, len("waiting"))
+    return text if len(text) <= length else text[: length - 1] + "…"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -15,11 +16,18 @@ from rupaya.migrator.foresight.calls import Calls, Seen, read_calls, running
 from rupaya.migrator.session import database
 
 PRIMARY, REPLICA = "", "replica"
-# Of those that others' rights hide, only the pid is seen. A copy under way and a logical one are no server to ask.
+# What only keeps the log replays nothing, and a logical one gets what a publication sends. Of those whose rights hide
+# it, all is NULL but the pid.
 _STANDBYS = """
-    SELECT count(*) FROM pg_stat_replication r WHERE NOT EXISTS (
+    SELECT concat_ws(' at ', coalesce(nullif(r.application_name, ''), 'a server'), host(r.client_addr))
+    FROM pg_stat_replication r WHERE NOT EXISTS (
         SELECT FROM pg_replication_slots s WHERE s.active_pid = r.pid AND s.slot_type = 'logical')
-    AND (r.state IS NULL OR r.state IN ('streaming', 'catchup', 'startup'))
+    AND (r.state IS NULL OR r.replay_lsn IS NOT NULL) ORDER BY r.pid
+"""
+_JOBS = "SELECT to_regclass('cron.job') IS NOT NULL"
+# pg_cron's policy hides the jobs of others; an error is better than fewer rows.
+_SCHEDULED = """
+    SELECT username, command FROM cron.job WHERE active AND database = current_database()
 """
 
 
@@ -30,23 +38,44 @@ class Source:
     name: str
     calls: Calls
     now: tuple[Seen, ...] = ()
+    scheduled: tuple[Seen, ...] = ()
+    """What pg_cron will send."""
+    why_no_jobs: str = ""
+    """Why that cannot be read."""
 
 
 def read_sources(connection: PgConnection) -> list[Source]:
     """The primary's, by this connection, and the replica's that `MIGRATOR_REPLICA` names."""
     calls = read_calls(connection)
-    found = [Source(PRIMARY, calls, tuple(running(connection, calls)))]
+    jobs, why = _read_jobs(connection)
+    found = [Source(PRIMARY, calls, tuple(running(connection, calls)), jobs, why)]
     if (alias := _replica_alias()) is not None:
         found.append(_read_replica(alias))
     return found
 
 
-def standbys_unseen(connection: PgConnection, sources: list[Source]) -> int:
-    """How many servers copy this one whose statements nobody can see here."""
+def standbys_unseen(connection: PgConnection, sources: Sequence[Source]) -> list[str]:
+    """The servers that copy this one and that nobody asked; where one was, it is taken to be the first."""
     with connection.cursor() as cursor:
         cursor.execute(_STANDBYS)
-        ((count,),) = cursor.fetchall()
-    return max(0, int(count) - sum(source.name == REPLICA for source in sources))
+        names = [name for (name,) in cursor.fetchall()]
+    return names[sum(source.name == REPLICA for source in sources) :]
+
+
+def _read_jobs(connection: PgConnection) -> tuple[tuple[Seen, ...], str]:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(_JOBS)
+            if cursor.fetchall() != [(True,)]:
+                return (), ""
+            cursor.execute("BEGIN; SET LOCAL row_security = off")
+            try:
+                cursor.execute(_SCHEDULED)
+                return tuple(Seen(role, "", command, 0) for role, command in cursor.fetchall()), ""
+            finally:
+                cursor.execute("ROLLBACK")
+    except psycopg2.Error as error:
+        return (), f"the jobs of pg_cron cannot be read: {driver_text(error)}"
 
 
 def _replica_alias() -> str | None:

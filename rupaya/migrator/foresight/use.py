@@ -105,9 +105,9 @@ def _of_target(connection: PgConnection, debt: Debt, target: Target, sources: Se
             resolved = {
                 (seen.text, seen.is_cut): probe.ask(seen.text, is_cut=seen.is_cut)
                 for source in sources
-                for seen in (*source.calls.seen, *source.now)
+                for seen in (*source.calls.seen, *source.now, *source.scheduled)
             }
-        unseen = standbys_unseen(connection, list(sources))
+        unseen = standbys_unseen(connection, sources)
     except psycopg2.Error as error:
         return Use(debt, CANNOT_SAY, (f"the server could not be asked: {one_line(str(error))}",))
     found = [*inside.uses, *(f"view {name}" for name in sorted(probe.views))]
@@ -125,10 +125,8 @@ def _of_target(connection: PgConnection, debt: Debt, target: Target, sources: Se
         return Use(debt, IN_USE, tuple(found))
     if not all(source.calls.has_inner for source in sources):
         doubts += [f"{line}, which is not counted (pg_stat_statements.track is not all)" for line in inside.doubtful]
-    if unseen:
-        doubts.append(
-            f"{counted(unseen, 'standby server')} whose statements cannot be seen from here (REPLICA_DATABASE_URL)"
-        )
+    doubts += inside.unseen
+    doubts += [f"{name} is a copy of this server, and what is sent there cannot be seen from here" for name in unseen]
     if doubts:
         return Use(debt, CANNOT_SAY, tuple(doubts))
     latest = max(baseline.taken_at for baseline in ages)
@@ -143,7 +141,9 @@ def _found(source: Source, since: Baseline | None, resolved: _Resolved) -> list[
     calls = [seen for seen in source.calls.seen if _answer(seen, resolved) == USES and _grown(seen, since)]
     found = [_told(seen, since) for seen in sorted(calls, key=lambda seen: -seen.calls)[:SHOWN]]
     now = [seen for seen in source.now if _answer(seen, resolved) == USES]
-    return found + [f"running now, by {seen.role}: {one_line(seen.text)}" for seen in now[:SHOWN]]
+    jobs = [seen for seen in source.scheduled if _answer(seen, resolved) == USES]
+    found += [f"running now, by {seen.role}: {one_line(seen.text)}" for seen in now[:SHOWN]]
+    return found + [f"scheduled by pg_cron, as {seen.role}: {one_line(seen.text)}" for seen in jobs[:SHOWN]]
 
 
 def _answer(seen: Seen, resolved: _Resolved) -> str:
@@ -157,7 +157,7 @@ def _doubts(source: Source, since: Baseline | None, resolved: _Resolved, watch_s
         return [calls.why]
     if since is None:
         return ["nothing was kept from the time when it came to be owed"]
-    doubts = list(calls.gaps)
+    doubts = [*calls.gaps, *([source.why_no_jobs] if source.why_no_jobs else [])]
     if since.age_s < watch_s:
         doubts.append(
             f"watched for {since.age_s / 3600:.1f} h only, of {watch_s / 3600:.0f} h: a nightly job comes once a night"
@@ -171,7 +171,7 @@ def _doubts(source: Source, since: Baseline | None, resolved: _Resolved, watch_s
     if calls.hidden > since.hidden or any(seen.text == INSUFFICIENT for seen in source.now):
         doubts.append("statements of others whose texts this role may not read (GRANT pg_read_all_stats)")
     unclear = [seen for seen in calls.seen if _answer(seen, resolved) == UNKNOWN and _grown(seen, since)]
-    unclear += [seen for seen in source.now if _answer(seen, resolved) == UNKNOWN]
+    unclear += [seen for seen in (*source.now, *source.scheduled) if _answer(seen, resolved) == UNKNOWN]
     doubts += [
         f"{one_line(seen.text)} of {seen.role} may use it ({resolved[seen.text, seen.is_cut][1]})"
         for seen in unclear[:SHOWN]

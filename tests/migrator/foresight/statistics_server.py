@@ -13,6 +13,7 @@ import pytest
 from rupaya import localdb
 from rupaya.localdb import SUPERUSER, LocalPostgres
 
+SETTINGS = {"fsync": "off", "shared_preload_libraries": "pg_stat_statements", "wal_level": "logical"}
 INSTALLED = sorted(Path("/usr/lib/postgresql").glob("*/lib/pg_stat_statements.so"))
 
 
@@ -26,9 +27,7 @@ def statistics_server() -> Iterator[LocalPostgres]:
     root.chmod(0o755)
     patch = pytest.MonkeyPatch()
     patch.setattr(localdb, "binary", lambda name: programs / name)
-    server = LocalPostgres(
-        root / "data", root / "socket", {"fsync": "off", "shared_preload_libraries": "pg_stat_statements"}
-    )
+    server = LocalPostgres(root / "data", root / "socket", SETTINGS)
     try:
         server.start()
         server.psql("CREATE EXTENSION pg_stat_statements", database=localdb.DATABASE)

@@ -169,7 +169,8 @@ def test_the_ledger_has_how_far_it_is(observed: tuple[str, Connection]) -> None:
     assert any("building index" in doing and "%" in doing for doing in said)
 
 
-def test_a_terminal_has_a_bar() -> None:
+def test_a_terminal_has_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
     progress = new_progress(Terminal())
     progress.begin("shop.0002_big")
     progress.last = Reading("building index: scanning table on big", 42.0, BY_SERVER, 3.0)
@@ -178,8 +179,24 @@ def test_a_terminal_has_a_bar() -> None:
 
     assert bar.startswith("shop.0002_big:  42%|")
     assert "█" in bar
+    assert bar.endswith("| 00:03, building index: scanning table on big")
     progress.last = Reading("working", None, BY_TIME, 3.0, 20.0)
     assert progress.bar() == "shop.0002_big: working, 3 s of about 20 s so far"
+
+
+@pytest.mark.parametrize("columns", [60, 80, 110, 300])
+def test_a_bar_stays_a_bar_and_fits_on_one_line(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    progress = new_progress(Terminal())
+    progress.begin("transactions.0008_index_merchant")
+    progress.last = Reading("building index: scanning table on {transactions}", 42.0, BY_SERVER, 31.0)
+
+    bar = progress.bar()
+
+    assert len(f"… {bar}") < min(columns, module.MOST_COLUMNS)
+    assert len(bar.split("|")[1]) >= (module.LEAST_BAR if columns > 60 else 2)
+    assert bar.startswith("transactions.0008_index_merchant:  42%|")
+    assert ("00:31, building index: scanning table on {transactions}" in bar) == (columns == 300)
 
 
 def test_a_run_keeps_how_far_it_is(database_url: str, tmp_path: Path) -> None:

@@ -457,6 +457,43 @@ CREATE_SHOP = {"0001_initial": migration(CREATE)}
 DROP = migration('migrations.RemoveField("item", "colour")', "0001_initial")
 
 
+@pytest.mark.slow
+def test_contract_waits_for_a_night_without_the_job_that_uses_the_column(server: LocalPostgres, tmp_path: Path) -> None:
+    """A night passes by the ledger's own clock: what it kept is made so much older."""
+    with counting_database(server) as url:
+        assert Release(tmp_path, "v1", CREATE_SHOP).run(url).returncode == 0
+        query(url, "GRANT SELECT ON shop_item TO nightly")
+        v2 = Release(tmp_path, "v2", CREATE_SHOP | {"0002_drop": DROP})
+        assert v2.run(url).returncode == 0
+        pay = ("migrate", "--contract")
+        a_night = "UPDATE migrator_use_baselines SET taken_at = taken_at - interval '25 hours'"
+
+        send(url.replace("//rupaya@", "//nightly@"), "SELECT colour, count(*) FROM shop_item GROUP BY colour")
+        query(url, a_night)
+        after_the_first = v2.run(url, *pay, MIGRATE_ON_USE="refuse")
+        at_once = v2.run(url, *pay, MIGRATE_ON_USE="refuse")
+        send(url.replace("//rupaya@", "//nightly@"), "SELECT colour, count(*) FROM shop_item GROUP BY colour")
+        query(url, a_night)
+        after_the_second = v2.run(url, *pay, MIGRATE_ON_USE="refuse")
+        query(url, a_night)
+        after_one_without = v2.run(url, *pay, MIGRATE_ON_USE="refuse")
+
+        for refused in (after_the_first, at_once, after_the_second):
+            assert refused.returncode == 14, refused.stderr
+            assert "in use: nightly, 1 call since " in refused.stderr or refused is at_once, refused.stderr
+        assert after_one_without.returncode == 0, after_one_without.stderr
+        assert "not seen since " in after_one_without.stdout
+        assert query(url, "SELECT state FROM migrator_debts") == [("paid",)]
+
+
+@contextmanager
+def counting_database(server: LocalPostgres) -> Iterator[str]:
+    """A database of a test's own on the server that counts."""
+    with new_database(server.url()) as url:
+        query(server.url(urlsplit(url).path[1:], user="postgres"), "CREATE EXTENSION pg_stat_statements")
+        yield url
+
+
 OWN_SQL = {
     "0002_sql": migration(
         "migrations.RunSQL('DROP VIEW shop_names; ALTER TABLE shop_item DROP COLUMN colour', migrations.RunSQL.noop)",
@@ -471,11 +508,11 @@ VIEW = {
 }
 
 
+@pytest.mark.slow
 def test_sql_of_ones_own_that_is_owed_whole_is_asked_about_what_it_takes_away(
     server: LocalPostgres, tmp_path: Path
 ) -> None:
-    with new_database(server.url()) as url:
-        query(server.url(urlsplit(url).path[1:], user="postgres"), "CREATE EXTENSION pg_stat_statements")
+    with counting_database(server) as url:
         assert Release(tmp_path, "v1", VIEW).run(url).returncode == 0
         query(url, "GRANT SELECT ON shop_item, shop_names TO nightly")
         v2 = release(tmp_path, url, "v2", VIEW | OWN_SQL)
@@ -545,3 +582,69 @@ def test_without_the_extension_it_cannot_be_said(database_url: str) -> None:
 
     assert found.answer == CANNOT_SAY
     assert "pg_stat_statements" in found.lines[0]
+
+
+CRON = """
+    CREATE SCHEMA cron; GRANT USAGE ON SCHEMA cron TO nightly;
+    CREATE TABLE cron.job (jobid bigint, command text, database text DEFAULT current_database(),
+                           username text DEFAULT current_user, active boolean DEFAULT true);
+    ALTER TABLE cron.job ENABLE ROW LEVEL SECURITY;
+    CREATE POLICY cron_job_policy ON cron.job USING (username = current_user)
+"""
+
+
+def test_a_job_that_pg_cron_sends_once_a_month_is_a_use(
+    server: LocalPostgres, connection: Connection, unseen: Debt
+) -> None:
+    """Its table as pg_cron makes it."""
+    query(server.url(), CRON)
+    try:
+        query(server.url(), "INSERT INTO cron.job VALUES (1, 'SELECT id FROM merchants'), (2, 'VACUUM merchants')")
+        harmless = use(connection, unseen)
+        query(server.url(), "INSERT INTO cron.job VALUES (3, 'COPY merchants TO PROGRAM ''archive''')")
+        monthly = use(connection, unseen)
+        query(server.url(), "UPDATE cron.job SET active = false WHERE jobid = 3")
+        switched_off = use(connection, unseen)
+        query(server.url(), "ALTER TABLE cron.job FORCE ROW LEVEL SECURITY")
+        hidden = use(connection, unseen)
+    finally:
+        query(server.url(), "DROP SCHEMA cron CASCADE")
+
+    assert (harmless.answer, switched_off.answer) == (NOT_SEEN, NOT_SEEN), harmless.lines
+    assert (monthly.answer, monthly.lines[0][:33]) == (IN_USE, "scheduled by pg_cron, as rupaya: ")
+    assert (hidden.answer, "the jobs of pg_cron cannot be read" in hidden.lines[0]) == (CANNOT_SAY, True)
+
+
+def test_the_migrators_own_triggers_are_nobodys_use(
+    server: LocalPostgres, connection: Connection, unseen: Debt
+) -> None:
+    query(
+        server.url(),
+        "CREATE FUNCTION migrator_in_step_1() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN NEW.label := NEW.merchant; RETURN NEW; END'; "
+        "CREATE TRIGGER migrator_in_step_1 BEFORE UPDATE ON merchants FOR EACH ROW "
+        "WHEN (OLD.label IS DISTINCT FROM NEW.label) EXECUTE FUNCTION migrator_in_step_1()",
+    )
+    try:
+        found = use(connection, unseen)
+    finally:
+        query(server.url(), "DROP FUNCTION migrator_in_step_1 CASCADE")
+
+    assert found.answer == NOT_SEEN, found.lines
+
+
+def test_it_cannot_be_said_of_what_is_sent_to_subscribers(
+    server: LocalPostgres, connection: Connection, unseen: Debt
+) -> None:
+    server.psql("CREATE PUBLICATION everything FOR ALL TABLES", database="rupaya")
+    try:
+        nobody_subscribes = use(connection, unseen)
+        server.psql("SELECT pg_create_logical_replication_slot('theirs', 'pgoutput')", database="rupaya")
+        somebody_does = use(connection, unseen)
+        server.psql("SELECT pg_drop_replication_slot('theirs')", database="rupaya")
+    finally:
+        server.psql("DROP PUBLICATION everything", database="rupaya")
+
+    assert nobody_subscribes.answer == NOT_SEEN, nobody_subscribes.lines
+    assert somebody_does.answer == CANNOT_SAY
+    assert somebody_does.lines == ("publication everything sends it to whoever subscribes",)
