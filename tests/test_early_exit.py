@@ -72,6 +72,13 @@ def test_an_edited_file_is_looked_at_once(migrated_url: str, tmp_path: Path) -> 
     assert not loaded_django(tree, migrated_url)[0]
 
 
+def test_a_history_that_others_changed_is_looked_at_once(migrated_url: str) -> None:
+    query(migrated_url, "INSERT INTO django_migrations (app, name, applied) VALUES ('theirs', '0001_first', now())")
+
+    assert loaded_django(PROJECT, migrated_url)[0]
+    assert not loaded_django(PROJECT, migrated_url)[0]
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -109,6 +116,20 @@ def test_it_finds_the_same_migrations_as_django() -> None:
     loaded = {inspect.getfile(type(migration)) for migration in (MigrationLoader(None).disk_migrations or {}).values()}
 
     assert set(manifest.migration_files(INSTALLED_APPS)) == loaded
+
+
+def test_folders_that_settings_name_for_an_app_are_read_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("shop/migrations/0001_first.py", "shop/other/0002_second.py", "shop/other/_litter.py"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    files = manifest.migration_files(["shop.apps.ShopConfig"], {"shop": "shop.other", "gone": "no.such", "off": None})
+
+    assert [Path(file).name for file in files] == ["0001_first.py", "0002_second.py"]
 
 
 def test_the_digest_follows_the_release_and_the_content_alone(tmp_path: Path) -> None:

@@ -91,12 +91,15 @@ class InStep:
 
         `value`: SQL of NEW for what it gets, where that is not just the new one's.
         """
-        old, new, table = self.quote(self.old), self.quote(self.new), self.quote(self.table)
+        return self.call(f"NEW.{self.quote(self.old)} := {value or f'NEW.{self.quote(self.new)}'};")
+
+    def call(self, body: str) -> list[str]:
+        """A trigger that does this with each row that is written."""
         return [
             *self.drop_triggers(),
             f"CREATE OR REPLACE FUNCTION {self.name}() RETURNS trigger LANGUAGE plpgsql AS $in_step$\n"
-            f"BEGIN NEW.{old} := {value or f'NEW.{new}'}; RETURN NEW; END $in_step$",
-            f"CREATE TRIGGER {self.triggers[0]} BEFORE INSERT OR UPDATE ON {table} "
+            f"BEGIN {body} RETURN NEW; END $in_step$",
+            f"CREATE TRIGGER {self.triggers[0]} BEFORE INSERT OR UPDATE ON {self.quote(self.table)} "
             f"FOR EACH ROW EXECUTE FUNCTION {self.name}()",
         ]
 
@@ -115,16 +118,20 @@ def _differ(one: str, other: str) -> str:
     return f"record_image_ne(ROW({one}), ROW({other}))"
 
 
-def why_not(connection: BaseDatabaseWrapper, table: str, column: str, *, is_null: bool) -> str:
+def why_not(
+    connection: BaseDatabaseWrapper, table: str, column: str, *, is_null: bool, may_be_unique: bool = False
+) -> str:
     """Why another column cannot be kept in step with this one; empty: it can. `is_null`: code may write NULL."""
     if reason := facts.why_not(connection, table):
         return reason
     found = facts.column(connection, table, column)
     if found is None:
         return ""
-    if found.is_primary or found.is_identity:
+    if may_be_unique:
+        pass
+    elif found.is_primary or found.is_identity:
         return "it is of the primary key, or the database numbers it"
-    if found.is_unique:
+    elif found.is_unique:
         return (
             "it is unique, and with two unique indexes an upsert of one code that races another fails on the index "
             "that it does not name (23505)"

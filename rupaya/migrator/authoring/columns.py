@@ -50,15 +50,17 @@ def _is_always_filled(field: AnyField) -> bool:
     return is_plain and not field.blank and not (field.has_default() and field.get_default() == "")
 
 
-def why_not_in_step(model: ModelState, name: str, field: AnyField, *, is_same_name: bool = False) -> str:
+def why_not_in_step(
+    model: ModelState, name: str, field: AnyField, *, is_same_name: bool = False, may_be_unique: bool = False
+) -> str:
     """Why a field's column cannot have another beside it; empty: it can, as far as the models tell."""
     together = {each for fields in model.options.get("unique_together", ()) for each in fields}
     for constraint in model.options.get("constraints", ()):
         if not isinstance(constraint, models.CheckConstraint):
             together |= {each for each in model.fields if mentions(constraint, each)}
-    if field.primary_key:
+    if field.primary_key and not may_be_unique:
         return "it is the primary key"
-    if field.unique or name in together:
+    if (field.unique or name in together) and not may_be_unique:
         return "it is unique, and upserts of the two codes that race would fail on each other's index (23505)"
     if field.null and field.has_db_default() and not is_same_name:
         return "it may be NULL and has a db_default, which would take the place of a NULL that new code writes"

@@ -27,6 +27,7 @@ from rupaya.migrator.authoring.fields import (
 from rupaya.migrator.authoring.filling import is_null_at_first, own_value, unfilled
 from rupaya.migrator.authoring.line import short
 from rupaya.migrator.authoring.names import NamesLine
+from rupaya.migrator.debts.types import widest
 from rupaya.migrator.operations import Backfill, WidenField
 
 FILLED = "Each row gets a value of its own, in batches; a default in the same statement would give all rows the same."
@@ -156,13 +157,14 @@ class FieldsLine(NamesLine):
             if built := built_on(model, name, old, is_other_kind=is_other_kind, is_collated=not has_other_type):
                 self._refuse(refusals.indexes_anew(label, name, built))
             return False
-        if old.primary_key:
+        may_be_unique = types[1] in ("integer", "bigint")
+        if old.primary_key and not (may_be_unique and widest(*types) == types[1] and _numbers_alike(old, new)):
             self._refuse(refusals.primary_key(label, name))
             return False
         wider = with_type_of(old, new)
         before = old if type(new) in LIKE else unchecked(old)
         is_wider = not (old.remote_field or new.remote_field) and widens(self.planner.connection, before, wider)
-        reason = why_not_in_step(model, name, old, is_same_name=True) if is_wider else ""
+        reason = why_not_in_step(model, name, old, is_same_name=True, may_be_unique=may_be_unique) if is_wider else ""
         if not is_wider or reason:
             self._refuse(refusals.other_type(label, name, *types, reason))
             return False
@@ -184,3 +186,8 @@ class FieldsLine(NamesLine):
             self.finals.append((short(f"{model_name}_{name}_rules"), rule))
         if is_newly_indexed:
             self._index_field(model_name, name, final)
+
+
+def _numbers_alike(old: AnyField, new: AnyField) -> bool:
+    """Whether the database numbers both, or neither."""
+    return isinstance(old, models.AutoField) == isinstance(new, models.AutoField)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -13,38 +14,47 @@ from rupaya.migrator.attic.facts import execute, fetch
 from rupaya.migrator.attic.instep import InStep, why_not
 from rupaya.migrator.schema.catalog import ATTIC
 
-_OID = "to_regclass(quote_ident(%s))"
+OID = "to_regclass(quote_ident(%s))"
 _COLUMN = f"""
     SELECT a.attnum, format_type(a.atttypid, a.atttypmod), col_description(a.attrelid, a.attnum), a.attacl IS NOT NULL
-    FROM pg_attribute a WHERE a.attrelid = {_OID} AND a.attname = %s AND NOT a.attisdropped
+    FROM pg_attribute a WHERE a.attrelid = {OID} AND a.attname = %s AND NOT a.attisdropped
 """
 _INDEXES = f"""
     SELECT c.relname, pg_get_indexdef(i.indexrelid), i.indexprs IS NOT NULL OR i.indpred IS NOT NULL
-    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = {_OID}
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = {OID}
       AND (%s::int2 = ANY (i.indkey::int2[]) OR EXISTS (
           SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
           AND d.refclassid = 'pg_class'::regclass AND d.refobjid = i.indrelid AND d.refobjsubid = %s))
     ORDER BY 1
 """
-_CHECKS = f"""
+CHECKS = f"""
     SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint
-    WHERE conrelid = {_OID} AND contype = 'c' AND %s::int2 = ANY (conkey) AND convalidated ORDER BY 1
+    WHERE conrelid = {OID} AND contype = 'c' AND %s::int2 = ANY (conkey) AND convalidated ORDER BY 1
 """
-_FOREIGN_KEY = (
-    f"SELECT conname FROM pg_constraint WHERE contype = 'f' AND conrelid = {_OID} AND %s::int2 = ANY (conkey)"
-)
+_FOREIGN_KEYS = f"""
+    SELECT conname, pg_get_constraintdef(oid), confrelid::regclass::text, convalidated, cardinality(conkey)
+    FROM pg_constraint WHERE contype = 'f' AND conrelid = {OID} AND %s::int2 = ANY (conkey) ORDER BY 1
+"""
+_NOT_VALID = f"""
+    SELECT conrelid::regclass::text, conname FROM pg_constraint WHERE NOT convalidated AND (
+      contype IN ('c', 'f') AND conrelid = {OID} AND %s::int2 = ANY (conkey)
+      OR contype = 'f' AND confrelid = {OID} AND %s::int2 = ANY (confkey)) ORDER BY 1, 2
+"""
 _OTHERS = f"""
-    SELECT 'statistics ' || stxname FROM pg_statistic_ext WHERE stxrelid = {_OID} AND %s::int2 = ANY (stxkeys::int2[])
+    SELECT 'statistics ' || stxname FROM pg_statistic_ext WHERE stxrelid = {OID} AND %s::int2 = ANY (stxkeys::int2[])
     UNION ALL SELECT 'CHECK ' || conname || ', which is not valid' FROM pg_constraint
-    WHERE conrelid = {_OID} AND contype = 'c' AND %s::int2 = ANY (conkey) AND NOT convalidated
+    WHERE conrelid = {OID} AND contype = 'c' AND %s::int2 = ANY (conkey) AND NOT convalidated
 """
 _INDEX_STATE = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(quote_ident(%s))"
-_CONSTRAINT_STATE = f"SELECT convalidated FROM pg_constraint WHERE conrelid = {_OID} AND conname = %s"
+_CONSTRAINT_STATE = f"SELECT convalidated FROM pg_constraint WHERE conrelid = {OID} AND conname = %s"
 _PIECE = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\w+|[^\w'"]+""")
 
 
 class Beside:
     """A column, and the one that is to take its place; hidden, as all that begins so, from whoever compares schemas."""
+
+    defers_rules = False
+    """Whether what is written on the way has its own value only later."""
 
     def __init__(self, connection: BaseDatabaseWrapper, table: str, column: str, type_: str) -> None:
         self.connection, self.table, self.column, self.type = connection, table, column, type_
@@ -76,29 +86,40 @@ class Beside:
         if not rows:
             return ""
         number, _type, _comment, has_rights = rows[0]
-        if reason := why_not(self.connection, self.table, self.column, is_null=False):
+        if reason := why_not(self.connection, self.table, self.column, is_null=False, may_be_unique=self.defers_rules):
             return reason
         found = facts.column(self.connection, self.table, self.column)
-        if found is not None and str(found.default or "").startswith("nextval("):
-            return "its values come from a sequence of its own"
+        if reason := self._why_not_column(found):
+            return reason
         if self._is_converted() and (built := self._built_on_its_type(number, found)):
             return f"it becomes another kind of type, and {built} is for the one it has"
         if has_rights:
             return "it has rights of its own (GRANT on the column)"
-        if keys := fetch(self.connection, _FOREIGN_KEY, [self.table, number]):
-            return f"it is a foreign key ({keys[0][0]})"
+        for name, _definition, _table, is_valid, columns in self._foreign_keys():
+            if not is_valid or columns != 1:
+                return f"its foreign key {name} is not valid, or has several columns"
         complex_ = [name for name, _definition, is_complex in self._indexes(number) if is_complex]
         if complex_:
             return f"indexes have an expression or a condition ({', '.join(complex_)})"
         if others := fetch(self.connection, _OTHERS, [self.table, number, self.table, number]):
             return ", ".join(str(name) for (name,) in others) + " would go with the old one"
-        return facts.what_depends(self.connection, f"{self.here} DROP COLUMN {self.quoted} RESTRICT")
+        return facts.what_depends(self.connection, self._drop_column())
+
+    def _why_not_column(self, found: facts.ColumnFacts | None) -> str:
+        is_numbered = found is not None and str(found.default or "").startswith("nextval(")
+        return "its values come from a sequence of its own" if is_numbered else ""
+
+    def _drop_column(self) -> str:
+        return f"{self.here} DROP COLUMN {self.quoted} RESTRICT"
+
+    def _foreign_keys(self) -> list[tuple[Any, ...]]:
+        return fetch(self.connection, _FOREIGN_KEYS, [self.table, self._number()])
 
     def _built_on_its_type(self, number: int, found: facts.ColumnFacts | None) -> str:
         if found is not None and found.default is not None:
             return f"its default ({found.default})"
         names = [name for name, _definition, _is_complex in self._indexes(number)]
-        names += [str(name) for name, _definition in fetch(self.connection, _CHECKS, [self.table, number])]
+        names += [str(name) for name, _definition in fetch(self.connection, CHECKS, [self.table, number])]
         return ", ".join(names)
 
     def _indexes(self, number: int) -> list[tuple[str, str, bool]]:
@@ -134,11 +155,15 @@ class Beside:
     def _rules(self) -> Iterator[tuple[str, str, str]]:
         """The name that each rule has meanwhile, its own, and its definition for the column beside."""
         number = self._number()
-        for name, definition in fetch(self.connection, _CHECKS, [self.table, number]):
+        for name, definition in fetch(self.connection, CHECKS, [self.table, number]):
             yield self._name(f"check {name}"), str(name), self._renamed(str(definition))
         found = facts.column(self.connection, self.table, self.column)
         if found is not None and found.not_null:
             yield self._name("not null"), "", f"CHECK ({self.quote(self.name)} IS NOT NULL)"
+
+    def _early_rules(self) -> Iterator[tuple[str, str, str]]:
+        """Those that it has before it takes the old one's place."""
+        return self._rules()
 
     def _renamed(self, sql: str) -> str:
         """SQL of the server's about the column, about the one beside."""
@@ -158,7 +183,7 @@ class Beside:
             before, using, columns = definition.partition(" USING ")
             before = before.partition(" INDEX ")[0] + f" INDEX CONCURRENTLY {made} ON {self.quote(self.table)}"
             self._execute(before + using + self._renamed(columns))
-        for made, _own, definition in self._rules():
+        for made, _own, definition in self._early_rules():
             state = fetch(self.connection, _CONSTRAINT_STATE, [self.table, made])
             if not state:
                 self._execute(f"{self.here} ADD CONSTRAINT {made} {definition} NOT VALID")
@@ -166,10 +191,24 @@ class Beside:
                 self._execute(f"{self.here} VALIDATE CONSTRAINT {made}")
         self._execute(f"ANALYZE {self.quote(self.table)} ({self.quote(self.name)})")
 
+    def settle(self) -> None:
+        """Fill what is not filled as it is written; in no transaction."""
+
     def swap(self) -> None:
         """Put it in the old one's place; in a short transaction."""
-        self._execute(f"LOCK TABLE {self.quote(self.table)} IN ACCESS EXCLUSIVE MODE")
-        rules = list(self._rules())
+        tables = {self.quote(self.table), *(each[2] for each in self._foreign_keys())}
+        self._execute(f"LOCK TABLE {', '.join(sorted(tables))} IN ACCESS EXCLUSIVE MODE")
+        self._take_place()
+
+    def finish(self) -> None:
+        """Validate what the swap left for afterwards; in no transaction."""
+        number = self._number()
+        for table, name in fetch(self.connection, _NOT_VALID, [self.table, number, self.table, number]):
+            self._execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {self.quote(name)}")
+
+    def _take_place(self) -> None:
+        rules = list(self._early_rules())
+        keys = self._foreign_keys()
         indexes = [(self._name(f"index {name}"), name) for name, _definition, _complex in self._indexes(self._number())]
         found = facts.column(self.connection, self.table, self.column)
         comment = fetch(self.connection, _COLUMN, [self.table, self.column])[0][2]
@@ -187,6 +226,8 @@ class Beside:
             else:
                 self._execute(f"{alter} SET NOT NULL", f"{self.here} DROP CONSTRAINT {made}")
         self._execute(*(f"ALTER INDEX {made} RENAME TO {self.quote(own)}" for made, own in indexes))
+        for name, definition, *_others in keys:
+            self._execute(f"{self.here} ADD CONSTRAINT {self.quote(name)} {definition} NOT VALID")
         if comment is not None:
             literal = str(comment).replace("'", "''")
             self._execute(f"COMMENT ON COLUMN {self.quote(self.table)}.{self.quoted} IS '{literal}'")

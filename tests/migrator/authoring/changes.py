@@ -319,6 +319,16 @@ CHANGES = {
         ).replace("weight = models.PositiveIntegerField", "weight = models.BigIntegerField"),
         ("alter_part_weight", "widen_item_amount", "widen_part_weight", "item_amount_rules", "index_item_amount"),
     ),
+    "a larger primary key, and a number that is unique with others": Change(
+        MODELS.replace("id = models.AutoField", "id = models.BigAutoField").replace(
+            "place = models.IntegerField", "place = models.BigIntegerField"
+        ),
+        ("widen_part_id", "widen_part_place"),
+        sends=(
+            "INSERT INTO crates_crate (label, part_id, lid_id) SELECT 'new', max(id), NULL FROM shop_part",
+            "SELECT p.code, count(*) FROM shop_part p JOIN crates_crate c ON part_id = p.id WHERE p.id < 9 GROUP BY p.id",
+        ),
+    ),
     "values of the database": Change(
         added(
             "luck = models.FloatField(db_default=functions.Random())",

@@ -46,6 +46,7 @@ class Item(models.Model):
 
 
 class Part(models.Model):
+    id = models.AutoField(primary_key=True)
     code = models.CharField(max_length=40, unique=True)
     kind = models.CharField(max_length=20, db_index=True)
     serial = models.CharField(max_length=40)
@@ -65,12 +66,14 @@ class Part(models.Model):
             models.CheckConstraint(condition=models.Q(place__gte=0), name='place_rule'),
         ]
 """
-"""The models of the deployed release. Parts have what can be removed, and three columns of values that differ."""
+"""The models of the deployed release. Parts have what can be removed, a small key, and columns whose values differ."""
 
 CRATES = """
 class Crate(models.Model):
     label = models.CharField(max_length=50)
     item = models.ForeignKey('shop.Item', models.CASCADE, null=True)
+    part = models.ForeignKey('shop.Part', models.CASCADE, null=True)
+    lid = models.OneToOneField('shop.Part', models.CASCADE, null=True, related_name='+')
 """
 """Those of the other app."""
 

@@ -23,6 +23,8 @@ FILL = (
     f"SELECT 'n' || n, 'red', n, 1, '{{\"n\": ' || n || '}}', '10.0.0.1' FROM generate_series(1, {ROWS}) n",
     "INSERT INTO shop_part (code, kind, serial, shelf, place, weight, maker_id, tag, lot, mark) "
     f"SELECT n, 'a', n, n, 1, 1, 1, n, n, n FROM generate_series(1, {ROWS}) n",
+    "INSERT INTO crates_crate (label, item_id, part_id, lid_id) SELECT 'a', 1, 1 + n % 1000, n + 1 "
+    f"FROM generate_series(1, {ROWS // 10}) n",
     "ANALYZE",
 )
 

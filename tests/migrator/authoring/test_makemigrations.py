@@ -213,10 +213,14 @@ def test_the_content_type_follows_a_renamed_model_whose_table_is_pinned(project:
 @pytest.mark.parametrize(
     ("before", "after", "told"),
     [
-        ("id = models.AutoField(primary_key=True)", "id = models.BigAutoField(primary_key=True)", "the primary key"),
         (
-            "rank = models.IntegerField(null=True, unique=True)",
-            "rank = models.BigIntegerField(null=True, unique=True)",
+            "id = models.AutoField(primary_key=True)",
+            "id = models.BigIntegerField(primary_key=True)",
+            "another primary key",
+        ),
+        (
+            "rank = models.DecimalField(max_digits=4, decimal_places=2, null=True, unique=True)",
+            "rank = models.DecimalField(max_digits=8, decimal_places=4, null=True, unique=True)",
             "it is unique, and",
         ),
         *(

@@ -40,7 +40,7 @@ OLD = (
     "WHERE id = 1 + floor(random() * 1000)",
     upsert("shop_part", "id", id="5", code="'5'", kind="'b'", place="5", weight="6", **DIFFERENT),
     "SELECT id, kind, serial, shelf, place, weight, maker_id, tag, lot, mark FROM shop_part WHERE code = '6'",
-    "INSERT INTO crates_crate (label, item_id) VALUES ('old', 1 + floor(random() * 1000))",
+    "INSERT INTO crates_crate (label, item_id, part_id) VALUES ('old', 1 + floor(random() * 1000), 7)",
 )
 
 
