@@ -24,6 +24,8 @@ class Baseline:
     dealloc: int
     calls: dict[str, int]
     hidden: int
+    has_inner: bool
+    """Whether what functions send was counted as well."""
 
 
 def exists(connection: PgConnection) -> bool:
@@ -64,4 +66,4 @@ def of_debt(connection: PgConnection, debt_id: int, source: str) -> list[Baselin
 
 def _baseline(taken_at: datetime, age_s: float, reset: datetime | None, dealloc: int, kept: Any) -> Baseline:
     plain = json.loads(kept) if isinstance(kept, str) else kept
-    return Baseline(taken_at, float(age_s), reset, dealloc, plain["calls"], plain["hidden"])
+    return Baseline(taken_at, float(age_s), reset, dealloc, plain["calls"], plain["hidden"], plain.get("inner", False))

@@ -138,4 +138,4 @@ def running(connection: PgConnection, calls: Calls) -> list[Seen]:
 
 def as_baseline(calls: Calls) -> dict[str, Any]:
     """What is kept of it."""
-    return {"calls": {seen.key: seen.calls for seen in calls.seen}, "hidden": calls.hidden}
+    return {"calls": {seen.key: seen.calls for seen in calls.seen}, "hidden": calls.hidden, "inner": calls.has_inner}

@@ -431,18 +431,40 @@ def test_it_cannot_be_said_of_a_function_that_may_take_whole_rows_or_makes_its_o
     query(server.url(), f"SET check_function_bodies = off; {made}")
     try:
         found = use(connection, unseen)
-        server.psql("ALTER SYSTEM SET pg_stat_statements.track = 'all'")
-        server.psql("SELECT pg_reload_conf()")
+    finally:
+        query(server.url(), "DROP FUNCTION f")
+
+    assert found.answer == (CANNOT_SAY if is_doubtful else NOT_SEEN), found.lines
+
+
+def test_what_functions_and_blocks_send_is_seen_where_it_was_counted_all_the_time(
+    server: LocalPostgres, connection: Connection, unseen: Debt
+) -> None:
+    query(
+        server.url(),
+        "CREATE FUNCTION f(what text) RETURNS void LANGUAGE plpgsql AS "
+        "$f$ BEGIN EXECUTE format('SELECT %I FROM merchants', what); END $f$",
+    )
+    server.psql("ALTER SYSTEM SET pg_stat_statements.track = 'all'")
+    server.psql("SELECT pg_reload_conf()")
+    try:
         with closing(psycopg2.connect(server.url())) as fresh:
             fresh.autocommit = True
-            counted = use(fresh, unseen)
+            not_all_the_time = use(fresh, unseen)
+            keep_baseline(fresh, [unseen])
+            age(fresh, 26)
+            send(server.url(user="nightly"), "DO $$ BEGIN PERFORM f('id'); EXECUTE 'SELECT id FROM merchants'; END $$")
+            harmless = use(fresh, unseen)
+            send(server.url(user="nightly"), "SELECT f('la' || 'bel')")
+            used = use(fresh, unseen)
     finally:
         query(server.url(), "DROP FUNCTION f")
         server.psql("ALTER SYSTEM RESET ALL")
         server.psql("SELECT pg_reload_conf()")
 
-    assert found.answer == (CANNOT_SAY if is_doubtful else NOT_SEEN), found.lines
-    assert counted.answer == NOT_SEEN, counted.lines
+    assert not_all_the_time.answer == CANNOT_SAY
+    assert harmless.answer == NOT_SEEN, harmless.lines
+    assert (used.answer, "SELECT label FROM merchants" in used.lines[0]) == (IN_USE, True), used.lines
 
 
 def test_a_whole_table_is_used_by_whoever_reads_it_at_all(server: LocalPostgres, connection: Connection) -> None:
