@@ -213,6 +213,10 @@ class Probe:
                 f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} TO {role}"
             )
 
+    def may_read(self, text: str) -> bool:
+        """Whether a text has any name by which the table can be reached, and may have read it."""
+        return texts.may_name(text, self.related) and not texts.is_about_rights(text)
+
     def ask(self, text: str, *, is_cut: bool = False, has_inner: bool = False) -> tuple[str, str]:
         """Whether a text of one or more statements uses the target, and why that is not known.
 

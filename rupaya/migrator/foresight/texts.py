@@ -50,6 +50,7 @@ _HARMLESS = re.compile(
     r"|CREATE\s+(?!(?:(?:GLOBAL|LOCAL|TEMP|TEMPORARY|UNLOGGED)\s+)*TABLE\b|SCHEMA\b))\b",
     re.IGNORECASE,
 )
+_RIGHTS = re.compile(r"^\s*(?:GRANT|REVOKE)\b", re.IGNORECASE)
 _BUILDS_SQL = re.compile(r"^\s*DO\b.*\bEXECUTE\b", re.IGNORECASE | re.DOTALL)
 _CODE = re.compile(r"^\s*(?:DO|CALL)\b", re.IGNORECASE)
 _PREPARED = re.compile(r"^\s*(?:CREATE\b.*\bAS|EXPLAIN\b[^'\"]*?)\s+EXECUTE\b", re.IGNORECASE | re.DOTALL)
@@ -120,6 +121,11 @@ def may_name(text: str, names: frozenset[str]) -> bool:
 def is_harmless(text: str) -> bool:
     """Whether it is of a kind that reads no column."""
     return bool(_HARMLESS.match(text)) and not _AROUND.match(text)
+
+
+def is_about_rights(text: str) -> bool:
+    """Whether it grants or revokes, as the probe itself does."""
+    return bool(_RIGHTS.match(text))
 
 
 def hides_statements(text: str) -> bool:

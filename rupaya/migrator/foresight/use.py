@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import psycopg2
@@ -128,6 +128,8 @@ def _of_target(connection: PgConnection, debt: Debt, target: Target, sources: Se
     for one, answers in zip(watched, resolved, strict=True):
         found += [line + one.where() for line in _found(one, answers)]
         doubts += [line + one.where() for line in _doubts(one, answers, watch_s)]
+        if not any(_grown(seen, one.since) and probe.may_read(seen.text) for seen in one.source.calls.seen):
+            doubts += [line + one.where() for line in _scanned(one, inside.telling)]
     if found:
         return Use(debt, IN_USE, tuple(found))
     if not all(one.has_inner for one in watched):
@@ -197,6 +199,15 @@ def _doubts(watched: _Watched, answers: _Answers, watch_s: float) -> list[str]:
     unclear += [seen for seen in (*source.now, *source.scheduled) if answers[seen][0] == UNKNOWN]
     doubts += [f"{one_line(seen.text)} of {seen.role} may use it ({answers[seen][1]})" for seen in unclear[:SHOWN]]
     return doubts
+
+
+def _scanned(watched: _Watched, telling: Iterable[str]) -> Iterator[str]:
+    """Reads that no statement explains which was counted."""
+    before = watched.since.scans if watched.since else {}
+    for name in telling:
+        times = watched.source.calls.scans.get(name, 0) - before[name] if name in before else 0
+        if times > 0:
+            yield f"{name} was read {counted(times, 'time')} by a statement that was not counted"
 
 
 def _grown(seen: Seen, since: Baseline | None) -> bool:

@@ -670,3 +670,31 @@ def test_it_cannot_be_said_of_what_is_sent_to_subscribers(
     assert nobody_subscribes.answer == NOT_SEEN, nobody_subscribes.lines
     assert somebody_does.answer == CANNOT_SAY
     assert somebody_does.lines == ("publication everything sends it to whoever subscribes",)
+
+
+def test_a_read_that_no_counted_statement_explains_leaves_it_unsaid(
+    server: LocalPostgres, connection: Connection
+) -> None:
+    query(server.url(), "CREATE TABLE lonely (id integer, label text); INSERT INTO lonely VALUES (1, 'l'), (2, 'm')")
+    query(server.url(), "CREATE INDEX lonely_label ON lonely (label)")
+    table, column = debt(TABLE, "lonely", "lonely", 21), debt(table="lonely", name="label", number=22)
+    keep_baseline(connection, [table, column])
+    age(connection, 26)
+    unread = use(connection, table), use(connection, column)
+    server.psql("SET pg_stat_statements.track = 'none'; SELECT count(*) FROM lonely; SET enable_seqscan = off; "
+                "SELECT id FROM lonely WHERE label = 'l'", database="rupaya")  # fmt: skip
+    wait_for(
+        lambda: (
+            query(server.url(), "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'lonely_label'")
+            == [(1,)]
+        ),
+        "the statistics to have it",
+    )
+    read = use(connection, table), use(connection, column)
+    query(server.url(), "DROP TABLE lonely")
+
+    assert [found.answer for found in unread] == [NOT_SEEN, NOT_SEEN]
+    assert [found.lines for found in read] == [
+        ("lonely was read 2 times by a statement that was not counted",),
+        ("lonely_label was read 1 time by a statement that was not counted",),
+    ]
