@@ -326,7 +326,7 @@ CHANGES = {
         ("widen_part_id", "widen_part_place"),
         sends=(
             "INSERT INTO crates_crate (label, part_id, lid_id) SELECT 'new', max(id), NULL FROM shop_part",
-            "SELECT p.code, count(*) FROM shop_part p JOIN crates_crate c ON part_id = p.id WHERE p.id < 9 GROUP BY p.id",
+            "SELECT p.kind, count(*) FROM shop_part p JOIN crates_crate ON part_id = p.id WHERE p.id < 9 GROUP BY p.id",
         ),
     ),
     "values of the database": Change(
