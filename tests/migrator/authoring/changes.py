@@ -37,6 +37,8 @@ class Change:
     """What new code sends besides."""
     crates: str = CRATES
     crates_steps: tuple[str, ...] = ()
+    squashed: tuple[str, ...] = ("shop", "crates")
+    """The apps whose migrations Django can squash afterwards."""
 
     @property
     def makemigrations(self) -> tuple[str, ...]:
@@ -150,6 +152,7 @@ CHANGES = {
         added("", "class Meta:", "    db_table = 'shop_item'").replace("class Item(", "class Article("),
         ("alter_item_table_rename_item_article",),
         crates=CRATES.replace("shop.Item", "shop.Article"),
+        squashed=("crates",),  # Django lets a renaming wait for the app that refers to it, and that one for the squash
     ),
     "a field removed and one added": Change(
         added("weight = models.FloatField(default=1.5)").replace(
