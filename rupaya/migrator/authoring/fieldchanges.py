@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.db.migrations import operations as ops
+from django.utils import timezone
 
 from rupaya.migrator.authoring import refusals
 from rupaya.migrator.authoring.columns import (
@@ -41,6 +42,9 @@ class FieldsLine(NamesLine):
 
     def _add_field(self, operation: ops.AddField) -> None:
         name, model_name = operation.name, operation.model_name
+        if getattr(operation.field, "auto_now_add", False) and operation.field.default is timezone.now:
+            # Django takes the time of the migration anyway; a default that is said here stays in a squash.
+            operation = ops.AddField(model_name, name, without_one_off(operation))
         field: AnyField = operation.field
         label = f"{self.app}.{model_name}"
         if isinstance(field, models.ManyToManyField):

@@ -37,6 +37,8 @@ class Change:
     """What new code sends besides."""
     crates: str = CRATES
     crates_steps: tuple[str, ...] = ()
+    squashed: tuple[str, ...] = ("shop", "crates")
+    """The apps whose migrations Django can squash afterwards."""
 
     @property
     def makemigrations(self) -> tuple[str, ...]:
@@ -150,6 +152,7 @@ CHANGES = {
         added("", "class Meta:", "    db_table = 'shop_item'").replace("class Item(", "class Article("),
         ("alter_item_table_rename_item_article",),
         crates=CRATES.replace("shop.Item", "shop.Article"),
+        squashed=("crates",),  # Django lets a renaming wait for the app that refers to it, and that one for the squash
     ),
     "a field removed and one added": Change(
         added("weight = models.FloatField(default=1.5)").replace(
@@ -326,7 +329,7 @@ CHANGES = {
         ("widen_part_id", "widen_part_place"),
         sends=(
             "INSERT INTO crates_crate (label, part_id, lid_id) SELECT 'new', max(id), NULL FROM shop_part",
-            "SELECT p.code, count(*) FROM shop_part p JOIN crates_crate c ON part_id = p.id WHERE p.id < 9 GROUP BY p.id",
+            "SELECT p.kind, count(*) FROM shop_part p JOIN crates_crate ON part_id = p.id WHERE p.id < 9 GROUP BY p.id",
         ),
     ),
     "values of the database": Change(

@@ -95,6 +95,7 @@ def test_a_rename_that_django_does_not_see_is_not_one_removed_and_one_added(
 ) -> None:
     models = MODELS.replace(old, new).replace("unique_together", "db_table = 'shop_part'\n        unique_together", 1)
     project.write_models(models.replace("weight = models.P", "mass = models.P"))
+    project.write_models(CRATES.replace("shop.Part", "shop.Piece" if "Piece" in new else "shop.Part"), "crates")
     ran = project.manage("makemigrations", answer="y\ny\n")
     assert ran.returncode == 1
     assert told in ran.stderr
