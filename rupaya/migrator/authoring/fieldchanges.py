@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.db.migrations import operations as ops
+from django.db.models.fields import NOT_PROVIDED
+from django.utils import timezone
 
 from rupaya.migrator.authoring import refusals
 from rupaya.migrator.authoring.columns import (
@@ -46,6 +48,10 @@ class FieldsLine(NamesLine):
         if isinstance(field, models.ManyToManyField):
             self.main.append(operation)
             return
+        if getattr(field, "auto_now_add", False) and field.default in (NOT_PROVIDED, timezone.now):
+            # What it does without one; and a squash would keep the one that was only for the rows that are there.
+            operation = ops.AddField(model_name, name, but(field, default=NOT_PROVIDED))
+            field = operation.field
         if field.generated:
             self._refuse(refusals.stored_expression(label, name))
 
