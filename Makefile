@@ -122,7 +122,7 @@ gate-test: $(VENV)/.test  ## Try the migration gate on changes whose safety is k
 
 .PHONY: authoring-test
 authoring-test: $(VENV)/.test  ## Let makemigrations write each kind of change, and live through it under traffic
-	$(BIN)/python -m pytest --no-cov -m authoring tests/migrator/authoring $(ARGS)
+	$(BIN)/python -m pytest --no-cov -n 2 --dist worksteal -m authoring tests/migrator/authoring $(ARGS)
 
 .PHONY: debts-test
 debts-test: $(VENV)/.test  ## Try every change that is done by halves, alone and in bundles, while both releases' code is at work

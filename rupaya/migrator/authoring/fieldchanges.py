@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.db.migrations import operations as ops
+from django.db.models.fields import NOT_PROVIDED
 from django.utils import timezone
 
 from rupaya.migrator.authoring import refusals
@@ -42,14 +43,15 @@ class FieldsLine(NamesLine):
 
     def _add_field(self, operation: ops.AddField) -> None:
         name, model_name = operation.name, operation.model_name
-        if getattr(operation.field, "auto_now_add", False) and operation.field.default is timezone.now:
-            # Django takes the time of the migration anyway; a default that is said here stays in a squash.
-            operation = ops.AddField(model_name, name, without_one_off(operation))
         field: AnyField = operation.field
         label = f"{self.app}.{model_name}"
         if isinstance(field, models.ManyToManyField):
             self.main.append(operation)
             return
+        if getattr(field, "auto_now_add", False) and field.default in (NOT_PROVIDED, timezone.now):
+            # What it does without one; and a squash would keep the one that was only for the rows that are there.
+            operation = ops.AddField(model_name, name, but(field, default=NOT_PROVIDED))
+            field = operation.field
         if field.generated:
             self._refuse(refusals.stored_expression(label, name))
 

@@ -14,17 +14,19 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import operations as ops
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
-from django.db.migrations.state import ProjectState
+from django.db.migrations.state import ModelState, ProjectState
 
 from rupaya.migrator.authoring import refusals
 from rupaya.migrator.authoring.columns import ends_uniqueness
 from rupaya.migrator.authoring.fieldchanges import FieldsLine
+from rupaya.migrator.authoring.fields import AnyField, target_of
 from rupaya.migrator.authoring.line import short, title_of
 from rupaya.migrator.authoring.questions import table_of
 from rupaya.migrator.authoring.step import Step
 from rupaya.migrator.operations import AddIndexConcurrently
 
 INDEXED = "Built without a lock that traffic would notice, which a transaction cannot do."
+ALONE = "Alone: who locks several tables at once may be in a deadlock with traffic that goes the other way round."
 NOT_UNIQUE = (
     "From here on old code's upserts fail that name what was unique (ON CONFLICT): deploy code without them before."
 )
@@ -69,11 +71,15 @@ class _Line(FieldsLine):
 
     def steps(self) -> list[Any]:
         """The migration itself, and what has to be one of its own."""
+        reached: list[frozenset[str]] = []
         for operation in self._pinned_first(self.migration.operations):
             self._place(operation)
+            reached += [self._reached(operation)] * (len(self.main) - len(reached))
             if ends_uniqueness(self._model, operation):
                 self._say(NOT_UNIQUE)
             operation.state_forwards(self.app, self.planner.state)
+        removals = self._removals(reached)
+        self.main = [operation for operation in self.main if operation not in removals]
         if name_of_all := title_of(self.main):
             self.migration.suggest_name = lambda: name_of_all
         self.migration.operations = self.main
@@ -82,6 +88,7 @@ class _Line(FieldsLine):
             *((title, [operation], comment, False) for title, operation, comment in self.fills),
             *((title, [operation], "", True) for title, operation in self.finals),
             *((title, [operation], INDEXED, False) for title, operation in self.indexes),
+            *((title_of([operation]), [operation], ALONE, True) for operation in removals),
         ]
         for number, (title, operations, comment, atomic) in enumerate(later, start=1):
             name = f"{self.migration.name}_{number}" if main else self.migration.name
@@ -93,6 +100,39 @@ class _Line(FieldsLine):
                 step.initial = self.migration.initial
             main.append(step)
         return main or [self.migration]
+
+    def _reached(self, operation: Operation) -> frozenset[str]:
+        """The tables in use that are locked by an operation, those that foreign keys of it refer to included."""
+        names = [getattr(operation, each, "") for each in ("model_name", "old_name", "name")]
+        model = next((self.planner.state.models.get((self.app, name.lower())) for name in names if name), None)
+        fields: list[AnyField] = []
+        if isinstance(operation, ops.CreateModel):
+            fields = [field for _name, field in operation.fields]
+            model = ModelState(self.app, operation.name, [], {"managed": False})
+        elif model is None:
+            return frozenset()
+        elif isinstance(operation, ops.DeleteModel):
+            fields = list(model.fields.values())
+        elif isinstance(operation, ops.RemoveField):
+            fields = [model.fields[operation.name]]
+        elif isinstance(operation, ops.AddField):
+            fields = [operation.field]
+        own = {f"{self.app}.{model.name_lower}"} if model.options.get("managed", True) else set()
+        created = {".".join(key) for key in self.planner.created}
+        return frozenset((own | {target_of(each, model) for each in fields if each.remote_field}) - created)
+
+    def _removals(self, reached: Sequence[frozenset[str]]) -> list[Operation]:
+        """What drops foreign keys, and so locks both tables against all, where the migration locks others as well."""
+        added = {(each.model_name_lower, each.name_lower) for each in self.main if isinstance(each, ops.AddField)}
+        if len({tables for tables in reached if tables}) < 2:
+            return []
+        return [
+            operation
+            for operation, tables in zip(self.main, reached, strict=True)
+            if isinstance(operation, ops.DeleteModel | ops.RemoveField)
+            and len(tables) > 1
+            and (getattr(operation, "model_name_lower", ""), operation.name_lower) not in added
+        ]
 
     def _pinned_first(self, operations: Sequence[Operation]) -> list[Operation]:
         """A table's pinned name comes before the renaming of its model, which then does nothing to it."""

@@ -11,7 +11,7 @@ from django.db.migrations import operations as ops
 from django.db.migrations.migration import Migration
 from django.db.migrations.questioner import NonInteractiveMigrationQuestioner
 from django.db.migrations.state import ModelState, ProjectState
-from django.utils import timezone
+from django.db.models.fields import NOT_PROVIDED
 
 from rupaya.migrator.authoring.fields import AnyField, column_of, target_of
 from rupaya.migrator.authoring.refusals import Unasked
@@ -103,7 +103,7 @@ class Questioner:
         """What the rows that are there have in a new field with `auto_now_add`: where nobody can be asked, the time of
         the migration, which is what Django proposes and `migrate` keeps in the database for old code's rows."""
         if isinstance(self.asked, NonInteractiveMigrationQuestioner):
-            return timezone.now
+            return NOT_PROVIDED  # the field knows
         return self.asked.ask_auto_now_add_addition(field_name, model_name)
 
     def _ask(self, question: str, seen: str, how: str, arguments: tuple[Any, ...]) -> bool:

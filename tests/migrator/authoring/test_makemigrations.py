@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 
@@ -117,6 +118,24 @@ def test_a_rename_that_is_answered_with_yes_is_written_and_explained(project: Pr
 
 
 @pytest.mark.authoring
+@pytest.mark.parametrize("name", CHANGES)
+def test_each_change_is_shown_before_it_is_written_and_what_is_checked_is_not_there(
+    project: Project, name: str
+) -> None:
+    change = CHANGES[name]
+    project.write_models(change.models)
+    project.write_models(change.crates, "crates")
+    shown = project.succeed(*change.makemigrations, "--dry-run", "--explain", "--verbosity=3")
+    assert not project.written()
+    assert project.manage(*change.makemigrations, "--check").returncode == 1
+    lines = [line for line in shown.splitlines() if line.startswith(("shop.", "crates."))]
+    assert lines
+    assert not any(" ? " in line for line in lines)
+    for number, step in enumerate(change.steps, start=2):
+        assert any(line.startswith(f"shop.{number:04}_{step}:") for line in lines)
+
+
+@pytest.mark.authoring
 def test_a_wider_type_is_explained(project: Project) -> None:
     project.write_models(CHANGES["a larger number"].models)
     assert "the wider column" in project.succeed("makemigrations", "--noinput", "--explain")
@@ -150,6 +169,52 @@ def test_update_does_not_merge_steps(project: Project) -> None:
     assert ran.returncode == 1
     assert "--update would merge them" in ran.stderr
     assert not project.written()
+
+
+@pytest.mark.authoring
+@pytest.mark.parametrize(
+    ("last", "then", "told"),
+    [
+        (
+            "code = models.CharField(max_length=9, null=True)",
+            "code = models.CharField(max_length=9, null=True, unique=True)",
+            "steps of its own",
+        ),
+        (
+            "slug = models.SlugField(null=True)",
+            "slug = models.SlugField(null=True)\n    more = models.TextField(null=True)",
+            "says atomic",
+        ),
+        (
+            "code = models.TextField(null=True)",
+            "code = models.TextField(null=True)\n    more = models.TextField(null=True)",
+            "",
+        ),
+    ],
+)
+def test_update_merges_only_what_stays_what_it_is(project: Project, last: str, then: str, told: str) -> None:
+    project.write_models(added(last))
+    project.succeed("makemigrations", "--noinput", "--name=last")
+    before = project.written()
+    project.write_models(added(then))
+    ran = project.manage("makemigrations", "--noinput", "--update")
+    assert ran.returncode == (1 if told else 0), ran.stderr
+    assert told in ran.stderr
+    if told:
+        assert project.written() == before
+    else:
+        assert len(project.written()) == 1
+        assert "No changes" in project.succeed("makemigrations", "--check")
+
+
+@pytest.mark.authoring
+def test_an_app_without_migrations_gets_its_first(project: Project) -> None:
+    shutil.rmtree(project.folder / "crates" / "migrations")
+    project.write_models(CHANGES["a slug"].models)
+    project.write_models(CRATES + "    more = models.SlugField()\n", "crates")
+    project.succeed("makemigrations", "crates", "shop", "--noinput")
+    assert steps(project) == CHANGES["a slug"].steps
+    assert (project.folder / "crates" / "migrations" / "0001_initial.py").exists()
 
 
 def test_an_empty_migration_and_a_dry_run(project: Project) -> None:

@@ -7,10 +7,12 @@ from typing import Any
 from django.apps import apps
 from django.core.management.base import CommandError, CommandParser
 from django.core.management.commands import makemigrations
+from django.db import DEFAULT_DB_ALIAS, connections
 
 from rupaya.migrator.authoring import explain
 from rupaya.migrator.authoring.autodetector import SafeAutodetector
 from rupaya.migrator.authoring.questions import Answers
+from rupaya.migrator.authoring.updating import why_not_update
 from rupaya.migrator.authoring.writer import StepWriter, format_files
 from rupaya.migrator.django import writing_migrations_with
 
@@ -77,9 +79,6 @@ class Command(_base):  # type: ignore[misc]
             CommandError: where it does not.
         """
         for app_label, made in changes.items():
-            if not self.is_plain and (len(made) > 1 or not all(migration.atomic for migration in made)):
-                raise CommandError(
-                    f"The changes of {app_label} need migrations of their own: {', '.join(map(str, made))}. "
-                    "--update would merge them into one; nothing was written. Leave --update out, or say --plain too."
-                )
+            if not self.is_plain and (reason := why_not_update(connections[DEFAULT_DB_ALIAS], app_label, made)):
+                raise CommandError(f"{reason} Nothing was written. Leave --update out, or say --plain too.")
         super().write_to_last_migration_files(changes)
