@@ -173,6 +173,29 @@ def test_statements_are_timed_on_two_numbers_of_rows_and_reckoned_for_the_live_t
     assert query(database_url, "SELECT count(*), count(colour) FROM shop_item") == [(LARGE, LARGE)]
 
 
+@pytest.mark.slow
+def test_what_made_up_rows_refuse_is_said_and_what_came_before_is_timed(database_url: str, tmp_path: Path) -> None:
+    assert Release(tmp_path, "v1", V1).run(database_url).returncode == 0
+    query(database_url, "INSERT INTO shop_item (name) SELECT 'x' || n FROM generate_series(1, 500) n; ANALYZE")
+    added = "migrations.RunSQL('{}', migrations.RunSQL.noop)"
+    sql = ("CREATE INDEX plain ON shop_item (name)", "CREATE UNIQUE INDEX once ON shop_item ((length(name) > 0))")
+    later = {
+        f"000{number}_step": migration(added.format(one), before, 'phase = "expand"')
+        for number, one, before in ((2, sql[0], "0001_initial"), (3, sql[1], "0002_step"))
+    }
+    v2 = Release(tmp_path, "v2", V1 | later)
+
+    ran = v2.run(database_url, "migrate", "--rehearse", "--rows", "1000", "--format", "json")
+
+    assert ran.returncode == 0, ran.stderr
+    document = json.loads(ran.stdout)
+    assert [one["sql"] for one in document["times"]] == [sql[0]]
+    assert [line.partition(" made-up rows")[0] for line in document["untimed"]] == [
+        "shop.0003_step did not go through on 100",
+        "shop.0003_step did not go through on 1,000",
+    ]
+
+
 def test_a_number_of_rows_that_tells_nothing_is_refused(database_url: str, tmp_path: Path) -> None:
     v1 = Release(tmp_path, "v1", V1)
 

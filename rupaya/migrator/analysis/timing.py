@@ -90,12 +90,14 @@ def measure(
                 with Stage(connection, by_halves=by_halves or bool(owed)) as stage:
                     _try(stage, plan, tried, filled, pays_first=pays_first)
                 trials.append(_Tried(_by_text([*tried.steps, *tried.paid]), sizes, filled.counts))
-        rehearsal.untimed += [f"{table} has no made-up rows: {why}" for table, why in filled.empty.items()]
-        rehearsal.untimed += [
-            f"{step.migration} did not go through on made-up rows, and what follows was not tried: {step.error}"
-            for step in (*tried.steps, *tried.paid)
-            if step.error
-        ]
+                untimed = [f"{table} has no made-up rows: {why}" for table, why in filled.empty.items()]
+                untimed += [
+                    f"{step.migration} did not go through on {count:,} made-up rows, and what follows was not tried: "
+                    f"{step.error}"
+                    for step in (*tried.steps, *tried.paid)
+                    if step.error
+                ]
+                rehearsal.untimed += [line for line in untimed if line not in rehearsal.untimed]
     rehearsal.times = list(_timings(trials[0], trials[1], live, buffers))
 
 

@@ -24,6 +24,9 @@ class Baseline:
     dealloc: int
     calls: dict[str, int]
     hidden: int
+    has_inner: bool
+    """Whether what functions send was counted as well."""
+    scans: dict[str, int]
 
 
 def exists(connection: PgConnection) -> bool:
@@ -55,13 +58,17 @@ def of_debt(connection: PgConnection, debt_id: int, source: str) -> list[Baselin
     """All of a debt from one server, the oldest first."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT taken_at, extract(epoch FROM clock_timestamp() - taken_at), stats_reset, dealloc, calls "
+            "SELECT taken_at, extract(epoch FROM clock_timestamp() - taken_at), stats_reset, dealloc, calls, scans "
             "FROM migrator_use_baselines WHERE debt_ids @> ARRAY[%s::bigint] AND source = %s ORDER BY baseline_id",
             [debt_id, source],
         )
         return [_baseline(*row) for row in cursor.fetchall()]
 
 
-def _baseline(taken_at: datetime, age_s: float, reset: datetime | None, dealloc: int, kept: Any) -> Baseline:
-    plain = json.loads(kept) if isinstance(kept, str) else kept
-    return Baseline(taken_at, float(age_s), reset, dealloc, plain["calls"], plain["hidden"])
+def _baseline(
+    taken_at: datetime, age_s: float, reset: datetime | None, dealloc: int, kept: Any, scans: Any
+) -> Baseline:
+    plain, scanned = (json.loads(one) if isinstance(one, str) else one for one in (kept, scans))
+    return Baseline(
+        taken_at, float(age_s), reset, dealloc, plain["calls"], plain["hidden"], plain.get("inner", False), scanned
+    )

@@ -27,6 +27,10 @@ _SETTINGS = """
     SELECT CASE WHEN setrole = 0 THEN 'this database' ELSE 'role ' || pg_get_userbyid(setrole) END, unnest(setconfig)
     FROM pg_db_role_setting WHERE setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
 """
+_SCANS = """
+    SELECT relname, coalesce(seq_scan, 0) + coalesce(idx_scan, 0) FROM pg_stat_user_tables
+    UNION ALL SELECT indexrelname, idx_scan FROM pg_stat_user_indexes
+"""
 _TRACK, _TRACK_UTILITY = "pg_stat_statements.track", "pg_stat_statements.track_utility"
 _ACTIVITY = """
     SELECT coalesce(usename, backend_type), coalesce(query_id::text, ''), query,
@@ -66,7 +70,7 @@ class Calls:
     hidden: int = 0
     """Calls of statements whose texts this role may not read."""
     scans: Mapping[str, int] = field(default_factory=dict)
-    """How often each table was read, from end to end or by an index."""
+    """How often each table was read, from end to end or by an index, and each index."""
     gaps: tuple[str, ...] = ()
     """What is not counted, by the server's settings."""
     has_inner: bool = False
@@ -92,7 +96,7 @@ def read_calls(connection: PgConnection) -> Calls:
                 "WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
             )
             rows = cursor.fetchall()
-            cursor.execute("SELECT relname, coalesce(seq_scan, 0) + coalesce(idx_scan, 0) FROM pg_stat_user_tables")
+            cursor.execute(_SCANS)
             scans = dict(cursor.fetchall())
             cursor.execute(_SETTINGS)
             settings = [(where, *setting.split("=", 1)) for where, setting in cursor.fetchall()]
@@ -138,4 +142,4 @@ def running(connection: PgConnection, calls: Calls) -> list[Seen]:
 
 def as_baseline(calls: Calls) -> dict[str, Any]:
     """What is kept of it."""
-    return {"calls": {seen.key: seen.calls for seen in calls.seen}, "hidden": calls.hidden}
+    return {"calls": {seen.key: seen.calls for seen in calls.seen}, "hidden": calls.hidden, "inner": calls.has_inner}

@@ -7,7 +7,7 @@ number, so that a new name makes no new thing. How a type is changed is in the s
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,9 @@ from rupaya.migrator.foresight.presumption import (
     CHECK,
     EMPTY,
     EXCLUSION,
+    EXPRESSION,
     FOREIGN_KEY,
+    MATCH_FULL,
     NOT_NULL,
     TYPE,
     UNIQUE,
@@ -45,7 +47,8 @@ _RELATIONS = """
 """
 _CONSTRAINTS = """
     SELECT c.oid, c.conrelid, c.conname, c.contype::text, c.convalidated, c.conkey, c.confrelid, c.confkey,
-           pg_get_expr(c.conbin, c.conrelid, true)
+           CASE WHEN coalesce((to_jsonb(c) ->> 'conperiod')::boolean, false) THEN 'PERIOD'
+                WHEN c.confmatchtype = 'f' THEN 'MATCH FULL' ELSE pg_get_expr(c.conbin, c.conrelid, true) END
     FROM pg_constraint c WHERE c.conrelid = ANY(%(tables)s) AND c.contype IN ('c', 'f', 'x')
 """
 # to_jsonb, for PostgreSQL 14 has no indnullsnotdistinct.
@@ -60,6 +63,24 @@ _INDEXES = """
     FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
     WHERE i.indrelid = ANY(%(tables)s) AND i.indisunique AND i.indisvalid AND i.indisready
 """
+# Of an index, all that it computes, and which rows it is about; of a stored column, how it is generated.
+_EXPRESSIONS = """
+    SELECT 'i' || i.indexrelid, i.indrelid, c.relname,
+           coalesce('ROW(' || pg_get_expr(i.indexprs, i.indrelid, true) || ')', 'true'),
+           coalesce(pg_get_expr(i.indpred, i.indrelid, true), 'true')
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+    WHERE i.indrelid = ANY(%(tables)s) AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)
+    UNION ALL
+    SELECT 'c' || d.oid, d.adrelid, a.attname, pg_get_expr(d.adbin, d.adrelid, true), 'true'
+    FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+    WHERE d.adrelid = ANY(%(tables)s) AND a.attgenerated = 's'
+"""
+# Which rows a partition may hold; those of a default one change with each partition beside it.
+_BOUNDS = """
+    SELECT c.oid, pg_get_partition_constraintdef(c.oid) FROM pg_class c
+    WHERE c.oid = ANY(%(tables)s) AND c.relispartition
+"""
+_HASHED = "satisfies_hash_partition"  # it has the parent's oid in it, which is another one elsewhere
 _USING = re.compile(
     r'ALTER\s+(?:COLUMN\s+)?(?P<column>"(?:[^"]|"")+"|\w+)\s+(?:SET\s+DATA\s+)?TYPE\s+.*?\bUSING\s+(?P<rest>.*)',
     re.IGNORECASE | re.DOTALL,
@@ -75,6 +96,10 @@ class Facts:
     """Name, type, whether it is NOT NULL, whether something fills it, and whether it holds texts."""
     constraints: dict[int, tuple[Any, ...]] = field(default_factory=dict)
     indexes: dict[int, tuple[Any, ...]] = field(default_factory=dict)
+    expressions: dict[str, tuple[int, str, str, str]] = field(default_factory=dict)
+    """Table, name, expression and condition, of indexes and of stored columns."""
+    bounds: dict[int, str] = field(default_factory=dict)
+    """Of partitions, by table."""
     relations: dict[str, list[str]] = field(default_factory=dict)
     """Tables, views and materialized views, by what they are called now, with their columns."""
 
@@ -99,6 +124,10 @@ def read_facts(cursor: Any) -> Facts:
     facts.constraints = {oid: tuple(rest) for oid, *rest in cursor.fetchall()}
     cursor.execute(_INDEXES, tables)
     facts.indexes = {oid: tuple(rest) for oid, *rest in cursor.fetchall()}
+    cursor.execute(_EXPRESSIONS, tables)
+    facts.expressions = {key: tuple(rest) for key, *rest in cursor.fetchall()}
+    cursor.execute(_BOUNDS, tables)
+    facts.bounds = {oid: bounds for oid, bounds in cursor.fetchall() if bounds}
     cursor.execute(_RELATIONS)
     facts.relations = dict(cursor.fetchall())
     return facts
@@ -134,6 +163,8 @@ def presumed(before: Facts, after: Facts, statements: Iterable[str], *, file_has
                 *_of_columns(before, after, list(statements)),
                 *_of_constraints(before, after),
                 *_of_indexes(before, after),
+                *_of_expressions(before, after),
+                *_of_bounds(before, after),
             )
             # A new column that holds nothing is no double of another, and refers to nothing.
             if not (
@@ -169,14 +200,16 @@ def _of_columns(before: Facts, after: Facts, statements: list[str]) -> Iterator[
         if not_null and not old[2]:
             yield Presumption(NOT_NULL, where, name, (name,))
         if type_ != old[1] and not _is_wider(old[1], type_):
+            using = _using(statements, name, old[0])
+            there = [one for one in _mentioned(after, table, using) if one != name]
             yield Presumption(
                 TYPE,
                 where,
                 name,
-                (name,),
+                (name, *(one for one in there if (table, _number(after, table, one)) in before.columns)),
                 old_type=old[1],
                 new_type=type_,
-                using=_using(statements, name, old[0]),
+                using=using,
                 is_text=old[4],
             )
 
@@ -191,7 +224,7 @@ def _of_constraints(before: Facts, after: Facts) -> Iterator[Presumption]:
         columns = after.names(table, key or ())
         if kind == "c":
             yield Presumption(CHECK, after.tables[table], name, columns, condition=expression)
-        elif kind == "x":
+        elif kind == "x" or expression == "PERIOD":
             yield Presumption(EXCLUSION, after.tables[table], name, columns)
         elif target in after.tables:
             yield Presumption(
@@ -200,6 +233,7 @@ def _of_constraints(before: Facts, after: Facts) -> Iterator[Presumption]:
                 name,
                 columns,
                 keys=columns,
+                condition=MATCH_FULL if expression == MATCH_FULL else "",
                 target=after.tables[target],
                 target_keys=after.names(target, target_key),
             )
@@ -226,6 +260,55 @@ def _of_indexes(before: Facts, after: Facts) -> Iterator[Presumption]:
         )
 
 
+def _of_expressions(before: Facts, after: Facts) -> Iterator[Presumption]:
+    """What is computed of every row that is there, and may fail for one; not what was computed before already."""
+    known = {(table, expression, condition) for table, _name, expression, condition in before.expressions.values()}
+    for key, (table, name, expression, condition) in after.expressions.items():
+        if table not in before.tables or key in before.expressions or (table, expression, condition) in known:
+            continue
+        columns = tuple(_mentioned(after, table, f"{expression} {condition}"))
+        if not cannot_fail(expression, columns) or not cannot_fail(condition, columns):
+            yield Presumption(EXPRESSION, after.tables[table], name, columns, condition=expression, using=condition)
+
+
+_CONSTANT = re.compile(r"'(?:[^']|'')*'(?:::[\w ]+(?:\(\d+\))?(?:\[\])?)?")
+_AS_TEXT = re.compile(r"::(?:text|character varying|bpchar)(?:\(\d+\))?(?:\[\])?")
+_TOKEN = re.compile(r'"(?:[^"]|"")+"|\w+|[(),\[\]]|[^\s\w(),\[\]]+')
+_HARMLESS = frozenset(
+    "( ) , [ ] = <> < > <= >= || ~~ and or not is null true false in any all array row case when then else end distinct"
+    " from lower upper coalesce length btrim ltrim rtrim nullif md5 concat collate".split()
+)
+
+
+def cannot_fail(expression: str, columns: Collection[str]) -> bool:
+    """Whether an expression surely has a value for every row: a list of what has, for anything else may fail."""
+    rest = _AS_TEXT.sub("", _CONSTANT.sub("0", expression))
+    names = {name.lower() for name in columns}
+    return all(
+        token.lower() in _HARMLESS or token.isdigit() or token.strip('"').replace('""', '"').lower() in names
+        for token in _TOKEN.findall(rest)
+    )
+
+
+def _of_bounds(before: Facts, after: Facts) -> Iterator[Presumption]:
+    for table, bounds in after.bounds.items():
+        if table not in before.tables or before.bounds.get(table) == bounds:
+            continue
+        columns = tuple(_mentioned(after, table, bounds))
+        kind = EXCLUSION if _HASHED in bounds else CHECK
+        yield Presumption(kind, after.tables[table], "of its partition", columns, condition=bounds)
+
+
+def _mentioned(facts: Facts, table: int, expression: str) -> list[str]:
+    """The columns of a table that an expression may have, by their names."""
+    names = [name for (of, _number), (name, *_rest) in sorted(facts.columns.items()) if of == table]
+    return [name for name in names if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", expression.replace('""', '"'))]
+
+
+def _number(facts: Facts, table: int, wanted: str) -> int:
+    return next(number for (of, number), (name, *_rest) in facts.columns.items() if (of, name) == (table, wanted))
+
+
 def _as_before(before: Facts, after: Facts, table: int, number: int) -> bool:
     """Whether what differed in a column differs still."""
     old, new = before.columns.get((table, number)), after.columns[table, number]
@@ -245,7 +328,7 @@ def _is_wider(old: str, new: str) -> bool:
         return not after[2] or (bool(before[2]) and int(before[2]) <= int(after[2]))
     if old in _INTEGERS and new in _INTEGERS:
         return _INTEGERS.index(old) <= _INTEGERS.index(new)
-    return (old, new) in {("json", "jsonb"), ("date", "timestamp with time zone"), ("real", "double precision")}
+    return (old, new) == ("real", "double precision")
 
 
 def _using(statements: list[str], new_name: str, old_name: str) -> str:

@@ -49,6 +49,17 @@ _SUBSCRIPTIONS = """
     SELECT 'subscription ' || coalesce((SELECT subname FROM pg_subscription s WHERE s.oid = r.srsubid), r.srsubid::text)
     FROM pg_subscription_rel r WHERE r.srrelid = %(oid)s::oid
 """
+# What is read only by whoever uses it. A foreign key's own queries read its table, and an index on its columns.
+_TELLING = """
+    SELECT c.relname FROM pg_class c WHERE c.oid = %(oid)s::oid AND %(number)s = 0
+      AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.contype = 'f' AND c.oid IN (k.conrelid, k.confrelid))
+    UNION ALL
+    SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+    WHERE i.indrelid = %(oid)s::oid AND i.indnkeyatts = 1 AND i.indkey[0] = %(number)s AND %(number)s <> 0
+      AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.contype = 'f' AND (
+          (k.conrelid = i.indrelid AND %(number)s = ANY (k.conkey))
+          OR (k.confrelid = i.indrelid AND %(number)s = ANY (k.confkey))))
+"""
 # Bodies are texts to the server; what it has parsed, it records.
 _FUNCTIONS = """
     SELECT p.oid::regprocedure::text, p.prosrc, l.lanname,
@@ -85,6 +96,8 @@ class Dependents:
         """What surely would fail, or go, with it."""
         self.unseen: list[str] = []
         """Who gets it from here, and may use it where nobody sees it."""
+        self.telling: list[str] = []
+        """The table, or indexes of the column: if they are read, it is used."""
         self.doubtful: list[str] = []
         """Functions whose texts do not tell whether they use it; what they send is counted only with track = all."""
         with connection.cursor() as cursor:
@@ -98,6 +111,8 @@ class Dependents:
                 self.uses += [name for (name,) in cursor.fetchall()]
             cursor.execute(_SENT, asked)
             self.unseen = [line for (line,) in cursor.fetchall()]
+            cursor.execute(_TELLING, asked)
+            self.telling = [name for (name,) in cursor.fetchall()]
             cursor.execute(_FUNCTIONS, asked)
             for name, *facts in cursor.fetchall():
                 self._look_at(name, *facts)

@@ -15,8 +15,11 @@ UNIQUE = "unique"
 FOREIGN_KEY = "foreign key"
 TYPE = "type"
 EMPTY = "no rows"
+EXPRESSION = "expression"
 EXCLUSION = "exclusion"
-KINDS = (NOT_NULL, CHECK, UNIQUE, FOREIGN_KEY, TYPE, EMPTY, EXCLUSION)
+KINDS = (NOT_NULL, CHECK, UNIQUE, FOREIGN_KEY, TYPE, EMPTY, EXPRESSION, EXCLUSION)
+
+MATCH_FULL = "MATCH FULL"
 
 EVERY_TABLE = "*"
 """Of what a migration writes: it has code of its own, which may write to any."""
@@ -35,7 +38,8 @@ class Presumption:
     keys: tuple[str, ...] = ()
     """Of a unique index: its expressions. Of a foreign key: the columns that refer."""
     condition: str = ""
-    """Of a CHECK: itself. Of a unique index: which rows are in it."""
+    """Of a CHECK: itself. Of an index: which rows are in it. Of an expression: itself, and its rows in `using`. Of a
+    foreign key: `MATCH_FULL`, where it is one."""
     nulls_distinct: bool = True
     target: str = ""
     """Of a foreign key: the table that is referred to."""
@@ -60,6 +64,8 @@ class Presumption:
                 return f"no orphans in {self.table} ({', '.join(self.keys)}), which {self.name} wants in {self.target}"
             case "type":
                 return f"no value of {self.table}.{self.name} that {self.new_type} cannot hold (now {self.old_type})"
+            case "expression":
+                return f"no row of {self.table} that {self.condition} cannot be computed for, which {self.name} wants"
             case "no rows":
                 return f"no rows in {self.table}, for its new column {self.name} is NOT NULL without a default"
             case _:

@@ -12,7 +12,7 @@ neither a superuser nor this role is not sent at all, for planning may execute i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +31,9 @@ RELATION = """coalesce(to_regclass(quote_ident(%(name)s)), to_regclass(array_to_
     ARRAY(SELECT quote_ident(part) FROM unnest(string_to_array(%(name)s, '.')) AS part), '.')))"""
 """A table by its name, which may have its schema before it."""
 _SELF = f"""
-    SELECT c.oid, (SELECT rolsuper FROM pg_roles WHERE rolname = current_user), quote_ident(current_user)
+    SELECT c.oid, (SELECT rolsuper FROM pg_roles WHERE rolname = current_user), quote_ident(current_user),
+           (SELECT quote_ident(pg_get_userbyid(relowner)) FROM pg_class o WHERE o.oid = c.oid
+            AND pg_has_role(current_user, relowner, 'USAGE'))
     FROM (SELECT {RELATION}::oid AS oid) AS c
 """
 # The table; what it inherits from, or is a part of; and its own children and parts.
@@ -72,7 +74,7 @@ _SCHEMAS = """
 _NAMES = "SELECT lower(relname) FROM pg_class WHERE oid = ANY(%s::oid[])"
 # Functions, operators and types that may execute code of somebody else's while a statement is planned.
 _STRANGERS = """
-    WITH trusted AS (SELECT oid FROM pg_roles WHERE rolsuper OR rolname = current_user),
+    WITH trusted AS (SELECT oid FROM pg_roles WHERE rolsuper OR rolname IN (current_user, session_user)),
     functions AS (SELECT oid, lower(proname) AS name FROM pg_proc
                   WHERE provolatile <> 'v' AND proowner NOT IN (SELECT oid FROM trusted))
     SELECT name FROM functions
@@ -137,9 +139,13 @@ class Probe:
     def _take_away(self) -> str:
         cursor, target = self._cursor, self.target
         cursor.execute("SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '10s'")
-        oid, is_superuser, role = self._rows(_SELF, {"name": target.table})[0]
+        oid, is_superuser, role, owner = self._rows(_SELF, {"name": target.table})[0]
         if oid is None:
             return f"there is no table {target.table}"
+        if owner and not is_superuser and owner != role:
+            # A member has the owner's rights for as long as it is one; the owner can lose its own.
+            cursor.execute(f"SET LOCAL ROLE {owner}")
+            role = owner
         asked = {"table": oid, "column": target.column}
         family = [each for (each,) in self._rows(_FAMILY, asked)]
         tables = self._rows(_COLUMNS, asked | {"family": family})
@@ -156,7 +162,7 @@ class Probe:
                 role = ROLE_WITHOUT_RIGHTS
                 self._grant_all_others(role)
             for relation in (*(name for _oid, name, _others in tables), *self.views):
-                cursor.execute(f"REVOKE ALL ON {relation} FROM {role}, PUBLIC")
+                self._revoke(relation, role)
             for _oid, name, others in tables if target.column else ():
                 if others:
                     rights = ", ".join(f"{right} ({', '.join(others)})" for right in ("SELECT", "INSERT", "UPDATE"))
@@ -175,6 +181,15 @@ class Probe:
         if self._rows(f"SELECT FROM unnest(%(family)s::oid[]) AS oid WHERE {kept}", asked | {"role": role_name}):
             return f"this role keeps rights on {target} by another role, such as pg_read_all_data"
         return ""
+
+    def _revoke(self, relation: str, role: str) -> None:
+        """Somebody else's view, on which this role has no right at all, needs none taken."""
+        self._cursor.execute("SAVEPOINT revoking")
+        try:
+            self._cursor.execute(f"REVOKE ALL ON {relation} FROM {role}, PUBLIC")
+        except psycopg2.errors.InsufficientPrivilege:
+            self._cursor.execute("ROLLBACK TO SAVEPOINT revoking")
+        self._cursor.execute("RELEASE SAVEPOINT revoking")
 
     def _know_names(self, oids: list[int]) -> None:
         self.related = frozenset(name for (name,) in self._rows(_NAMES, [oids]))
@@ -198,13 +213,18 @@ class Probe:
                 f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} TO {role}"
             )
 
-    def ask(self, text: str, *, is_cut: bool = False) -> tuple[str, str]:
+    def may_read(self, text: str) -> bool:
+        """Whether a text has any name by which the table can be reached, and may have read it."""
+        return texts.may_name(text, self.related) and not texts.is_about_rights(text)
+
+    def ask(self, text: str, *, is_cut: bool = False, has_inner: bool = False) -> tuple[str, str]:
         """Whether a text of one or more statements uses the target, and why that is not known.
 
-        Inside `rights_taken_away`. `is_cut`: the server did not keep the text's end.
+        Inside `rights_taken_away`. `is_cut`: the server did not keep the text's end; `has_inner`: the statements that a
+        block or a call sends are among the texts themselves.
         """
         statements, is_whole = texts.statements_of(text)
-        answers = [self._ask_of(statement) for statement in statements]
+        answers = [self._ask_of(statement) for statement in statements if not (has_inner and texts.is_code(statement))]
         if is_cut or not is_whole:
             answers.append((UNKNOWN, "its text was cut"))
         for wanted in (USES, UNKNOWN):
@@ -215,8 +235,8 @@ class Probe:
 
     def _ask_of(self, statement: str) -> tuple[str, str]:
         of_table = not self.target.column
-        if texts.builds_sql(statement):
-            return UNKNOWN, "it executes texts of its own making"
+        if texts.hides_statements(statement):
+            return UNKNOWN, "what it executes is not in its text"
         if not texts.may_name(statement, self.related):
             return USES_NOT, ""
         query = texts.query_of(statement, of_table=of_table)
@@ -266,7 +286,3 @@ class Probe:
         if any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", said) for name in self._taken):
             return USES, ""
         return UNKNOWN, driver_text(error)
-
-    def ask_all(self, statements: Iterable[str]) -> dict[str, tuple[str, str]]:
-        """What `ask` says of each text."""
-        return {text: self.ask(text) for text in statements}

@@ -6,6 +6,7 @@ catalog has them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,7 +15,9 @@ from psycopg2.extensions import QuotedString
 from rupaya.migrator.foresight.presumption import (
     CHECK,
     EMPTY,
+    EXPRESSION,
     FOREIGN_KEY,
+    MATCH_FULL,
     NOT_NULL,
     TYPE,
     UNIQUE,
@@ -22,6 +25,7 @@ from rupaya.migrator.foresight.presumption import (
 )
 
 INPUT_IS_VALID_SINCE = 160000
+_LENGTH = re.compile(r"(character varying|character|bit varying|bit)\((\d+)\)((?:\[\])*)")
 KEYS_SHOWN = 5
 
 
@@ -88,6 +92,9 @@ def question(presumption: Presumption, place: Place, target: Place | None, *, se
         return _of_doubles(presumption, source)
     if presumption.kind == FOREIGN_KEY and target is not None:
         return _of_rows(source, _is_orphan(presumption, target))
+    if presumption.kind == EXPRESSION:
+        cast = Cast(f"CASE WHEN {presumption.using} THEN {presumption.condition} END", presumption.table, place)
+        return Question(cast.of_rows("true"), "", cast)
     if presumption.kind == TYPE:
         return _of_values(presumption, source, place, server_version)
     return None
@@ -142,24 +149,46 @@ def _is_orphan(presumption: Presumption, target: Place) -> str:
         for here, there in zip(presumption.keys, presumption.target_keys, strict=True)
     ]
     there = [f"{name}.{_quoted(here)} IS NOT NULL" for here in presumption.keys]
+    if presumption.condition == MATCH_FULL:  # all of the columns, or none
+        row = ", ".join(f"{name}.{_quoted(here)}" for here in presumption.keys)
+        referred = " AND ".join(pairs)
+        return (
+            f"num_nonnulls({row}) > 0 AND (num_nulls({row}) > 0 "
+            f"OR NOT EXISTS (SELECT FROM {_table(target)} AS referred WHERE {referred}))"
+        )
     exists = f"NOT EXISTS (SELECT FROM {_table(target)} AS referred WHERE {' AND '.join(pairs)})"
     return " AND ".join([*there, exists])
 
 
 def _of_values(presumption: Presumption, source: str, place: Place, server_version: int) -> Question:
     column = _quoted(presumption.name)
-    kind, _, rest = presumption.new_type.partition("(")
-    length = rest.rstrip(")") if kind in ("character varying", "character") and rest else ""
-    if length and presumption.is_text and not presumption.using:
+    kind, length, is_array = _length_of(presumption.new_type)
+    if length and not presumption.using:
         # An explicit cast would cut a value silently; without one, trailing blanks are all that may go.
-        return _of_rows(source, f"length(rtrim({column}::text)) > {int(length)}")
+        each = "v" if is_array else column
+        too_long = {
+            "bit": f"length({each}) <> {length}",
+            "bit varying": f"length({each}) > {length}",
+        }.get(kind, f"length(rtrim({each}::text)) > {length}")
+        return _of_rows(source, f"EXISTS (SELECT FROM unnest({column}) v WHERE {too_long})" if is_array else too_long)
     is_plain_cast = not presumption.using or _is_cast_of(presumption.using, column, presumption)
+    new_type = QuotedString(presumption.new_type).getquoted().decode()
     if presumption.is_text and is_plain_cast and not length and server_version >= INPUT_IS_VALID_SINCE:
-        new_type = QuotedString(presumption.new_type).getquoted().decode()
         return _of_rows(source, f"NOT pg_input_is_valid({column}::text, {new_type})")
+    if presumption.is_text and not presumption.using:
+        # As if it were typed in: an explicit cast to a domain over varchar(3) would cut it, too.
+        row = f"json_to_record(json_build_object('v', {column}::text)) AS typed_in (v {presumption.new_type})"
+        cast = Cast(f"(SELECT v FROM {row})", presumption.table, place)
+        return Question(cast.of_rows("true"), "", cast)
     expression = f"({presumption.using or column})::{presumption.new_type}"
     cast = Cast(expression, presumption.table, place)
     return Question(cast.of_rows("true"), "", cast)
+
+
+def _length_of(new_type: str) -> tuple[str, int, bool]:
+    """Its name, how long its values may be (0: as long as they like), and whether it is an array of such."""
+    found = _LENGTH.fullmatch(new_type)
+    return (found[1], int(found[2]), bool(found[3])) if found else (new_type, 0, False)
 
 
 def _is_cast_of(using: str, column: str, presumption: Presumption) -> bool:

@@ -50,7 +50,10 @@ _HARMLESS = re.compile(
     r"|CREATE\s+(?!(?:(?:GLOBAL|LOCAL|TEMP|TEMPORARY|UNLOGGED)\s+)*TABLE\b|SCHEMA\b))\b",
     re.IGNORECASE,
 )
+_RIGHTS = re.compile(r"^\s*(?:GRANT|REVOKE)\b", re.IGNORECASE)
 _BUILDS_SQL = re.compile(r"^\s*DO\b.*\bEXECUTE\b", re.IGNORECASE | re.DOTALL)
+_CODE = re.compile(r"^\s*(?:DO|CALL)\b", re.IGNORECASE)
+_PREPARED = re.compile(r"^\s*(?:CREATE\b.*\bAS|EXPLAIN\b[^'\"]*?)\s+EXECUTE\b", re.IGNORECASE | re.DOTALL)
 _TYPES = (
     r"interval|date|timetz|timestamptz|time(?:\s+with(?:out)?\s+time\s+zone)?|timestamp(?:\s+with(?:out)?\s+time\s+zone)?"
     r"|uuid|jsonb?|inet|cidr|macaddr|numeric|decimal|integer|int|bigint|smallint|real|float|double\s+precision"
@@ -120,9 +123,19 @@ def is_harmless(text: str) -> bool:
     return bool(_HARMLESS.match(text)) and not _AROUND.match(text)
 
 
-def builds_sql(text: str) -> bool:
-    """Whether it is a block that executes texts of its own making."""
-    return bool(_BUILDS_SQL.match(text))
+def is_about_rights(text: str) -> bool:
+    """Whether it grants or revokes, as the probe itself does."""
+    return bool(_RIGHTS.match(text))
+
+
+def hides_statements(text: str) -> bool:
+    """Whether it executes what is not in its text: of its own making, or prepared before."""
+    return bool(_BUILDS_SQL.match(text) or _PREPARED.match(text))
+
+
+def is_code(text: str) -> bool:
+    """Whether it is a block or a call, whose statements are counted each by itself where inner ones are."""
+    return bool(_CODE.match(text) or _PREPARED.match(text))
 
 
 def query_of(text: str, *, of_table: bool = False) -> str:

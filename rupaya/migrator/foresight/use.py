@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import psycopg2
@@ -95,64 +95,89 @@ def _of_debt(
     raise AssertionError("nothing was asked")
 
 
+@dataclass(frozen=True)
+class _Watched:
+    """What one server counted since something came to be owed."""
+
+    source: Source
+    since: Baseline | None
+
+    @property
+    def has_inner(self) -> bool:
+        """Whether what functions send was counted all the time."""
+        return self.source.calls.has_inner and self.since is not None and self.since.has_inner
+
+    def where(self) -> str:
+        return f" on the {self.source.name}" if self.source.name else ""
+
+
 def _of_target(connection: PgConnection, debt: Debt, target: Target, sources: Sequence[Source], watch_s: float) -> Use:
     try:
         inside = Dependents(connection, target)
+        watched = [_Watched(source, _since(connection, debt, source, watch_s)) for source in sources]
         probe = Probe(connection, target)
         with probe.rights_taken_away() as why:
             if why:
                 return Use(debt, IN_USE if inside.uses else CANNOT_SAY, (*inside.uses, why))
-            resolved = {
-                (seen.text, seen.is_cut): probe.ask(seen.text, is_cut=seen.is_cut)
-                for source in sources
-                for seen in (*source.calls.seen, *source.now, *source.scheduled)
-            }
+            resolved = [_resolve(probe, one) for one in watched]
         unseen = standbys_unseen(connection, sources)
     except psycopg2.Error as error:
         return Use(debt, CANNOT_SAY, (f"the server could not be asked: {one_line(str(error))}",))
     found = [*inside.uses, *(f"view {name}" for name in sorted(probe.views))]
     doubts: list[str] = []
-    ages: list[Baseline] = []
-    for source in sources:
-        known = baselines.of_debt(connection, debt.id, source.name) if debt.id and baselines.exists(connection) else []
-        old_enough = [baseline for baseline in known if baseline.age_s >= watch_s]
-        since = old_enough[-1] if old_enough else known[0] if known else None
-        where = f" on the {source.name}" if source.name else ""
-        found += [line + where for line in _found(source, since, resolved)]
-        doubts += [line + where for line in _doubts(source, since, resolved, watch_s)]
-        ages += [since] if since else []
+    for one, answers in zip(watched, resolved, strict=True):
+        found += [line + one.where() for line in _found(one, answers)]
+        doubts += [line + one.where() for line in _doubts(one, answers, watch_s)]
+        if not any(_grown(seen, one.since) and probe.may_read(seen.text) for seen in one.source.calls.seen):
+            doubts += [line + one.where() for line in _scanned(one, inside.telling)]
     if found:
         return Use(debt, IN_USE, tuple(found))
-    if not all(source.calls.has_inner for source in sources):
+    if not all(one.has_inner for one in watched):
         doubts += [f"{line}, which is not counted (pg_stat_statements.track is not all)" for line in inside.doubtful]
     doubts += inside.unseen
     doubts += [f"{name} is a copy of this server, and what is sent there cannot be seen from here" for name in unseen]
     if doubts:
         return Use(debt, CANNOT_SAY, tuple(doubts))
-    latest = max(baseline.taken_at for baseline in ages)
+    latest = max(one.since.taken_at for one in watched if one.since is not None)
     return Use(debt, NOT_SEEN, (f"not seen since {latest:%Y-%m-%d %H:%M} UTC",))
 
 
-_Resolved = Mapping[tuple[str, bool], tuple[str, str]]
+def _since(connection: PgConnection, debt: Debt, source: Source, watch_s: float) -> Baseline | None:
+    """The newest baseline that is old enough; else the oldest."""
+    if debt.id is None or not baselines.exists(connection):
+        return None
+    known = baselines.of_debt(connection, debt.id, source.name)
+    old_enough = [baseline for baseline in known if baseline.age_s >= watch_s]
+    return old_enough[-1] if old_enough else known[0] if known else None
 
 
-def _found(source: Source, since: Baseline | None, resolved: _Resolved) -> list[str]:
-    """Who was seen using it, and who does so now."""
-    calls = [seen for seen in source.calls.seen if _answer(seen, resolved) == USES and _grown(seen, since)]
+_Answers = Mapping[Seen, tuple[str, str]]
+
+
+def _resolve(probe: Probe, watched: _Watched) -> _Answers:
+    """Of all that was sent, is under way or will be sent; what is not counted by itself yet is resolved as a whole."""
+    counted_ones = {seen: probe.ask(seen.text, has_inner=watched.has_inner) for seen in watched.source.calls.seen}
+    others = (*watched.source.now, *watched.source.scheduled)
+    return counted_ones | {seen: probe.ask(seen.text, is_cut=seen.is_cut) for seen in others}
+
+
+def _found(watched: _Watched, answers: _Answers) -> list[str]:
+    """Who was seen using it, who does so now, and who will."""
+    source, since = watched.source, watched.since
+
+    def using(seen: Iterable[Seen]) -> list[Seen]:
+        return [one for one in seen if answers[one][0] == USES]
+
+    calls = [seen for seen in using(source.calls.seen) if _grown(seen, since)]
     found = [_told(seen, since) for seen in sorted(calls, key=lambda seen: -seen.calls)[:SHOWN]]
-    now = [seen for seen in source.now if _answer(seen, resolved) == USES]
-    jobs = [seen for seen in source.scheduled if _answer(seen, resolved) == USES]
-    found += [f"running now, by {seen.role}: {one_line(seen.text)}" for seen in now[:SHOWN]]
-    return found + [f"scheduled by pg_cron, as {seen.role}: {one_line(seen.text)}" for seen in jobs[:SHOWN]]
+    for what, those in (("running now, by", source.now), ("scheduled by pg_cron, as", source.scheduled)):
+        found += [f"{what} {seen.role}: {one_line(seen.text)}" for seen in using(those)[:SHOWN]]
+    return found
 
 
-def _answer(seen: Seen, resolved: _Resolved) -> str:
-    return resolved[seen.text, seen.is_cut][0]
-
-
-def _doubts(source: Source, since: Baseline | None, resolved: _Resolved, watch_s: float) -> list[str]:
+def _doubts(watched: _Watched, answers: _Answers, watch_s: float) -> list[str]:
     """Why "not seen" would say too much."""
-    calls = source.calls
+    source, since, calls = watched.source, watched.since, watched.source.calls
     if calls.why:
         return [calls.why]
     if since is None:
@@ -170,13 +195,19 @@ def _doubts(source: Source, since: Baseline | None, resolved: _Resolved, watch_s
         doubts.append("somebody reset the counts of single statements")
     if calls.hidden > since.hidden or any(seen.text == INSUFFICIENT for seen in source.now):
         doubts.append("statements of others whose texts this role may not read (GRANT pg_read_all_stats)")
-    unclear = [seen for seen in calls.seen if _answer(seen, resolved) == UNKNOWN and _grown(seen, since)]
-    unclear += [seen for seen in (*source.now, *source.scheduled) if _answer(seen, resolved) == UNKNOWN]
-    doubts += [
-        f"{one_line(seen.text)} of {seen.role} may use it ({resolved[seen.text, seen.is_cut][1]})"
-        for seen in unclear[:SHOWN]
-    ]
+    unclear = [seen for seen in calls.seen if answers[seen][0] == UNKNOWN and _grown(seen, since)]
+    unclear += [seen for seen in (*source.now, *source.scheduled) if answers[seen][0] == UNKNOWN]
+    doubts += [f"{one_line(seen.text)} of {seen.role} may use it ({answers[seen][1]})" for seen in unclear[:SHOWN]]
     return doubts
+
+
+def _scanned(watched: _Watched, telling: Iterable[str]) -> Iterator[str]:
+    """Reads that no statement explains which was counted."""
+    before = watched.since.scans if watched.since else {}
+    for name in telling:
+        times = watched.source.calls.scans.get(name, 0) - before[name] if name in before else 0
+        if times > 0:
+            yield f"{name} was read {counted(times, 'time')} by a statement that was not counted"
 
 
 def _grown(seen: Seen, since: Baseline | None) -> bool:

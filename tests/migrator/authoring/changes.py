@@ -37,8 +37,8 @@ class Change:
     """What new code sends besides."""
     crates: str = CRATES
     crates_steps: tuple[str, ...] = ()
-    is_squashed: bool = True
-    """Whether Django can: not a model's renaming or removal that another app's migration has to come before."""
+    squashed: tuple[str, ...] = ("shop", "crates")
+    """The apps whose migrations Django can squash afterwards."""
 
     @property
     def makemigrations(self) -> tuple[str, ...]:
@@ -152,7 +152,7 @@ CHANGES = {
         added("", "class Meta:", "    db_table = 'shop_item'").replace("class Item(", "class Article("),
         ("alter_item_table_rename_item_article",),
         crates=CRATES.replace("shop.Item", "shop.Article"),
-        is_squashed=False,
+        squashed=("crates",),  # Django lets a renaming wait for the app that refers to it, and that one for the squash
     ),
     "a field removed and one added": Change(
         added("weight = models.FloatField(default=1.5)").replace(
@@ -302,7 +302,7 @@ CHANGES = {
         ("item_makers", "delete_part"),
         crates=CRATES.partition("    part =")[0],
         crates_steps=("remove_crate_lid_remove_crate_part",),
-        is_squashed=False,
+        squashed=("crates",),  # likewise
         sends=("INSERT INTO shop_item_makers (item_id, maker_id) SELECT max(id), 1 FROM shop_item",),
     ),
     "looser rules": Change(

@@ -25,22 +25,24 @@ def upsert(table: str, key: str, **values: str) -> str:
     )
 
 
+# Worked out once: a random number for each row would find several, and two who lock several lock each other out.
+ANY_ROW = "(SELECT 1 + floor(random() * 1000)::integer)"
 OLD = (
     "INSERT INTO shop_item (name, colour, amount, maker_id) VALUES ('old', 'green', 3, 1)",
     "INSERT INTO shop_item (name, colour, amount, maker_id) VALUES ('old', NULL, 3, 1)",
-    "UPDATE shop_item SET name = 'changed', colour = 'blue', amount = 4 WHERE id = 1 + floor(random() * 1000)",
-    "SELECT id, name, colour, amount, maker_id FROM shop_item WHERE id = 1 + floor(random() * 1000)",
-    "UPDATE shop_item SET note = '{\"old\": 2}', address = '10.0.0.3' WHERE id = 1 + floor(random() * 1000)",
+    f"UPDATE shop_item SET name = 'changed', colour = 'blue', amount = 4 WHERE id = {ANY_ROW}",
+    f"SELECT id, name, colour, amount, maker_id FROM shop_item WHERE id = {ANY_ROW}",
+    """UPDATE shop_item SET note = '{"old": 2}', address = '10.0.0.3' WHERE id = """ + ANY_ROW,
     "SELECT id FROM shop_item WHERE id < 99 AND address = '10.0.0.3' AND note = '{\"old\": 2}'",
-    upsert("shop_item", "id", id="1 + floor(random() * 1000)", name="'old'", colour="'grey'", amount="6", maker_id="1"),
+    upsert("shop_item", "id", id=ANY_ROW, name="'old'", colour="'grey'", amount="6", maker_id="1"),
     upsert("shop_maker", "name", name="'one'", city="'there'"),
     f"INSERT INTO shop_part (code, kind, serial, shelf, place, weight, maker_id, tag, lot, mark) "
     f"VALUES ({OTHER}, 'old', {OTHER}, {OTHER}, 1, 2, NULL, {OTHER}, {OTHER}, {OTHER})",
     f"UPDATE shop_part SET kind = 'changed', tag = {OTHER}, lot = {OTHER}, mark = {OTHER}, weight = 3 "
-    "WHERE id = 1 + floor(random() * 1000)",
+    f"WHERE id = {ANY_ROW}",
     upsert("shop_part", "id", id="5", code="'5'", kind="'b'", place="5", weight="6", **DIFFERENT),
     "SELECT id, kind, serial, shelf, place, weight, maker_id, tag, lot, mark FROM shop_part WHERE code = '6'",
-    "INSERT INTO crates_crate (label, item_id, part_id) VALUES ('old', 1 + floor(random() * 1000), 7)",
+    f"INSERT INTO crates_crate (label, item_id, part_id) VALUES ('old', {ANY_ROW}, 7)",
 )
 
 

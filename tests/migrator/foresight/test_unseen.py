@@ -97,6 +97,9 @@ STATEMENTS: dict[str, str] = {
     f'{LONG} FROM "Orders"': USES_NOT,
 }
 HOSTILE: dict[str, str] = {
+    "CREATE TABLE snapshot_of_it AS EXECUTE prepared_before(1)": UNKNOWN,
+    "EXPLAIN (ANALYZE, BUFFERS) EXECUTE prepared_before": UNKNOWN,
+    "EXPLAIN SELECT 'EXECUTE' FROM shops": USES_NOT,
     'SELECT id FROM "Orders"; SELECT "shopName" FROM "Orders"': USES,
     'BEGIN; SELECT "shopName" FROM "Orders"; COMMIT': USES,
     'SELECT id FROM "Orders"; COMMIT; RESET ROLE; CREATE TABLE public.owned (); '
@@ -263,3 +266,27 @@ def test_truncating_or_locking_a_table_is_a_use_of_it_and_of_no_column(server_ur
 
         assert asked(url, Target("Orders"), *texts) == [USES, USES, USES_NOT]
         assert asked(url, ORDERS, *texts) == [USES_NOT] * 3
+
+
+def test_a_member_of_the_role_that_owns_the_table_is_asked_as_that_role(server_url: str) -> None:
+    with new_database(server_url) as url:
+        name = url.rpartition("/")[2].partition("?")[0]
+        query(url, TABLES)
+        query(url, f"CREATE ROLE owners_{name}; CREATE ROLE deploy_{name} LOGIN IN ROLE owners_{name}")
+        query(
+            url, f'GRANT USAGE, CREATE ON SCHEMA public TO owners_{name}; ALTER TABLE "Orders" OWNER TO owners_{name}'
+        )
+        try:
+            with closing(psycopg2.connect(url, user=f"deploy_{name}")) as connection:
+                connection.autocommit = True
+                probe = Probe(connection, ORDERS)
+                with probe.rights_taken_away() as why:
+                    assert why == ""
+                    answers = [probe.ask(sql)[0] for sql in ('TABLE "Orders"', 'SELECT id FROM "Orders"')]
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT current_user")
+                    assert cursor.fetchone() == (f"deploy_{name}",)
+        finally:
+            query(url, f"DROP OWNED BY owners_{name} CASCADE; DROP ROLE owners_{name}, deploy_{name}")
+
+    assert answers == [USES, USES_NOT]

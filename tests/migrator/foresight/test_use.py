@@ -431,18 +431,40 @@ def test_it_cannot_be_said_of_a_function_that_may_take_whole_rows_or_makes_its_o
     query(server.url(), f"SET check_function_bodies = off; {made}")
     try:
         found = use(connection, unseen)
-        server.psql("ALTER SYSTEM SET pg_stat_statements.track = 'all'")
-        server.psql("SELECT pg_reload_conf()")
+    finally:
+        query(server.url(), "DROP FUNCTION f")
+
+    assert found.answer == (CANNOT_SAY if is_doubtful else NOT_SEEN), found.lines
+
+
+def test_what_functions_and_blocks_send_is_seen_where_it_was_counted_all_the_time(
+    server: LocalPostgres, connection: Connection, unseen: Debt
+) -> None:
+    query(
+        server.url(),
+        "CREATE FUNCTION f(what text) RETURNS void LANGUAGE plpgsql AS "
+        "$f$ BEGIN EXECUTE format('SELECT %I FROM merchants', what); END $f$",
+    )
+    server.psql("ALTER SYSTEM SET pg_stat_statements.track = 'all'")
+    server.psql("SELECT pg_reload_conf()")
+    try:
         with closing(psycopg2.connect(server.url())) as fresh:
             fresh.autocommit = True
-            counted = use(fresh, unseen)
+            not_all_the_time = use(fresh, unseen)
+            keep_baseline(fresh, [unseen])
+            age(fresh, 26)
+            send(server.url(user="nightly"), "DO $$ BEGIN PERFORM f('id'); EXECUTE 'SELECT id FROM merchants'; END $$")
+            harmless = use(fresh, unseen)
+            send(server.url(user="nightly"), "SELECT f('la' || 'bel')")
+            used = use(fresh, unseen)
     finally:
         query(server.url(), "DROP FUNCTION f")
         server.psql("ALTER SYSTEM RESET ALL")
         server.psql("SELECT pg_reload_conf()")
 
-    assert found.answer == (CANNOT_SAY if is_doubtful else NOT_SEEN), found.lines
-    assert counted.answer == NOT_SEEN, counted.lines
+    assert not_all_the_time.answer == CANNOT_SAY
+    assert harmless.answer == NOT_SEEN, harmless.lines
+    assert (used.answer, "SELECT label FROM merchants" in used.lines[0]) == (IN_USE, True), used.lines
 
 
 def test_a_whole_table_is_used_by_whoever_reads_it_at_all(server: LocalPostgres, connection: Connection) -> None:
@@ -648,3 +670,31 @@ def test_it_cannot_be_said_of_what_is_sent_to_subscribers(
     assert nobody_subscribes.answer == NOT_SEEN, nobody_subscribes.lines
     assert somebody_does.answer == CANNOT_SAY
     assert somebody_does.lines == ("publication everything sends it to whoever subscribes",)
+
+
+def test_a_read_that_no_counted_statement_explains_leaves_it_unsaid(
+    server: LocalPostgres, connection: Connection
+) -> None:
+    query(server.url(), "CREATE TABLE lonely (id integer, label text); INSERT INTO lonely VALUES (1, 'l'), (2, 'm')")
+    query(server.url(), "CREATE INDEX lonely_label ON lonely (label)")
+    table, column = debt(TABLE, "lonely", "lonely", 21), debt(table="lonely", name="label", number=22)
+    keep_baseline(connection, [table, column])
+    age(connection, 26)
+    unread = use(connection, table), use(connection, column)
+    server.psql("SET pg_stat_statements.track = 'none'; SELECT count(*) FROM lonely; SET enable_seqscan = off; "
+                "SELECT id FROM lonely WHERE label = 'l'", database="rupaya")  # fmt: skip
+    wait_for(
+        lambda: (
+            query(server.url(), "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'lonely_label'")
+            == [(1,)]
+        ),
+        "the statistics to have it",
+    )
+    read = use(connection, table), use(connection, column)
+    query(server.url(), "DROP TABLE lonely")
+
+    assert [found.answer for found in unread] == [NOT_SEEN, NOT_SEEN]
+    assert [found.lines for found in read] == [
+        ("lonely was read 2 times by a statement that was not counted",),
+        ("lonely_label was read 1 time by a statement that was not counted",),
+    ]
