@@ -36,10 +36,16 @@ SERVER = ("gunicorn", "rupaya.wsgi")
 
 
 def matches(pattern: str, line: str) -> bool:
-    """Whether CloudWatch would count a line: quoted phrases, all of them, or with ? any.
+    """Whether CloudWatch would count a line: quoted phrases, all of them, or with ? any; or one number of a JSON line.
 
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html
     """
+    if of_json := re.fullmatch(r"\{ \$\.(\w+) >= (\d+) \}", pattern):
+        try:
+            number = json.loads(line).get(of_json[1])
+        except (ValueError, AttributeError):  # no JSON, or no object
+            return False
+        return isinstance(number, int | float) and number >= int(of_json[2])
     terms = re.findall(r'(\??)"([^"]+)"', pattern)
     assert " ".join(f'{mark}"{phrase}"' for mark, phrase in terms) == pattern, f"{pattern} is more than this knows"
     marks = {mark for mark, _ in terms}

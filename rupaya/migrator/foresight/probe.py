@@ -256,14 +256,7 @@ class Probe:
 
     def _ask_on(self, path: str, query: str) -> tuple[str, str]:
         why = ""
-        versions = (
-            query,
-            texts.with_texts(query),
-            texts.with_nulls(query),
-            *texts.with_literals(query),
-            texts.with_numbers(query),
-        )
-        for version in dict.fromkeys(versions):
+        for version in texts.versions_of(query):
             try:
                 self._explain(version, path)
             except psycopg2.errors.InsufficientPrivilege as error:

@@ -5,6 +5,7 @@ They are other people's, and a probe sends them again: what is sent is one state
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 
@@ -65,8 +66,10 @@ _TYPED = re.compile(
     re.IGNORECASE,
 )
 _EXTRACT = re.compile(r"\bextract\s*\(\s*\$\d+\s+from\b", re.IGNORECASE)
+_EXTRACTED = re.compile(r"\bextract\s*\(\s*(\w+)\s+from\b", re.IGNORECASE)
 _LITERAL = re.compile(r"'(?:[^']|'')*'|(?<![\w$.])\d+(?:\.\d+)?")
 MAX_LITERALS = 5
+MAX_MIXED = 6
 _PARAMETER = re.compile(r"\$\d+")
 _GIVEN = re.compile(r"\$\d+\s*::")
 _UNICODE_NAME = re.compile(r"\bu&\"", re.IGNORECASE)
@@ -156,11 +159,25 @@ def query_of(text: str, *, of_table: bool = False) -> str:
     if query.lstrip("( \t\r\n")[:6].upper() in ("SELECT", "WITH"):
         query = _INTO.sub(" ", query)
     query = _TYPED.sub(lambda match: f"{match['parameter']}::{match['type']}", query)
-    return _EXTRACT.sub("extract(epoch from", query)
+    grouped = _EXTRACTED.search(query)
+    return _EXTRACT.sub(f"extract({grouped[1] if grouped else 'epoch'} from", query)
 
 
 def _names_in(listed: str) -> Iterator[str]:
     yield from (match[0] for match in re.finditer(_NAME, listed))
+
+
+def versions_of(query: str) -> Iterator[str]:
+    """A query, and what else it may have been before its constants became parameters; the likely ones first."""
+    yield query
+    if not _PARAMETER.search(query):
+        return
+    tried = {query}
+    others = ((with_texts(query), with_nulls(query)), with_literals(query), with_numbers(query))
+    for version in itertools.chain.from_iterable(others):
+        if version not in tried:
+            tried.add(version)
+            yield version
 
 
 def with_texts(query: str) -> str:
@@ -168,10 +185,18 @@ def with_texts(query: str) -> str:
     return _PARAMETER.sub(lambda match: f"{match[0]}::text", query)
 
 
-def with_literals(query: str) -> list[str]:
-    """The same with one of its own literals for every parameter: in GROUP BY PostgreSQL leaves them, above it not."""
-    found = dict.fromkeys(match[0] for match in _LITERAL.finditer(query))
-    return [_PARAMETER.sub(literal.replace("\\", r"\\"), query) for literal in list(found)[:MAX_LITERALS]]
+def with_literals(query: str) -> Iterator[str]:
+    """The same with its own literals for parameters: in GROUP BY PostgreSQL leaves them, above it not.
+
+    All of them in their order, from each place on; then one of them for every parameter.
+    """
+    literals = [match[0] for match in _LITERAL.finditer(query)]
+    names = list(dict.fromkeys(_PARAMETER.findall(query)))
+    for place in range(len(names) - len(literals) + 1) if literals else ():
+        meant = dict(zip(names[place:], literals, strict=False))
+        yield _PARAMETER.sub(lambda match, meant=meant: meant.get(match[0], "NULL"), query)  # type: ignore[misc]
+    for literal in list(dict.fromkeys(literals))[:MAX_LITERALS]:
+        yield _PARAMETER.sub(literal.replace("\\", r"\\"), query)
 
 
 def with_nulls(query: str) -> str:
@@ -179,6 +204,18 @@ def with_nulls(query: str) -> str:
     return _PARAMETER.sub("NULL", query)
 
 
-def with_numbers(query: str) -> str:
-    """The same with a number for every parameter whose type is not given, as an array of them needs one."""
-    return _PARAMETER.sub("1", _GIVEN.sub("NULL::", query))
+def with_numbers(query: str) -> Iterator[str]:
+    """The same with numbers for parameters whose type is not given, where one is wanted that NULL has not.
+
+    For all of them; then for some of them, NULL for the others, in as many ways as are bearable.
+    """
+    query = _GIVEN.sub("NULL::", query)
+    names = list(dict.fromkeys(_PARAMETER.findall(query)))
+    yield _PARAMETER.sub("1", query)
+    if len(names) <= MAX_MIXED:
+        ways = itertools.product((True, False), repeat=len(names))
+        chosen = ({name for name, is_number in zip(names, way, strict=True) if is_number} for way in ways)
+    else:
+        chosen = (those for name in names for those in ({name}, {*names} - {name}))
+    for numbers in itertools.islice(chosen, 2**MAX_MIXED):
+        yield _PARAMETER.sub(lambda match, numbers=numbers: "1" if match[0] in numbers else "NULL", query)  # type: ignore[misc]

@@ -37,8 +37,8 @@ class Change:
     """What new code sends besides."""
     crates: str = CRATES
     crates_steps: tuple[str, ...] = ()
-    squashed: tuple[str, ...] = ("shop", "crates")
-    """The apps whose migrations Django can squash afterwards."""
+    is_squashed: bool = True
+    """Whether Django can: not where an app's migrations have to come before and after those of another."""
 
     @property
     def makemigrations(self) -> tuple[str, ...]:
@@ -152,7 +152,7 @@ CHANGES = {
         added("", "class Meta:", "    db_table = 'shop_item'").replace("class Item(", "class Article("),
         ("alter_item_table_rename_item_article",),
         crates=CRATES.replace("shop.Item", "shop.Article"),
-        squashed=("crates",),  # Django lets a renaming wait for the app that refers to it, and that one for the squash
+        is_squashed=False,
     ),
     "a field removed and one added": Change(
         added("weight = models.FloatField(default=1.5)").replace(
@@ -286,15 +286,23 @@ CHANGES = {
         "1",
         sends=("UPDATE shop_maker SET best_id = 7, rank = 4 WHERE id = 1",),
     ),
-    "two apps": Change(
+    "two apps that refer to each other": Change(
         MODELS.replace(
             "class Part", "class Box(models.Model):\n    width = models.IntegerField()\n\n\nclass Part"
-        ).replace(LAST_OF_ITEM, LAST_OF_ITEM + "    slug = models.SlugField(null=True)\n"),
-        ("box_item_slug", "index_item_slug"),
-        "slug",
-        "'a'",
-        crates=CRATES + "    box = models.ForeignKey('shop.Box', models.CASCADE, null=True)\n",
-        crates_steps=("crate_box", "index_crate_box"),
+        ).replace(
+            LAST_OF_ITEM,
+            LAST_OF_ITEM
+            + "    slug = models.SlugField(null=True)\n"
+            + "    bin = models.ForeignKey('crates.Bin', models.CASCADE, null=True, related_name='+')\n",
+        ),
+        ("box_item_bin_item_slug", "index_item_bin", "index_item_slug"),
+        "slug, bin_id",
+        "'a', NULL",
+        crates=CRATES
+        + "    box = models.ForeignKey('shop.Box', models.CASCADE, null=True)\n"
+        + "\n\nclass Bin(models.Model):\n    code = models.SlugField(unique=True)\n",
+        crates_steps=("bin", "crate_box", "index_crate_box"),
+        is_squashed=False,
         sends=("INSERT INTO crates_crate (label, item_id, box_id) VALUES ('new', 5, NULL)",),
     ),
     "a model removed, and a many-to-many field": Change(
@@ -302,7 +310,7 @@ CHANGES = {
         ("item_makers", "delete_part"),
         crates=CRATES.partition("    part =")[0],
         crates_steps=("remove_crate_lid_remove_crate_part",),
-        squashed=("crates",),  # likewise
+        is_squashed=False,
         sends=("INSERT INTO shop_item_makers (item_id, maker_id) SELECT max(id), 1 FROM shop_item",),
     ),
     "looser rules": Change(

@@ -110,8 +110,8 @@ def test_a_new_database_gets_the_same_squashed_or_not(project: Project, server_u
     with new_database(server_url) as url:
         project.succeed("migrate", "--noinput", url=url)
         project.succeed("schemadiff", url=url)
-    for app in CHANGES[name].squashed:
-        if written := project.written(app):
+    for app in ("shop", "crates"):
+        if CHANGES[name].is_squashed and (written := project.written(app)):
             project.succeed("squashmigrations", app, "0001", max(written), "--noinput")
     assert "No changes" in project.succeed("makemigrations", "--check")
     with new_database(server_url) as url:
