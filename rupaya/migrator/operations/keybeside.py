@@ -12,6 +12,8 @@ from rupaya.migrator.operations.beside import CHECKS, OID, Beside
 _ROWS_AT_A_TIME = 5_000
 _FEW = 500
 """So many rows may be filled under the lock of the swap."""
+_PASSES = 100
+"""So often where others write more of them than that in the time that it takes."""
 _TOP = {"integer": 2**31 - 1, "bigint": 2**63 - 1}
 _UNIQUE = f"""
     SELECT i.relname, coalesce(c.conname, ''), coalesce(c.contype::text, ''), coalesce(c.condeferrable, false)
@@ -102,8 +104,9 @@ class KeyBeside(Beside):
 
     def settle(self) -> None:
         """Give what was written on the way its own value, until few rows are left; in no transaction."""
-        while self._settle(_ROWS_AT_A_TIME) > _FEW:
-            pass
+        for _ in range(_PASSES):
+            if self._settle(_ROWS_AT_A_TIME) <= _FEW:
+                break
 
     def _settle(self, rows: int = 0) -> int:
         table, name = self.quote(self.table), self.quote(self.name)
