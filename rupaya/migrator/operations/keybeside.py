@@ -27,7 +27,10 @@ _REFERRING = f"""
     FROM pg_constraint c WHERE c.contype = 'f' AND c.confrelid = {OID} AND %s::int2 = ANY (c.confkey) ORDER BY 1, 2
 """
 _SEQUENCE = f"""
-    SELECT s.oid::regclass::text, a.attidentity, q.seqincrement, q.seqcache, q.seqcycle, s.relname
+    SELECT s.oid::regclass::text, a.attidentity, s.relname,
+      format('START WITH %%s INCREMENT BY %%s MINVALUE %%s CACHE %%s %%sCYCLE', q.seqstart, q.seqincrement, q.seqmin,
+        q.seqcache, CASE WHEN NOT q.seqcycle THEN 'NO ' END)
+      || CASE WHEN q.seqmax NOT IN (2^15 - 1, 2^31 - 1, 9223372036854775807) THEN ' MAXVALUE ' || q.seqmax ELSE '' END
     FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S' JOIN pg_sequence q ON q.seqrelid = s.oid
     JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
     WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
@@ -150,16 +153,14 @@ class KeyBeside(Beside):
 
     def _number_again(self, numbered: tuple[Any, ...], last: tuple[Any, ...], rights: list[tuple[Any, ...]]) -> None:
         """The column's sequence: its own again, or a new one that goes on where that of the old column was."""
-        sequence, identity, increment, cache, cycles, name = numbered
+        sequence, identity, name, options = numbered
         if not identity:
             self._execute(
                 f"ALTER SEQUENCE {sequence} AS {self.type} OWNED BY {self.quote(self.table)}.{self.quoted}",
             )
             return
         how = "ALWAYS" if identity == "a" else "BY DEFAULT"
-        options = (
-            f"SEQUENCE NAME {self.quote(name)} INCREMENT BY {increment} CACHE {cache} {'' if cycles else 'NO '}CYCLE"
-        )
+        options = f"SEQUENCE NAME {self.quote(name)} {options}"
         self._execute(
             f"{self.here} ALTER COLUMN {self.quoted} ADD GENERATED {how} AS IDENTITY ({options})",
             f"SELECT setval('{sequence}', {last[0]}, {last[1]})",
