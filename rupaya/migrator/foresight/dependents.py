@@ -78,6 +78,8 @@ _FUNCTIONS = """
                       AND e.deptype = 'e')
     ORDER BY 1
 """
+NEAR = 300
+"""As many characters around a name are looked at."""
 _KEYWORDS = frozenset(
     "as on using where set values select table default join left right inner outer cross full natural group order limit"
     " offset having union except intersect for returning loop overriding window with tablesample when".split()
@@ -136,7 +138,7 @@ def takes_whole_rows(body: str, table: str) -> bool:
         return True
     for name in {table.lower(), *_aliases(body, table)}:
         for found in re.finditer(rf'(?<!\w)"?{re.escape(name)}"?(?!\w)', body, re.IGNORECASE):
-            before, after = body[: found.start()], body[found.end() :]
+            before, after = body[max(0, found.start() - NEAR) : found.start()], body[found.end() : found.end() + NEAR]
             if not _is_harmless_at(before, after, table, is_table=name == table.lower()):
                 return True
     return False

@@ -60,8 +60,9 @@ _CONCURRENTLY = {
 }
 _INDEX = """
     SELECT p.command, p.phase, p.blocks_done, p.blocks_total, p.tuples_done, p.tuples_total, p.lockers_done,
-           p.lockers_total, p.partitions_done, p.partitions_total, c.relname
-    FROM pg_stat_progress_create_index p LEFT JOIN pg_class c ON c.oid = p.relid WHERE p.pid = %s
+           p.lockers_total, p.partitions_done, p.partitions_total, c.relname, a.query_start
+    FROM pg_stat_progress_create_index p LEFT JOIN pg_class c ON c.oid = p.relid
+    LEFT JOIN pg_stat_activity a ON a.pid = p.pid WHERE p.pid = %s
 """
 _CLUSTER = """
     SELECT p.phase, p.heap_blks_scanned, p.heap_blks_total FROM pg_stat_progress_cluster p WHERE p.pid = %s
@@ -112,6 +113,8 @@ class Progress:
         self._began = self._looked = self._said = 0.0
         self._statement: Any = None
         self._size_bytes = 0
+        self._index: Any = None
+        self._index_before = self._index_shown = 0.0
         self._keeps = True
 
     def begin(self, what: str, estimated_s: float | None = None) -> None:
@@ -134,13 +137,38 @@ class Progress:
 
     def _read(self, cursor: Any, backend_pid: int, running_s: float) -> Reading:
         found = (
-            _of_index(cursor, backend_pid)
+            self._of_index(cursor, backend_pid)
             or _of_cluster(cursor, backend_pid)
             or _of_backfill(cursor)
             or self._of_growth(cursor, backend_pid)
         )
         phase, percent, basis = found or ("working", None, BY_TIME)
         return Reading(phase, percent, basis, running_s, self._estimated_s)
+
+    def _of_index(self, cursor: Any, backend_pid: int) -> tuple[str, float | None, str] | None:
+        """The server writes its figures one by one: between two phases, or partitions, some are of the one before.
+
+        So a figure counts once the next look does not take it back; and it never goes back.
+        """
+        cursor.execute(_INDEX, [backend_pid])
+        row = cursor.fetchone()
+        if row is None:
+            return None
+        command, phase, blocks, all_blocks, tuples, all_tuples, lockers, all_lockers, parts, all_parts, table, start = (
+            row
+        )
+        begin, share = (_CONCURRENTLY if "CONCURRENTLY" in command else _BUILD).get(phase, (0, 0))
+        done = blocks / all_blocks if all_blocks else tuples / all_tuples if all_tuples else 0.0
+        percent = begin + share * min(1.0, done)
+        if all_parts:  # an index of a partitioned table is made partition by partition
+            percent = 100 * parts / all_parts + percent / all_parts
+        if self._index != start:
+            self._index, self._index_before, self._index_shown = start, 0.0, 0.0
+        self._index_shown = max(self._index_shown, min(self._index_before, percent))
+        self._index_before = percent
+        waiting = f" ({lockers} of {all_lockers} gone)" if phase.startswith("waiting") and all_lockers else ""
+        on = f" on {table}" if table else ""
+        return f"{phase}{on}{waiting}", min(100.0, self._index_shown), BY_SERVER
 
     def _of_growth(self, cursor: Any, backend_pid: int) -> tuple[str, float | None, str] | None:
         """A rewrite writes the whole table anew beside the old one; no view of the server's tells how far it is."""
@@ -228,22 +256,6 @@ class Progress:
                 )
         except psycopg2.Error:
             self._keeps = False
-
-
-def _of_index(cursor: Any, backend_pid: int) -> tuple[str, float | None, str] | None:
-    cursor.execute(_INDEX, [backend_pid])
-    row = cursor.fetchone()
-    if row is None:
-        return None
-    command, phase, blocks, all_blocks, tuples, all_tuples, lockers, all_lockers, parts, all_parts, table = row
-    begin, share = (_CONCURRENTLY if "CONCURRENTLY" in command else _BUILD).get(phase, (0, 0))
-    done = blocks / all_blocks if all_blocks else tuples / all_tuples if all_tuples else 0.0
-    percent = begin + share * min(1.0, done)
-    if all_parts:  # an index of a partitioned table is made partition by partition
-        percent = 100 * parts / all_parts + percent / all_parts
-    waiting = f" ({lockers} of {all_lockers} gone)" if phase.startswith("waiting") and all_lockers else ""
-    on = f" on {table}" if table else ""
-    return f"{phase}{on}{waiting}", min(100.0, percent), BY_SERVER
 
 
 def _of_cluster(cursor: Any, backend_pid: int) -> tuple[str, float | None, str] | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 # What a semicolon may stand in without ending a statement. Comments are found apart, for they nest.
 _QUOTED = re.compile(
-    r"[eE]'(?:[^'\\]|\\.|'')*(?P<e>')?"
+    r"(?<!\w)[eE]'(?:[^'\\]|\\.|'')*(?P<e>')?"
     r"|'(?:[^']|'')*(?P<q>')?"
     r'|"(?:[^"]|"")*(?P<i>")?'
     r"|(?<![\w$])\$(?P<tag>(?:[^\W\d]\w*)?)\$(?:.*?(?P<d>\$(?P=tag)\$)|.*)",

@@ -76,9 +76,23 @@ def uses(connection: PgConnection, debts: Iterable[Debt], *, watch_s: float) -> 
         if targets is None:
             why = "what it takes away is not known ('manage.py presumptions' writes it down where the code is made)"
             found.append(Use(debt, CANNOT_SAY, (why,)))
-        elif targets:
+        elif targets := _without_others(connection, debt, targets):
             found.append(_of_debt(connection, debt, targets, sources, watch_s))
     return found
+
+
+def _without_others(connection: PgConnection, debt: Debt, targets: list[Target]) -> list[Target]:
+    """Those of a whole migration that this operation takes away; the others are, or were, owed by themselves."""
+    if debt.kind != OPERATION:
+        return targets
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT table_name, CASE WHEN kind = %s THEN object ELSE '' END FROM migrator_debts "
+            "WHERE (app, migration) = (%s, %s) AND kind IN (%s, %s)",
+            [COLUMN, debt.app, debt.migration, COLUMN, TABLE],
+        )
+        apart = {Target(table, column) for table, column in cursor.fetchall()}
+    return [target for target in targets if target not in apart]
 
 
 def _of_debt(

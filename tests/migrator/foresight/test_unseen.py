@@ -97,6 +97,7 @@ STATEMENTS: dict[str, str] = {
     f'{LONG} FROM "Orders"': USES_NOT,
 }
 HOSTILE: dict[str, str] = {
+    "SELECT name'\\'; SELECT \"shopName\" FROM \"Orders\" WHERE note = 'x'": USES,
     "CREATE TABLE snapshot_of_it AS EXECUTE prepared_before(1)": UNKNOWN,
     "EXPLAIN (ANALYZE, BUFFERS) EXECUTE prepared_before": UNKNOWN,
     "EXPLAIN SELECT 'EXECUTE' FROM shops": USES_NOT,

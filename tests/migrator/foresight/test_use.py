@@ -563,6 +563,27 @@ def test_it_cannot_be_said_what_unknown_sql_takes_away(connection: Connection) -
     assert (found.answer, "what it takes away is not known" in found.lines[0]) == (CANNOT_SAY, True)
 
 
+def test_what_is_owed_apart_of_the_same_migration_is_not_asked_twice(
+    connection: Connection, settings: Any, tmp_path: Path
+) -> None:
+    """It may be paid long since, and then nobody could ask for it any more."""
+    settings.MIGRATOR_PRESUMPTIONS = tmp_path / "presumptions.json"
+    settings.MIGRATOR_PRESUMPTIONS.write_text(
+        '{"shop.0009_sql": {"hash": "", "removed": {"merchants": ["gone", "label"]}}}'
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO migrator_debts (app, migration, operation, action, kind, table_name, object, payment, breaks,"
+            " release, run_id, state, settled_at) VALUES ('shop', '0009_sql', '0', '', 'column', 'merchants', 'gone', "
+            "'[]', '', '', 1, 'paid', now())"
+        )
+    operation = Debt("shop", "0009_sql", "1", "Raw SQL", OPERATION, "", "1", [], "", {}, id=9)
+
+    found = use(connection, operation)
+
+    assert found.lines == ("nothing was kept from the time when it came to be owed",)
+
+
 @pytest.mark.usefixtures("connection")
 def test_contract_refuses_what_is_in_use_and_pays_it_anyway_for_a_reason(server: LocalPostgres, tmp_path: Path) -> None:
     url = server.url()
