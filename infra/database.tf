@@ -69,7 +69,7 @@ resource "aws_db_instance" "this" {
   iam_database_authentication_enabled = true
 
   db_subnet_group_name   = aws_db_subnet_group.this.name
-  vpc_security_group_ids = [aws_security_group.database.id]
+  vpc_security_group_ids = concat([aws_security_group.database.id], var.database_other_security_groups)
   publicly_accessible    = false
   multi_az               = var.database_multi_az
   ca_cert_identifier     = "rds-ca-rsa2048-g1"
@@ -100,6 +100,20 @@ resource "aws_db_instance" "this" {
   monitoring_interval             = 60
   monitoring_role_arn             = aws_iam_role.database_monitoring.arn
   enabled_cloudwatch_logs_exports = keys(aws_cloudwatch_log_group.database)
+
+  lifecycle {
+    # What can only be had by making the database anew: one that was taken over keeps its own, as long as it lives.
+    ignore_changes = [
+      db_name, db_subnet_group_name, kms_key_id, performance_insights_kms_key_id, storage_encrypted, username,
+    ]
+  }
+}
+
+check "the_database_is_encrypted" {
+  assert {
+    condition     = aws_db_instance.this.storage_encrypted
+    error_message = "The database that was taken over is not encrypted, and cannot become so in its place: copy a snapshot with a key, restore that, and take it over (docs/deploying.md)."
+  }
 }
 
 # Optional: a proxy for the service's own queries. Migrations go to the database itself, for a pooler may give two

@@ -59,7 +59,7 @@ resource "aws_secretsmanager_secret" "proxy" {
 resource "aws_secretsmanager_secret_version" "proxy" {
   secret_id = aws_secretsmanager_secret.proxy.id
   secret_string_wo = jsonencode({
-    username = "rupaya"
+    username = aws_db_instance.this.username
     password = local.database_password
   })
   secret_string_wo_version = var.database_password_version

@@ -25,8 +25,8 @@ locals {
       WEB_CONCURRENCY = tostring(var.web_concurrency)
       DB_HOST         = var.use_rds_proxy ? aws_db_proxy.this[0].endpoint : aws_db_instance.this.address
       DB_PORT         = "5432"
-      DB_NAME         = "rupaya"
-      DB_USER         = "rupaya"
+      DB_NAME         = aws_db_instance.this.db_name
+      DB_USER         = aws_db_instance.this.username
       DB_SSL          = "true"
       # verify-full: RDS' own authorities, and those of its proxy, are in the image.
       DB_SSL_ROOT_CERT    = "/app/rupaya/rds-ca.pem"
@@ -36,7 +36,7 @@ locals {
     },
     # The password is not in it: libpq takes PGPASSWORD where a URL has none.
     var.use_rds_proxy ? {
-      MIGRATION_DATABASE_URL = "postgresql://rupaya@${aws_db_instance.this.address}:5432/rupaya"
+      MIGRATION_DATABASE_URL = "postgresql://${aws_db_instance.this.username}@${aws_db_instance.this.address}:5432/${aws_db_instance.this.db_name}"
     } : {},
     var.extra_environment,
   )

@@ -55,6 +55,31 @@ variable "state_bucket" {
   default     = "rupaya-terraform-state-590184132516"
 }
 
+# As in infra/existing.tf: what the account has already is taken over and not made.
+
+variable "existing" {
+  description = "What the account has already, and where: { repository = \"rupaya-backend\", github = \"arn:aws:iam::…:oidc-provider/token.actions.githubusercontent.com\" }."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = length(setsubtract(keys(var.existing), ["repository", "github"])) == 0
+    error_message = "Known here are repository and github."
+  }
+}
+
+import {
+  for_each = contains(keys(var.existing), "repository") ? { only = var.existing.repository } : {}
+  to       = aws_ecr_repository.this
+  id       = each.value
+}
+
+import {
+  for_each = contains(keys(var.existing), "github") ? { only = var.existing.github } : {}
+  to       = aws_iam_openid_connect_provider.github
+  id       = each.value
+}
+
 # Images
 
 resource "aws_ecr_repository" "this" {
@@ -69,6 +94,11 @@ resource "aws_ecr_repository" "this" {
   encryption_configuration {
     encryption_type = "KMS"
     kms_key         = aws_kms_key.images.arn
+  }
+
+  lifecycle {
+    # It can be had only by making the repository anew, without its images: one that was taken over keeps its own.
+    ignore_changes = [encryption_configuration]
   }
 }
 

@@ -16,6 +16,8 @@ CREDENTIALS = {
     "AWS_DEFAULT_REGION": moto_server.REGION,
     "AWS_REGION": moto_server.REGION,
     "AWS_EC2_METADATA_DISABLED": "true",
+    # What loopback refuses is refused for good; the 25 tries that the provider has by itself would hide it for minutes.
+    "AWS_MAX_ATTEMPTS": "3",
 }
 
 

@@ -52,7 +52,12 @@ class Aws:
 def _supply_what_moto_lacks(stack: Any) -> None:
     from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse
     from moto.core.responses import ActionResult, EmptyResult
+    from moto.logs.responses import LogsResponse
     from moto.rds.models import DBInstance
+
+    def associate_kms_key(self: Any) -> str:
+        self.logs_backend.groups[self._get_param("logGroupName")].kms_key_id = self._get_param("kmsKeyId")
+        return "{}"
 
     stack.enter_context(
         mock.patch.object(DBInstance, "latest_restorable_time", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), create=True)
@@ -64,6 +69,8 @@ def _supply_what_moto_lacks(stack: Any) -> None:
         ("untag_resource", lambda self: EmptyResult()),
     ):
         stack.enter_context(mock.patch.object(ApplicationAutoScalingResponse, name, answer, create=True))
+    # A log group that was made without a key gets one.
+    stack.enter_context(mock.patch.object(LogsResponse, "associate_kms_key", associate_kms_key, create=True))
 
 
 class _Rollouts:

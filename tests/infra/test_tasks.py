@@ -223,7 +223,7 @@ def test_the_daily_checks_of_a_sound_database_pass_and_purge(deployed: Environme
 
     assert status == 0, output
     assert deployed.server.sql("SELECT count(*) FROM phone_otps") == [(1,)]
-    assert deployed.counted(output) == {"daily-checks-ended"}
+    assert deployed.counted(output) == {"daily-checks-ended", "attic-bytes"}
     assert "The database is the same as the code" in output
 
 
@@ -234,7 +234,7 @@ def test_drift_raises_its_alarm(deployed: Environment) -> None:
 
     assert status == 1
     assert "by_hand" in output
-    assert deployed.counted(output) == {"drift", "daily-check-failed", "daily-checks-ended"}
+    assert deployed.counted(output) == {"drift", "daily-check-failed", "daily-checks-ended", "attic-bytes"}
     for command in ("schemadiff", "showmigrations --audit --check"):
         line = f"Daily check failed: manage.py {command} exited with 1."
         assert line in output.splitlines()

@@ -12,6 +12,8 @@ from rupaya.migrator.operations.beside import CHECKS, OID, Beside
 _ROWS_AT_A_TIME = 5_000
 _FEW = 500
 """So many rows may be filled under the lock of the swap."""
+_PASSES = 100
+"""So often where others write more of them than that in the time that it takes."""
 _TOP = {"integer": 2**31 - 1, "bigint": 2**63 - 1}
 _UNIQUE = f"""
     SELECT i.relname, coalesce(c.conname, ''), coalesce(c.contype::text, ''), coalesce(c.condeferrable, false)
@@ -25,7 +27,10 @@ _REFERRING = f"""
     FROM pg_constraint c WHERE c.contype = 'f' AND c.confrelid = {OID} AND %s::int2 = ANY (c.confkey) ORDER BY 1, 2
 """
 _SEQUENCE = f"""
-    SELECT s.oid::regclass::text, a.attidentity, q.seqincrement, q.seqcache, q.seqcycle, s.relname
+    SELECT s.oid::regclass::text, a.attidentity, s.relname,
+      format('START WITH %%s INCREMENT BY %%s MINVALUE %%s CACHE %%s %%sCYCLE', q.seqstart, q.seqincrement, q.seqmin,
+        q.seqcache, CASE WHEN NOT q.seqcycle THEN 'NO ' END)
+      || CASE WHEN q.seqmax NOT IN (2^15 - 1, 2^31 - 1, 9223372036854775807) THEN ' MAXVALUE ' || q.seqmax ELSE '' END
     FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S' JOIN pg_sequence q ON q.seqrelid = s.oid
     JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
     WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
@@ -102,8 +107,9 @@ class KeyBeside(Beside):
 
     def settle(self) -> None:
         """Give what was written on the way its own value, until few rows are left; in no transaction."""
-        while self._settle(_ROWS_AT_A_TIME) > _FEW:
-            pass
+        for _ in range(_PASSES):
+            if self._settle(_ROWS_AT_A_TIME) <= _FEW:
+                break
 
     def _settle(self, rows: int = 0) -> int:
         table, name = self.quote(self.table), self.quote(self.name)
@@ -147,16 +153,14 @@ class KeyBeside(Beside):
 
     def _number_again(self, numbered: tuple[Any, ...], last: tuple[Any, ...], rights: list[tuple[Any, ...]]) -> None:
         """The column's sequence: its own again, or a new one that goes on where that of the old column was."""
-        sequence, identity, increment, cache, cycles, name = numbered
+        sequence, identity, name, options = numbered
         if not identity:
             self._execute(
                 f"ALTER SEQUENCE {sequence} AS {self.type} OWNED BY {self.quote(self.table)}.{self.quoted}",
             )
             return
         how = "ALWAYS" if identity == "a" else "BY DEFAULT"
-        options = (
-            f"SEQUENCE NAME {self.quote(name)} INCREMENT BY {increment} CACHE {cache} {'' if cycles else 'NO '}CYCLE"
-        )
+        options = f"SEQUENCE NAME {self.quote(name)} {options}"
         self._execute(
             f"{self.here} ALTER COLUMN {self.quoted} ADD GENERATED {how} AS IDENTITY ({options})",
             f"SELECT setval('{sequence}', {last[0]}, {last[1]})",

@@ -38,7 +38,7 @@ class Change:
     crates: str = CRATES
     crates_steps: tuple[str, ...] = ()
     is_squashed: bool = True
-    """Whether Django can: not a model's renaming or removal that another app's migration has to come before."""
+    """Whether Django can: not where an app's migrations have to come before and after those of another."""
 
     @property
     def makemigrations(self) -> tuple[str, ...]:
@@ -286,15 +286,23 @@ CHANGES = {
         "1",
         sends=("UPDATE shop_maker SET best_id = 7, rank = 4 WHERE id = 1",),
     ),
-    "two apps": Change(
+    "two apps that refer to each other": Change(
         MODELS.replace(
             "class Part", "class Box(models.Model):\n    width = models.IntegerField()\n\n\nclass Part"
-        ).replace(LAST_OF_ITEM, LAST_OF_ITEM + "    slug = models.SlugField(null=True)\n"),
-        ("box_item_slug", "index_item_slug"),
-        "slug",
-        "'a'",
-        crates=CRATES + "    box = models.ForeignKey('shop.Box', models.CASCADE, null=True)\n",
-        crates_steps=("crate_box", "index_crate_box"),
+        ).replace(
+            LAST_OF_ITEM,
+            LAST_OF_ITEM
+            + "    slug = models.SlugField(null=True)\n"
+            + "    bin = models.ForeignKey('crates.Bin', models.CASCADE, null=True, related_name='+')\n",
+        ),
+        ("box_item_bin_item_slug", "index_item_bin", "index_item_slug"),
+        "slug, bin_id",
+        "'a', NULL",
+        crates=CRATES
+        + "    box = models.ForeignKey('shop.Box', models.CASCADE, null=True)\n"
+        + "\n\nclass Bin(models.Model):\n    code = models.SlugField(unique=True)\n",
+        crates_steps=("bin", "crate_box", "index_crate_box"),
+        is_squashed=False,
         sends=("INSERT INTO crates_crate (label, item_id, box_id) VALUES ('new', 5, NULL)",),
     ),
     "a model removed, and a many-to-many field": Change(

@@ -87,7 +87,7 @@ def types(shop: Shop) -> set[tuple[object, ...]]:
 
 
 def test_a_primary_key_and_all_that_refers_to_it_is_what_django_would_make_and_back_again(ships: Shop) -> None:
-    ships.sql("GRANT USAGE ON SEQUENCE shop_ship_id_seq TO PUBLIC")
+    ships.sql("GRANT USAGE ON SEQUENCE shop_ship_id_seq TO PUBLIC; ALTER SEQUENCE shop_ship_id_seq INCREMENT BY 3")
     before, old = ships.schema(), ships.state
     step = widen()
     assert ships.forecast(step).owed == []
@@ -95,7 +95,7 @@ def test_a_primary_key_and_all_that_refers_to_it_is_what_django_would_make_and_b
 
     assert types(ships) == {("bigint",)}
     assert left_over(ships) == []
-    assert ships.sql("INSERT INTO shop_ship (number) VALUES (301) RETURNING id") == [(301,)]
+    assert ships.sql("INSERT INTO shop_ship (number) VALUES (301) RETURNING id") == [(303,)]
     assert ships.sql("SELECT has_sequence_privilege('public', 'shop_ship_id_seq', 'USAGE')") == [(True,)]
     with pytest.raises(Exception, match="violates foreign key"):
         ships.sql("INSERT INTO shop_sailor (ship_id) VALUES (999); SET CONSTRAINTS ALL IMMEDIATE")
@@ -104,6 +104,8 @@ def test_a_primary_key_and_all_that_refers_to_it_is_what_django_would_make_and_b
     ships.unapply(step, old)
     assert types(ships) == {("integer",)}
     assert differences(before, ships.schema()) == []
+    found = ships.sql("SELECT seqincrement, seqmax FROM pg_sequence WHERE seqrelid = 'shop_ship_id_seq'::regclass")
+    assert found == [(3, 2**31 - 1)]
     ships.stock(migration("0003_widen", *step.operations))
     assert differences(ships.schema(), widened) == []
 
