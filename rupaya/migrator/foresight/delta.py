@@ -66,7 +66,7 @@ _INDEXES = """
 # What a domain demands of each column that has it; NULL: that it is not NULL.
 _DOMAINS = """
     SELECT 'k' || k.oid, a.attrelid, a.attnum, k.conname, pg_get_expr(k.conbin, 0)
-    FROM pg_constraint k JOIN pg_attribute a ON a.atttypid = k.contypid
+    FROM pg_constraint k JOIN pg_attribute a ON a.atttypid = k.contypid AND NOT a.attisdropped
     WHERE k.contype = 'c' AND k.convalidated AND a.attrelid = ANY(%(tables)s) AND a.attnum > 0
     UNION ALL
     SELECT 't' || t.oid, a.attrelid, a.attnum, t.typname, NULL FROM pg_type t JOIN pg_attribute a ON a.atttypid = t.oid

@@ -29,6 +29,8 @@ TABLES = """
     CREATE TABLE pairs (a integer, b text, value text, PRIMARY KEY (a, b));
     CREATE DOMAIN short AS varchar(3);
     CREATE DOMAIN even AS integer CHECK (VALUE % 2 = 0);
+    CREATE TABLE lessened (a integer, b integer CHECK (b > 0));
+    ALTER TABLE lessened DROP a;
     CREATE DOMAIN code AS text;
     CREATE TYPE mood AS ENUM ('ok', 'sad');
     CREATE TABLE kinds (id integer PRIMARY KEY, words text[], bits bit varying(8), n integer, d integer, doc json,
