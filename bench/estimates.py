@@ -19,6 +19,7 @@ TITLE = "Estimates"
 RUNS = 3
 FACTOR_AT_MOST = 2.0
 FIXTURE = "estimated"
+TIMEOUT_S = 900.0  # an UPDATE of a million rows whose indexes do not fit into memory, beside other work
 
 # As wide as a table of people's money is: about 250 bytes a row, where made-up rows have fewer.
 ROWS = """
@@ -117,8 +118,8 @@ def _compare(server: Server, live: Live, runs: int) -> dict[str, _Compared]:
         for _ in tqdm(range(runs), desc=f"{TITLE}, {live} rows", unit="run", leave=False):
             with server.database(template=filled.name) as database:
                 database.query("VACUUM ANALYZE")
-                told = json.loads(_document(succeed(contestant, database, rehearse).output))
-                succeed(contestant, database, migrate)
+                told = json.loads(_document(succeed(contestant, database, rehearse, TIMEOUT_S).output))
+                succeed(contestant, database, migrate, TIMEOUT_S)
                 took = {
                     statement["sql"]: statement["ms"] / 1000
                     for (statements,) in database.query("SELECT statements FROM migrator_traces")

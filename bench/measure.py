@@ -51,7 +51,9 @@ class Cost:
     output: str
 
 
-def measure(contestant: Startable, database: Database, command: Sequence[str] = ()) -> Cost:
+def measure(
+    contestant: Startable, database: Database, command: Sequence[str] = (), timeout_s: float = TIMEOUT_S
+) -> Cost:
     """Run a contestant's command, or another one in its place, to the end."""
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", LAUNCHER, *(command or contestant.command)],
@@ -64,22 +66,24 @@ def measure(contestant: Startable, database: Database, command: Sequence[str] = 
         start_new_session=True,
     )
     try:
-        figures, output = process.communicate(timeout=TIMEOUT_S)
+        figures, output = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         _, output = process.communicate()
-        raise BenchFailed(f"{contestant.name} did not end within {TIMEOUT_S:g} s:\n{output}") from None
+        raise BenchFailed(f"{contestant.name} did not end within {timeout_s:g} s:\n{output}") from None
     status, wall_s, cpu_s, peak_kb = figures.split()
     return Cost(int(status), float(wall_s), float(cpu_s), int(peak_kb) * 1024, output)
 
 
-def succeed(contestant: Startable, database: Database, command: Sequence[str] = ()) -> Cost:
+def succeed(
+    contestant: Startable, database: Database, command: Sequence[str] = (), timeout_s: float = TIMEOUT_S
+) -> Cost:
     """The same, for what must not fail.
 
     Raises:
         BenchFailed: if it did.
     """
-    cost = measure(contestant, database, command)
+    cost = measure(contestant, database, command, timeout_s)
     if cost.status != 0:
         raise BenchFailed(f"{contestant.name} ended with {cost.status}:\n{cost.output}")
     return cost

@@ -20,8 +20,8 @@ PostgreSQL (its defaults, fsync on):
   `bench/knex/package.json`).
 
 ```sh
-make bench                              # all of it, about 45 minutes; writes this page
-make bench BENCH="noop stall"           # some of it: noop first-deploy scale serving probes simultaneous stall gate ...
+make bench                              # all of it, about an hour; writes this page
+make bench BENCH="noop stall"           # some of it: noop first-deploy scale serving probes simultaneous stall gate estimates ...
 make bench BENCH=noop BENCH_RUNS=3      # fewer runs
 ```
 
