@@ -21,7 +21,7 @@ PostgreSQL (its defaults, fsync on):
 
 ```sh
 make bench                              # all of it, about an hour; writes this page
-make bench BENCH="noop stall"           # some of it: noop first-deploy scale serving probes simultaneous stall gate estimates ...
+make bench BENCH="noop stall"           # some of it: noop first-deploy scale serving probes stall gate estimates ...
 make bench BENCH=noop BENCH_RUNS=3      # fewer runs
 ```
 
