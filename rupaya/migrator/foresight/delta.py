@@ -63,6 +63,15 @@ _INDEXES = """
     FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
     WHERE i.indrelid = ANY(%(tables)s) AND i.indisunique AND i.indisvalid AND i.indisready
 """
+# What a domain demands of each column that has it; NULL: that it is not NULL.
+_DOMAINS = """
+    SELECT 'k' || k.oid, a.attrelid, a.attnum, k.conname, pg_get_expr(k.conbin, 0)
+    FROM pg_constraint k JOIN pg_attribute a ON a.atttypid = k.contypid AND NOT a.attisdropped
+    WHERE k.contype = 'c' AND k.convalidated AND a.attrelid = ANY(%(tables)s) AND a.attnum > 0
+    UNION ALL
+    SELECT 't' || t.oid, a.attrelid, a.attnum, t.typname, NULL FROM pg_type t JOIN pg_attribute a ON a.atttypid = t.oid
+    WHERE t.typtype = 'd' AND t.typnotnull AND a.attrelid = ANY(%(tables)s) AND a.attnum > 0
+"""
 # Of an index, all that it computes, and which rows it is about; of a stored column, how it is generated.
 _EXPRESSIONS = """
     SELECT 'i' || i.indexrelid, i.indrelid, c.relname,
@@ -98,6 +107,8 @@ class Facts:
     indexes: dict[int, tuple[Any, ...]] = field(default_factory=dict)
     expressions: dict[str, tuple[int, str, str, str]] = field(default_factory=dict)
     """Table, name, expression and condition, of indexes and of stored columns."""
+    domains: dict[tuple[str, int, int], tuple[str, str | None]] = field(default_factory=dict)
+    """Name and condition, by the demand, the table and the column."""
     bounds: dict[int, str] = field(default_factory=dict)
     """Of partitions, by table."""
     relations: dict[str, list[str]] = field(default_factory=dict)
@@ -126,6 +137,10 @@ def read_facts(cursor: Any) -> Facts:
     facts.indexes = {oid: tuple(rest) for oid, *rest in cursor.fetchall()}
     cursor.execute(_EXPRESSIONS, tables)
     facts.expressions = {key: tuple(rest) for key, *rest in cursor.fetchall()}
+    cursor.execute(_DOMAINS, tables)
+    facts.domains = {
+        (key, table, number): (name, expression) for key, table, number, name, expression in cursor.fetchall()
+    }
     cursor.execute(_BOUNDS, tables)
     facts.bounds = {oid: bounds for oid, bounds in cursor.fetchall() if bounds}
     cursor.execute(_RELATIONS)
@@ -165,6 +180,7 @@ def presumed(before: Facts, after: Facts, statements: Iterable[str], *, file_has
                 *_of_indexes(before, after),
                 *_of_expressions(before, after),
                 *_of_bounds(before, after),
+                *_of_domains(before, after),
             )
             # A new column that holds nothing is no double of another, and refers to nothing.
             if not (
@@ -297,6 +313,21 @@ def _of_bounds(before: Facts, after: Facts) -> Iterator[Presumption]:
         columns = tuple(_mentioned(after, table, bounds))
         kind = EXCLUSION if _HASHED in bounds else CHECK
         yield Presumption(kind, after.tables[table], "of its partition", columns, condition=bounds)
+
+
+def _of_domains(before: Facts, after: Facts) -> Iterator[Presumption]:
+    """Of columns that had the domain before; a column that gets it is converted, and asked as that."""
+    for (key, table, number), (name, expression) in after.domains.items():
+        old, new = before.columns.get((table, number)), after.columns[table, number]
+        if old is None or old[1] != new[1] or (key, table, number) in before.domains:
+            continue
+        where, column = after.tables[table], new[0]
+        if expression is None:
+            yield Presumption(NOT_NULL, where, column, (column,))
+        else:
+            quoted = '"' + column.replace('"', '""') + '"'
+            condition = re.sub(r"\bVALUE\b", lambda _match, quoted=quoted: quoted, expression)  # type: ignore[misc]
+            yield Presumption(CHECK, where, name, (column,), condition=condition)
 
 
 def _mentioned(facts: Facts, table: int, expression: str) -> list[str]:

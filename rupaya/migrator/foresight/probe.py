@@ -142,7 +142,9 @@ class Probe:
         oid, is_superuser, role, owner = self._rows(_SELF, {"name": target.table})[0]
         if oid is None:
             return f"there is no table {target.table}"
-        if owner and not is_superuser and owner != role:
+        if not owner:
+            return f"this role does not own {target.table}, so that it cannot be asked without rights on it"
+        if not is_superuser and owner != role:
             # A member has the owner's rights for as long as it is one; the owner can lose its own.
             cursor.execute(f"SET LOCAL ROLE {owner}")
             role = owner

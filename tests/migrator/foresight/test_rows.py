@@ -29,9 +29,13 @@ TABLES = """
     CREATE TABLE pairs (a integer, b text, value text, PRIMARY KEY (a, b));
     CREATE DOMAIN short AS varchar(3);
     CREATE DOMAIN even AS integer CHECK (VALUE % 2 = 0);
+    CREATE TABLE lessened (a integer, b integer CHECK (b > 0));
+    ALTER TABLE lessened DROP a;
+    CREATE DOMAIN code AS text;
     CREATE TYPE mood AS ENUM ('ok', 'sad');
     CREATE TABLE kinds (id integer PRIMARY KEY, words text[], bits bit varying(8), n integer, d integer, doc json,
-                        day date, mood text, code text, a integer, b text);
+                        day date, mood text, code text, a integer, b text,
+                        "own Code" code);
     CREATE TABLE log (id integer, at date) PARTITION BY RANGE (at);
     CREATE TABLE log_rest PARTITION OF log DEFAULT;
     CREATE TABLE log_old (id integer PRIMARY KEY, at date NOT NULL);
@@ -53,11 +57,12 @@ ROWS = """
     UPDATE items SET big = 5000000000 WHERE id = 600;
     INSERT INTO keyless VALUES ('a'), ('a'), (NULL), ('b');
     INSERT INTO pairs VALUES (1, 'x', 'y'), (1, 'z', NULL);
-    INSERT INTO kinds SELECT n, '{a,bcd}', B'101', n, 1, '{"a": 1}', '2026-01-01', 'ok', 'abc', 1, 'a'
+    INSERT INTO kinds SELECT n, '{a,bcd}', B'101', n, 1, '{"a": 1}', '2026-01-01', 'ok', 'abc', 1, 'a', 'AB'
         FROM generate_series(1, 300) n;
     UPDATE kinds SET words = '{a,bcde}', bits = B'1011', d = 0 WHERE id = 250;
     UPDATE kinds SET doc = '{"a": "\\u0000"}', day = '300000-01-01', mood = 'bad', code = 'abcd' WHERE id = 251;
-    UPDATE kinds SET a = NULL WHERE id = 252;
+    UPDATE kinds SET a = NULL, "own Code" = 'ab' WHERE id = 252;
+    UPDATE kinds SET "own Code" = NULL WHERE id = 253;
     INSERT INTO log VALUES (1, '2026-05-05'), (2, '2027-05-05');
     INSERT INTO log_old VALUES (1, '2025-01-01'), (2, '2024-12-31');
 """
@@ -134,6 +139,10 @@ CASES: dict[str, tuple[str, list[str] | None]] = {
     "domain over a length": ("ALTER TABLE kinds ALTER code TYPE short", ["251"]),
     "domain with a CHECK": ("ALTER TABLE kinds ALTER d TYPE even USING (d * 2)", None),
     "domain whose CHECK fails": ("ALTER TABLE kinds ALTER n TYPE even", ["1"]),
+    "rule of a domain": ("ALTER DOMAIN code ADD CHECK (VALUE = upper(VALUE))", ["252"]),
+    "rule of a domain, not valid": ("ALTER DOMAIN code ADD CHECK (VALUE = upper(VALUE)) NOT VALID", None),
+    "rule of a domain, fine": ("ALTER DOMAIN code ADD CHECK (length(VALUE) = 2)", None),
+    "domain that is not null": ("ALTER DOMAIN code SET NOT NULL", ["253"]),
     "enum": ("ALTER TABLE kinds ALTER mood TYPE mood USING mood::mood", ["251"]),
     "a type by another column": ("ALTER TABLE kinds ALTER code TYPE integer USING (n / d)", ["250"]),
     "generated column": ("ALTER TABLE kinds ADD part integer GENERATED ALWAYS AS (n / d) STORED", ["250"]),

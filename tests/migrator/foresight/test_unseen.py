@@ -262,6 +262,16 @@ def test_a_superusers_probe_cannot_be_left_for_another_role(server_url: str) -> 
         assert asked(url, ORDERS, 'SELECT id FROM "Orders" WHERE id = leave()') == [UNKNOWN]
 
 
+def test_a_role_that_does_not_own_the_table_is_told_so(server: LocalPostgres) -> None:
+    """As the one that serves the site does not."""
+    server.psql("CREATE ROLE serving LOGIN")
+    server.psql('GRANT SELECT ON "Orders" TO serving', database="rupaya")
+    with closing(psycopg2.connect(server.url(user="serving"))) as connection:
+        connection.autocommit = True
+        with Probe(connection, ORDERS).rights_taken_away() as why:
+            assert why == "this role does not own Orders, so that it cannot be asked without rights on it"
+
+
 def test_truncating_or_locking_a_table_is_a_use_of_it_and_of_no_column(server_url: str) -> None:
     with new_database(server_url) as url:
         query(url, TABLES)
