@@ -20,7 +20,7 @@ from typing import Any
 from tests.patience import HANGING_S
 from tests.processes import PROJECT, inherited
 
-RELEASE_FILES = ("manage.py", "gunicorn.conf.py", "entrypoint.sh", "rupaya", "accounts", "transactions")
+RELEASE_FILES = ("manage.py", "gunicorn.conf.py", "entrypoint.sh", "schema.sql", "rupaya", "accounts", "transactions")
 START_TIMEOUT_S = HANGING_S
 
 

@@ -43,7 +43,8 @@ class WidenField(ops.AlterField):
 
     def describe(self) -> str:
         """What `migrate --plan` says."""
-        return f"Widen field {self.name} on {self.model_name}, beside the old column"
+        others = " and what refers to it" if self.field.primary_key else ""
+        return f"Widen field {self.name} on {self.model_name}{others}, beside the old column"
 
     @property
     def migration_name_fragment(self) -> str:

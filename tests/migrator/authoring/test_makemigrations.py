@@ -208,6 +208,36 @@ def test_update_merges_only_what_stays_what_it_is(project: Project, last: str, t
 
 
 @pytest.mark.authoring
+@pytest.mark.parametrize(
+    ("models", "answer"),
+    [
+        (added("count = models.PositiveIntegerField(db_index=True)"), "1\n5\n"),
+        (added("second = models.ForeignKey(Maker, models.CASCADE, related_name='+')"), "1\n1\n"),
+        (added("made = models.DateTimeField(auto_now_add=True, db_index=True)"), "1\ntimezone.now\n"),
+        (MODELS.replace("max_length=20, null=True)", "max_length=20, db_index=True)"), "1\n'red'\n"),
+        (MODELS.replace("max_length=20, null=True)", "max_length=20)"), "2\n"),
+    ],
+)
+def test_what_is_answered_is_only_for_the_rows_that_are_there(project: Project, models: str, answer: str) -> None:
+    project.write_models(models)
+    ran = project.manage("makemigrations", answer=answer)
+    assert ran.returncode == 0, ran.stderr
+    assert "No changes" in project.succeed("makemigrations", "--check")
+    assert "Migrations are fine" in project.succeed("lintmigrations")
+    with new_database(project.url) as url:
+        project.succeed("migrate", "shop", "0001", "--noinput", url=url, RELEASE="v1")
+        maker = "INSERT INTO shop_maker (id, name) VALUES (1, 'one')"
+        item = "INSERT INTO shop_item (name, colour, amount, maker_id) VALUES ('old', 'green', 3, 1)"
+        project.execute(url, maker, item)
+        project.succeed("migrate", "--noinput", url=url, RELEASE="v2")
+        project.execute(url, item)
+        project.succeed("migrate", "--contract", "--noinput", url=url, RELEASE="v2")
+        project.succeed("schemadiff", url=url, RELEASE="v2")
+    with new_database(project.url) as url:
+        project.succeed("migrate", "--noinput", url=url, RELEASE="v2")
+
+
+@pytest.mark.authoring
 def test_an_app_without_migrations_gets_its_first(project: Project) -> None:
     shutil.rmtree(project.folder / "crates" / "migrations")
     project.write_models(CHANGES["a slug"].models)
