@@ -17,16 +17,14 @@ _SELF = f"""
 _RECORDED = """
     SELECT DISTINCT pg_describe_object(d.classid, d.objid, 0) FROM pg_depend d
     WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = %(oid)s::oid
-      AND d.classid = ANY(ARRAY['pg_policy', 'pg_trigger', 'pg_publication_rel', 'pg_attrdef']::regclass[])
+      AND d.classid = ANY(ARRAY['pg_policy', 'pg_trigger', 'pg_publication_rel']::regclass[])
       AND NOT EXISTS (  -- which keep two columns in step until one of them goes
           SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE d.classid = 'pg_trigger'::regclass
           AND t.oid = d.objid AND starts_with(t.tgname, 'migrator_') AND starts_with(p.proname, 'migrator_'))
       AND CASE WHEN %(number)s = 0 THEN d.deptype <> 'a' AND NOT EXISTS (
                    SELECT FROM pg_trigger t WHERE d.classid = 'pg_trigger'::regclass AND t.oid = d.objid
                    AND (t.tgrelid = %(oid)s::oid OR t.tgisinternal))
-               ELSE d.refobjsubid = %(number)s AND NOT EXISTS (
-                   SELECT FROM pg_attrdef f WHERE d.classid = 'pg_attrdef'::regclass AND f.oid = d.objid
-                   AND f.adrelid = %(oid)s::oid AND f.adnum = %(number)s) END
+               ELSE d.refobjsubid = %(number)s END
 """
 _SENT = """
     SELECT 'publication ' || pubname || ' sends it to whoever subscribes' FROM pg_publication_tables
@@ -35,10 +33,13 @@ _SENT = """
       AND EXISTS (SELECT FROM pg_replication_slots WHERE slot_type = 'logical' AND database = current_database())
 """
 _GENERATED = """
-    SELECT 'generated column ' || a.attname FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.objid
-    AND a.attnum = d.objsubid WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
-    AND d.refobjid = %(oid)s::oid AND d.objid = %(oid)s::oid AND d.refobjsubid = %(number)s AND %(number)s <> 0
-    AND a.attgenerated <> '' AND d.objsubid <> %(number)s
+    SELECT 'generated column ' || a.attname FROM pg_attrdef f
+    JOIN pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum AND a.attgenerated <> ''
+    WHERE f.adrelid = %(oid)s::oid AND f.adnum <> %(number)s AND EXISTS (
+        SELECT FROM pg_depend d WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = f.adrelid
+        AND d.refobjsubid = %(number)s AND %(number)s <> 0
+        AND ((d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid)
+             OR (d.classid = 'pg_class'::regclass AND (d.objid, d.objsubid) = (f.adrelid, f.adnum))))
 """
 _FOREIGN_KEYS = """
     SELECT 'foreign key ' || c.conname || ' of ' || c.conrelid::regclass FROM pg_constraint c

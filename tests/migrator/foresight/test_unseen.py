@@ -12,6 +12,7 @@ import psycopg2
 import pytest
 
 from rupaya.localdb import LocalPostgres
+from rupaya.migrator.foresight.dependents import Dependents
 from rupaya.migrator.foresight.probe import UNKNOWN, USES, USES_NOT, Probe, Target
 from tests.conftest import new_database
 from tests.faults.migrator import query
@@ -270,6 +271,18 @@ def test_a_role_that_does_not_own_the_table_is_told_so(server: LocalPostgres) ->
         connection.autocommit = True
         with Probe(connection, ORDERS).rights_taken_away() as why:
             assert why == "this role does not own Orders, so that it cannot be asked without rights on it"
+
+
+@pytest.mark.parametrize("kind", ["STORED", "VIRTUAL"])
+def test_a_generated_column_is_a_use_of_what_it_is_made_of(server_url: str, kind: str) -> None:
+    with new_database(server_url) as url, closing(psycopg2.connect(url)) as connection:
+        if kind == "VIRTUAL" and connection.server_version < 180000:
+            pytest.skip("virtual columns are of PostgreSQL 18")
+        query(url, f"CREATE TABLE t (a text, b text GENERATED ALWAYS AS (upper(a)) {kind}, c text DEFAULT 'x')")
+
+        found = {column: Dependents(connection, Target("t", column)).uses for column in "abc"}
+
+    assert found == {"a": ["generated column b"], "b": [], "c": []}
 
 
 def test_truncating_or_locking_a_table_is_a_use_of_it_and_of_no_column(server_url: str) -> None:
