@@ -52,14 +52,20 @@ _COLUMNS = """
     WHERE %(column)s = ''
        OR EXISTS (SELECT FROM pg_attribute WHERE attrelid = oid AND attname = %(column)s AND attnum > 0)
 """
+# Views straight over it, and whether the catalog says that they have the column; else they have none, or whole rows.
+_DIRECT_VIEWS = """
+    SELECT r.ev_class, bool_or(%(column)s = '' OR a.attname = %(column)s),
+           CASE WHEN bool_and(r.rulename = '_RETURN') THEN pg_get_viewdef(r.ev_class) END
+    FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid
+    LEFT JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid AND d.refobjsubid <> 0
+    WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass
+      AND d.refobjid = ANY(%(family)s::oid[]) AND NOT r.ev_class = ANY(%(family)s::oid[])
+    GROUP BY r.ev_class
+    HAVING %(any_column)s OR bool_or(%(column)s = '' OR d.refobjsubid = 0 OR a.attname = %(column)s)
+"""
 _VIEWS = """
     WITH RECURSIVE users AS (
-        SELECT r.ev_class AS oid FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid
-        WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass
-          AND d.refobjid = ANY(%(family)s::oid[]) AND NOT r.ev_class = ANY(%(family)s::oid[])
-          AND (%(any_column)s OR d.refobjsubid = 0 OR EXISTS (
-               SELECT FROM pg_attribute a WHERE a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-               AND a.attname = %(column)s))
+        SELECT unnest(%s::oid[]) AS oid
         UNION
         SELECT r.ev_class FROM users u JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = u.oid
         JOIN pg_rewrite r ON r.oid = d.objid AND d.classid = 'pg_rewrite'::regclass AND r.ev_class <> u.oid)
@@ -154,17 +160,15 @@ class Probe:
         if oid not in {each for each, _name, _others in tables}:
             return f"there is no column {target}"
         asked["family"] = [each for each, _name, _others in tables]
-        views = self._rows(_VIEWS, asked | {"any_column": not target.column})
-        self.views = [name for _oid, name in views]
-        self._know_names([*family, *(each for each, _name in self._rows(_VIEWS, asked | {"any_column": True}))])
-        taken = [*asked["family"], *(each for each, _name in views)]
-        self._taken = tuple(name for (name,) in self._rows(_NAMES, [taken]))
+        reaching = [each for each, *_rest in self._rows(_DIRECT_VIEWS, asked | {"any_column": True})]
+        self._know_names([*family, *(each for each, _name in self._rows(_VIEWS, [reaching]))])
+        self._taken = self._names(asked["family"])
         try:
             if is_superuser:
                 role = ROLE_WITHOUT_RIGHTS
                 self._grant_all_others(role)
-            for relation in (*(name for _oid, name, _others in tables), *self.views):
-                self._revoke(relation, role)
+            for _oid, name, _others in tables:
+                self._revoke(name, role)
             for _oid, name, others in tables if target.column else ():
                 if others:
                     rights = ", ".join(f"{right} ({', '.join(others)})" for right in ("SELECT", "INSERT", "UPDATE"))
@@ -172,8 +176,13 @@ class Probe:
             cursor.execute(_FUNCTION)
             if is_superuser:
                 cursor.execute(f"ALTER FUNCTION pg_temp.migrator_ask OWNER TO {role}")
+            views = self._using_views(asked)
+            for _oid, name in views:
+                self._revoke(name, role)
         except psycopg2.Error as error:
             return f"rights on {target.table} cannot be taken away: {driver_text(error)}"
+        self.views = [name for _oid, name in views]
+        self._taken += self._names([each for each, _name in views])
         cursor.execute("SET TRANSACTION READ ONLY")
         role_name = ROLE_WITHOUT_RIGHTS if is_superuser else None
         kept = "has_any_column_privilege({role}, oid, 'SELECT, INSERT, UPDATE')"
@@ -183,6 +192,19 @@ class Probe:
         if self._rows(f"SELECT FROM unnest(%(family)s::oid[]) AS oid WHERE {kept}", asked | {"role": role_name}):
             return f"this role keeps rights on {target} by another role, such as pg_read_all_data"
         return ""
+
+    def _using_views(self, asked: dict[str, Any]) -> list[tuple[Any, ...]]:
+        """Views that use the target, and those over them. Of whole rows the catalog says no more than of no column."""
+        direct = self._rows(_DIRECT_VIEWS, asked | {"any_column": False})
+        using = [oid for oid, has_it, definition in direct if has_it or self._needs_it(definition)]
+        return self._rows(_VIEWS, [using])
+
+    def _needs_it(self, definition: str | None) -> bool:
+        """Of a rule's own action, which is no view's, nothing is known."""
+        return definition is None or self.ask(definition)[0] != USES_NOT
+
+    def _names(self, oids: list[int]) -> tuple[str, ...]:
+        return tuple(name for (name,) in self._rows(_NAMES, [oids]))
 
     def _revoke(self, relation: str, role: str) -> None:
         """Somebody else's view, on which this role has no right at all, needs none taken."""
@@ -194,7 +216,7 @@ class Probe:
         self._cursor.execute("RELEASE SAVEPOINT revoking")
 
     def _know_names(self, oids: list[int]) -> None:
-        self.related = frozenset(name for (name,) in self._rows(_NAMES, [oids]))
+        self.related = frozenset(self._names(oids))
         self._strangers = tuple(name for (name,) in self._rows(_STRANGERS))
         ((path,),) = self._rows("SHOW search_path")
         # Others may have another path, on which a name is another relation's.

@@ -285,6 +285,28 @@ def test_a_generated_column_is_a_use_of_what_it_is_made_of(server_url: str, kind
     assert found == {"a": ["generated column b"], "b": [], "c": []}
 
 
+def test_a_view_that_only_counts_rows_is_no_use_and_one_of_whole_rows_is(server_url: str) -> None:
+    with new_database(server_url) as url:
+        query(url, TABLES)
+        query(
+            url,
+            'CREATE VIEW counts AS SELECT count(*) AS n FROM "Orders"; CREATE VIEW counts_of_them AS TABLE counts; '
+            'CREATE VIEW rows_of_them AS SELECT row_to_json(o) AS row FROM "Orders" o; '
+            "CREATE VIEW rows_again AS TABLE rows_of_them; "
+            'CREATE RULE kept AS ON UPDATE TO shops DO ALSO INSERT INTO events SELECT count(*) FROM "Orders"',
+        )
+        with closing(psycopg2.connect(url)) as connection:
+            connection.autocommit = True
+            probe = Probe(connection, ORDERS)
+            with probe.rights_taken_away() as why:
+                assert why == ""
+                texts = ("TABLE counts_of_them", "TABLE counts", "TABLE rows_again", "TABLE order_totals")
+                answers = [probe.ask(text)[0] for text in texts]
+
+    assert sorted(probe.views) == ["open_orders", "rows_again", "rows_of_them", "shops"]
+    assert answers == [USES_NOT, USES_NOT, USES, USES_NOT]
+
+
 def test_truncating_or_locking_a_table_is_a_use_of_it_and_of_no_column(server_url: str) -> None:
     with new_database(server_url) as url:
         query(url, TABLES)
