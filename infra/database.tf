@@ -61,10 +61,10 @@ resource "aws_db_instance" "this" {
   engine_version = var.postgres_version
   instance_class = var.database_instance_class
 
-  db_name             = "rupaya"
-  username            = "rupaya"
-  password_wo         = local.database_password
-  password_wo_version = var.database_password_version
+  db_name  = "rupaya"
+  username = "rupaya"
+  # RDS makes the first password, and keeps it; then deploy/passwords.py gives the service one. Terraform knows neither.
+  manage_master_user_password = true
   # People may come with an IAM token in place of the password, once granted rds_iam.
   iam_database_authentication_enabled = true
 
@@ -105,6 +105,8 @@ resource "aws_db_instance" "this" {
     # What can only be had by making the database anew: one that was taken over keeps its own, as long as it lives.
     ignore_changes = [
       db_name, db_subnet_group_name, kms_key_id, performance_insights_kms_key_id, storage_encrypted, username,
+      # Of the first moment alone.
+      manage_master_user_password,
     ]
   }
 }

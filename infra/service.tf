@@ -208,8 +208,6 @@ resource "aws_ecs_service" "this" {
   depends_on = [
     aws_lb_listener.https,
     aws_iam_role_policy.execution,
-    aws_secretsmanager_secret_version.database_password,
-    aws_secretsmanager_secret_version.django,
   ]
 }
 

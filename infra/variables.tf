@@ -255,38 +255,6 @@ variable "database_backup_days" {
   }
 }
 
-variable "database_password_version" {
-  description = "Raise it by one for a new password, and deploy at once afterwards: running tasks keep the old one."
-  type        = number
-  default     = 1
-}
-
-variable "django_secret_key_version" {
-  description = "Raise it by one for a new SECRET_KEY, and deploy at once afterwards: everybody is signed out."
-  type        = number
-  default     = 1
-}
-
-variable "random_secrets" {
-  description = "Whether AWS makes the database's password and Django's key. With false, give both: for a service that already has them."
-  type        = bool
-  default     = true
-}
-
-variable "database_password" {
-  description = "With random_secrets = false: the password, by TF_VAR_database_password."
-  type        = string
-  default     = ""
-  ephemeral   = true
-}
-
-variable "django_secret_key" {
-  description = "With random_secrets = false: SECRET_KEY, by TF_VAR_django_secret_key."
-  type        = string
-  default     = ""
-  ephemeral   = true
-}
-
 variable "deletion_protection" {
   description = "Whether the database and the load balancer refuse to be destroyed."
   type        = bool

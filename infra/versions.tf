@@ -1,5 +1,5 @@
 terraform {
-  # 1.11 knows write-only arguments, which keep passwords out of the state, and locks a state in S3 by a file beside it.
+  # 1.11 locks a state in S3 by a file beside it.
   required_version = ">= 1.11"
 
   required_providers {
@@ -28,11 +28,4 @@ provider "aws" {
       ManagedBy   = "terraform"
     }
   }
-}
-
-# The same again, for ephemeral resources alone: Terraform's mocks do not know them, so tests must not mock this one.
-provider "aws" {
-  alias               = "secrets"
-  region              = var.region
-  allowed_account_ids = [var.account_id]
 }

@@ -246,12 +246,6 @@ resource "aws_iam_role_policy" "plan" {
 }
 
 data "aws_iam_policy_document" "plan" {
-  # checkov:skip=CKV_AWS_356: secretsmanager:GetRandomPassword knows no resource.
-  statement {
-    sid       = "RandomPasswords"
-    actions   = ["secretsmanager:GetRandomPassword"]
-    resources = ["*"]
-  }
   # ReadOnlyAccess reads data too, which a pull request has no business with.
   statement {
     sid    = "NoData"
@@ -297,7 +291,7 @@ data "aws_iam_policy_document" "apply" {
       "ec2:Describe*", "ecr:Describe*", "ecr:List*", "ecs:Describe*", "ecs:List*", "elasticloadbalancing:Describe*",
       "events:Describe*", "events:List*", "iam:Get*", "iam:List*", "kms:Describe*", "kms:List*", "kms:Get*",
       "logs:Describe*", "logs:List*", "rds:Describe*", "rds:List*", "scheduler:Get*", "scheduler:List*",
-      "secretsmanager:Describe*", "secretsmanager:GetRandomPassword", "secretsmanager:List*",
+      "secretsmanager:Describe*", "secretsmanager:List*",
       "secretsmanager:GetResourcePolicy", "sns:Get*", "sns:List*", "ssm:Describe*", "ssm:List*",
     ]
     resources = ["*"]
@@ -379,6 +373,13 @@ data "aws_iam_policy_document" "apply" {
         "arn:aws:secretsmanager:${var.region}:${var.account_id}:secret:${local.plain[each.key]}/*",
       "arn:aws:ssm:${var.region}:${var.account_id}:parameter/rupaya/${each.key}/*"],
     )
+  }
+
+  # RDS makes a new database's first password, in a secret of its own, on behalf of whoever makes the database.
+  statement {
+    sid       = "FirstPassword"
+    actions   = ["secretsmanager:CreateSecret", "secretsmanager:TagResource"]
+    resources = ["arn:aws:secretsmanager:${var.region}:${var.account_id}:secret:rds!db-*"]
   }
 
   statement {

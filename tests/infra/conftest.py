@@ -44,5 +44,5 @@ def aws() -> Iterator[moto_server.Aws]:
 @pytest.fixture(scope="session")
 def applied(tmp_path_factory: pytest.TempPathFactory) -> terraform.Applied:
     """Both roots' life in an AWS that is gone by now; minutes long, for the provider waits as it would for AWS."""
-    with aws_on_loopback():
-        return terraform.whole_life(tmp_path_factory.mktemp("applied"))
+    with aws_on_loopback() as aws:
+        return terraform.whole_life(aws, tmp_path_factory.mktemp("applied"))

@@ -6,6 +6,7 @@ In this process, so that rollouts, which moto does not simulate, can go the way 
 from __future__ import annotations
 
 import itertools
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -38,6 +39,8 @@ class Aws:
     """How the next tasks end, in order: those of a failing rollout, or one-off ones."""
     calls: list[str] = field(default_factory=list)
     """The calls that changed ECS."""
+    denied: set[str] = field(default_factory=set)
+    """What nobody may do, as SERVICE:ACTION; moto itself checks no permissions."""
     on_complete: Callable[[str], None] = lambda _image: None
     """Called with the image of a rollout that completes."""
 
@@ -170,6 +173,7 @@ def running() -> Iterator[Aws]:
 
     os.environ["MOTO_ACCOUNT_ID"] = ACCOUNT_ID
     os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
+    from moto.core.responses import BaseResponse
     from moto.ecs.models import EC2ContainerServiceBackend
     from moto.moto_api._internal.models import moto_api_backend
     from moto.server import ThreadedMotoServer
@@ -210,6 +214,19 @@ def running() -> Iterator[Aws]:
             _stop(tasks[0], tasks[0].task_definition_arn, aws.endings.pop(0) if aws.endings else Ending(0))
             return tasks
 
+        plain_dispatch = BaseResponse.call_action
+
+        def call_action(self: Any) -> Any:
+            asked = f"{self.service_name}:{self._get_action()}"
+            if asked in aws.denied:
+                text = f"not authorized to perform: {asked}"
+                if "X-Amz-Target" in self.headers:
+                    return 400, {}, json.dumps({"__type": "AccessDeniedException", "message": text})
+                error = f"<Error><Code>AccessDenied</Code><Message>{text}</Message></Error>"
+                return 403, {}, f"<ErrorResponse>{error}</ErrorResponse>"
+            return plain_dispatch(self)
+
+        stack.enter_context(mock.patch.object(BaseResponse, "call_action", call_action))
         for name, function in (
             ("update_service", update_service),
             ("describe_services", describe_services),

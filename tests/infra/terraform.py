@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.infra.moto_server import Aws
 from tests.infra.tools import PROJECT, require
 
 INFRA = PROJECT / "infra"
@@ -75,6 +77,20 @@ class Terraform:
         return int(found[1])
 
 
+def make_secrets(environment: str, *arguments: str) -> str:
+    """Run deploy/passwords.py as an administrator would; returns what it printed."""
+    script = PROJECT / "deploy" / "passwords.py"
+    completed = subprocess.run(
+        [sys.executable, script, f"--environment={environment}", *arguments],
+        text=True,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    return completed.stdout
+
+
 def network(hostname: str) -> dict[str, Any]:
     """What this root does not make: a VPC, its subnets and a certificate."""
     import boto3
@@ -105,6 +121,8 @@ class Applied:
     of_account: int
     of_environment: int
     state: str
+    told: str
+    """What making the secrets' values printed."""
     secrets: dict[str, str]
     """Their values by ARN."""
     service: dict[str, Any]
@@ -135,7 +153,7 @@ class Applied:
         return value
 
 
-def whole_life(directory: Path) -> Applied:
+def whole_life(aws: Aws, directory: Path) -> Applied:
     """Apply both roots to the empty AWS of the environment's variables, with all that is optional, and destroy them."""
     import boto3
 
@@ -152,7 +170,7 @@ def whole_life(directory: Path) -> Applied:
         }
     )
     of_environment = environment.apply()
-    state = (environment.directory / "terraform.tfstate").read_text()
+    told = make_secrets("staging")
 
     ecs, logs, rds, scheduler, secrets, ssm = (
         boto3.client(name) for name in ("ecs", "logs", "rds", "scheduler", "secretsmanager", "ssm")
@@ -192,7 +210,10 @@ def whole_life(directory: Path) -> Applied:
         containerDefinitions=[service | {"image": image}],
     )["taskDefinition"]["taskDefinitionArn"]
     ecs.update_service(cluster=facts["cluster"], service=facts["service"], taskDefinition=deployed, desiredCount=3)
+    aws.denied.add("secretsmanager:GetSecretValue")
     environment("apply", "-input=false", "-auto-approve")
+    aws.denied.clear()
+    state = (environment.directory / "terraform.tfstate").read_text()
     later = ecs.describe_services(cluster=facts["cluster"], services=[facts["service"]])["services"][0]
     assert later["status"] == "ACTIVE"
 
@@ -200,6 +221,7 @@ def whole_life(directory: Path) -> Applied:
         of_account=of_account,
         of_environment=of_environment,
         state=state,
+        told=told,
         secrets=values,
         service=service,
         migrate=migrate,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.infra.moto_server import ACCOUNT_ID, REGION, Aws
-from tests.infra.terraform import INFRA, Terraform, network
+from tests.infra.terraform import INFRA, Terraform, make_secrets, network
 
 pytestmark = [pytest.mark.infra, pytest.mark.timeout(1200), pytest.mark.filterwarnings("default")]
 
@@ -104,9 +104,6 @@ def test_an_account_that_has_it_all_is_taken_over(aws: Aws, tmp_path: Path) -> N
                 "environment": "production",
                 "existing": existing,
                 "database_other_security_groups": [group],
-                "random_secrets": False,
-                "database_password": PASSWORD,
-                "django_secret_key": "k" * 50,
             },
         ),
     )
@@ -119,14 +116,21 @@ def test_an_account_that_has_it_all_is_taken_over(aws: Aws, tmp_path: Path) -> N
         assert not [change["address"] for change in changes if "delete" in change["change"]["actions"]]
 
         terraform("apply", "-input=false", "plan")
+        # Who plans reads no secret's value: the plan role may not.
+        aws.denied.add("secretsmanager:GetSecretValue")
         assert differs(planned(terraform)) <= FORGOTTEN
 
+    aws.denied.clear()
     instance = boto3.client("rds").describe_db_instances()["DBInstances"][0]
     assert instance["DbiResourceId"] == before["DbiResourceId"]
     assert instance["DBName"] == "rupaya_live"
     assert instance["AllocatedStorage"] == 100
     assert group in [item["VpcSecurityGroupId"] for item in instance["VpcSecurityGroups"]]
+    make_secrets("production")
     secrets = boto3.client("secretsmanager")
+    proxys = json.loads(secrets.get_secret_value(SecretId="rupaya/db/proxy")["SecretString"])
+    assert proxys == {"username": "owner", "password": PASSWORD}
+    assert secrets.get_secret_value(SecretId="rupaya/django/secret-key")["SecretString"] == "k" * 50
     assert secrets.get_secret_value(SecretId="rupaya/db/password")["SecretString"] == PASSWORD
     (definition,) = boto3.client("ecs").describe_task_definition(taskDefinition="rupaya-backend")["taskDefinition"][
         "containerDefinitions"

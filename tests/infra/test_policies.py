@@ -116,6 +116,12 @@ def test_a_proxy_can_be_made() -> None:
     assert allows(document("apply"), "rds:CreateDBProxy", "*", "staging")
 
 
+def test_a_database_gets_its_first_password_from_rds() -> None:
+    first = "arn:aws:secretsmanager:us-east-1:590184132516:secret:rds!db-1"
+    assert allows(document("apply"), "secretsmanager:CreateSecret", first, "staging")
+    assert not allows(document("apply"), "secretsmanager:GetSecretValue", first, "staging")
+
+
 @pytest.mark.parametrize("environment", ["staging", "production"])
 @pytest.mark.parametrize("whose", ["staging", "production"])
 def test_no_role_of_an_environment_can_read_the_others_secrets(environment: str, whose: str) -> None:
