@@ -142,6 +142,10 @@ class LocalPostgres:
         if self.psql(f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'") != "1":  # noqa: S608 - constants
             self.psql(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
 
+    def program(self, name: str) -> Path:
+        """The path of one of this server's programs."""
+        return binary(name)
+
     def _pg_ctl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return self._run("pg_ctl", "-D", str(self.data_dir), *arguments)
 
@@ -152,7 +156,7 @@ class LocalPostgres:
         # The server inherits what pg_ctl has: no pipes (they would never close) and a locale that always exists.
         with open(os.devnull) as null:
             return subprocess.run(
-                [binary(program), *arguments],
+                [self.program(program), *arguments],
                 stdin=null,
                 stdout=null,
                 stderr=null if "start" in arguments else subprocess.PIPE,
