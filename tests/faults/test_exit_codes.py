@@ -411,7 +411,7 @@ def test_an_exceeded_time_limit_is_held_back(url: str) -> None:
         ("MIGRATE_LOCK_WAIT_S", "-1", r"MIGRATE_LOCK_WAIT_S='-1' is not a number", "Set MIGRATE_LOCK_WAIT_S to"),
         ("MIGRATE_BATCH", "some", r"MIGRATE_BATCH='some' is .*auto, each, all", "Set MIGRATE_BATCH to"),
         ("MIGRATE_LOCK_TIMEOUT", "1", "MIGRATE_LOCK_TIMEOUT is not a setting", "MIGRATE_LOCK_TIMEOUT_MS"),
-        ("MIGRATE_STATEMENT_TIMEOUT_MS", "900", "not greater than MIGRATE_LOCK_TIMEOUT_MS", "raise it"),
+        ("MIGRATE_STATEMENT_TIMEOUT_MS", "700", "not greater than MIGRATE_LOCK_TIMEOUT_MS", "raise it"),
     ],
 )
 def test_nonsense_in_a_setting_is_16(url: str, name: str, value: str, fact: str, remedy: str) -> None:

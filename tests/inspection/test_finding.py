@@ -67,7 +67,7 @@ def test_the_schema_is_found_by_parts_of_names(staff_of: As) -> None:
     kinds = found(client.get("/admin/search/", {"q": "device_FINGER"}).content.decode())
     assert kinds["Columns"]["devices.device_fingerprint character varying(255)"].endswith("#column-device_fingerprint")
     kinds = found(client.get("/admin/search/", {"q": "lock timeout"}).content.decode())
-    assert "MIGRATE_LOCK_TIMEOUT_MS 1000" in kinds["Settings of the migrator"]
+    assert "MIGRATE_LOCK_TIMEOUT_MS 750" in kinds["Settings of the migrator"]
     assert found(client.get("/admin/search/", {"q": "budg"}).content.decode())["Pages"]
 
 

@@ -11,6 +11,7 @@ from django.core.management import get_commands
 
 from rupaya.migrator import conf
 from rupaya.migrator.options import OPTIONS
+from tests.faults.migrator import query
 
 
 def ids() -> list[str]:
@@ -22,6 +23,15 @@ def test_the_defaults_are_no_nonsense() -> None:
 
     assert (asdict(read), problems) == ({name: option.default for name, option in OPTIONS.items()}, [])
     assert ids() == []
+
+
+def test_in_a_deadlock_with_traffic_the_migration_gives_way(server_url: str) -> None:
+    """The server ends whoever has waited for `deadlock_timeout`: that is traffic, which waited first."""
+    ((deadlock_timeout_ms,),) = query(
+        server_url, "SELECT boot_val::integer FROM pg_settings WHERE name = 'deadlock_timeout'"
+    )
+
+    assert OPTIONS["lock_timeout_ms"].default <= deadlock_timeout_ms - 200
 
 
 def test_where_the_migrator_is_not_installed_nobody_replaces_it(settings: Any) -> None:
