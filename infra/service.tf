@@ -19,8 +19,8 @@ locals {
       RUPAYA_ENV           = "production" # staging too: it is a rehearsal of production
       ALLOWED_HOSTS        = var.hostname
       CSRF_TRUSTED_ORIGINS = "https://${var.hostname}"
-      # The load balancer's addresses change within its subnets.
-      TRUSTED_PROXIES = data.aws_vpc.this.cidr_block
+      # The load balancer's addresses change within its subnets, and those may lie in any of the VPC's networks.
+      TRUSTED_PROXIES = join(",", sort(data.aws_vpc.this.cidr_block_associations[*].cidr_block))
       PORT            = tostring(local.port)
       WEB_CONCURRENCY = tostring(var.web_concurrency)
       DB_HOST         = var.use_rds_proxy ? aws_db_proxy.this[0].endpoint : aws_db_instance.this.address

@@ -366,7 +366,7 @@ data "aws_iam_policy_document" "apply" {
         "arn:aws:logs:${var.region}:${var.account_id}:log-group:/ecs/${local.services[each.key]}*",
         "arn:aws:logs:${var.region}:${var.account_id}:log-group:/aws/rds/instance/${local.databases[each.key]}/*",
         "arn:aws:rds:${var.region}:${var.account_id}:*:${local.databases[each.key]}",
-        "arn:aws:rds:${var.region}:${var.account_id}:*:${local.databases[each.key]}-final",
+        "arn:aws:rds:${var.region}:${var.account_id}:*:${local.databases[each.key]}-final-*",
         # A proxy's name is not in its address.
         "arn:aws:rds:${var.region}:${var.account_id}:db-proxy:*",
         "arn:aws:rds:${var.region}:${var.account_id}:target-group:*",
