@@ -188,6 +188,16 @@ resource "aws_ecs_service" "this" {
     rollback = true
   }
 
+  # The circuit breaker counts tasks, for minutes each; these know within one or two that waiting is of no use.
+  alarms {
+    enable   = true
+    rollback = true
+    alarm_names = concat(
+      [for code in local.hopeless : aws_cloudwatch_metric_alarm.exit_code[code].alarm_name],
+      [aws_cloudwatch_metric_alarm.server_errors.alarm_name],
+    )
+  }
+
   network_configuration {
     subnets          = var.task_subnet_ids
     security_groups  = [aws_security_group.task.id]

@@ -464,7 +464,7 @@ data "aws_iam_policy_document" "boundary" {
 
   statement {
     actions = [
-      "cloudwatch:PutMetricData", "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:DescribeImages",
+      "cloudwatch:DescribeAlarms", "cloudwatch:PutMetricData", "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:DescribeImages",
       "ecr:GetAuthorizationToken", "ecr:GetDownloadUrlForLayer", "ecr:PutImage", "ecs:DescribeServices",
       "ecs:DescribeTaskDefinition", "ecs:DescribeTasks", "ecs:ListTasks", "ecs:RegisterTaskDefinition", "ecs:RunTask",
       "ecs:TagResource", "ecs:UpdateService", "elasticloadbalancing:DescribeTargetHealth",

@@ -91,6 +91,20 @@ run "deploys_without_downtime" {
   }
 }
 
+run "a_release_that_cannot_serve_is_taken_back_within_minutes" {
+  assert {
+    condition = aws_ecs_service.this.alarms[0].enable && aws_ecs_service.this.alarms[0].rollback && length(setsubtract(
+      ["rupaya-production-migrate-exit-13", "rupaya-production-migrate-exit-15", "rupaya-production-server-errors"],
+      aws_ecs_service.this.alarms[0].alarm_names,
+    )) == 0
+    error_message = "A failed migration or errors after it must end a rollout before the circuit breaker does."
+  }
+  assert {
+    condition     = !contains(aws_ecs_service.this.alarms[0].alarm_names, "rupaya-production-migrate-exit-12") && !contains(aws_ecs_service.this.alarms[0].alarm_names, "rupaya-production-no-healthy-target")
+    error_message = "What the next task may get past, or was so before, is no reason to go back."
+  }
+}
+
 run "the_grace_period_follows_the_migrators_settings" {
   variables {
     migrate_db_wait_s   = 100
