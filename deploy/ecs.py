@@ -267,8 +267,10 @@ class Environment:
             self.report.say(json.dumps(self.render(self.facts.service, image), default=str))
             return
         definition = self.register(self.facts.service, image)
+        # How many is autoscaling's to say, which may change its mind meanwhile; but it raises nothing from none.
+        raised = {} if before["desiredCount"] else {"desiredCount": desired}
         updated = self.ecs.update_service(
-            cluster=self.facts.cluster, service=self.facts.service, taskDefinition=definition, desiredCount=desired
+            cluster=self.facts.cluster, service=self.facts.service, taskDefinition=definition, **raised
         )["service"]
         primary = next(item for item in updated["deployments"] if is_primary(item))
         ours = primary["id"] if primary["taskDefinition"] == definition else None
@@ -277,7 +279,7 @@ class Environment:
         self.report.fact("Task definition", short(definition))
         self.report.fact("Deployment", ours)
         self.wait_until_completed(ours, definition, before["taskDefinition"])
-        self.wait_until_healthy(desired)
+        self.wait_until_healthy()
         self.wait_until_seen(image)
 
     def wait_until_completed(self, deployment_id: str, definition: str, definition_before: str) -> None:
@@ -317,11 +319,13 @@ class Environment:
         details = self.stopped_tasks(definition)
         return DeploymentError(f"The rollout of {short(definition)} failed. {now}", details)
 
-    def wait_until_healthy(self, desired: int) -> None:
-        """Wait until the load balancer finds as many targets healthy as there should be, and none that is not."""
+    def wait_until_healthy(self) -> None:
+        """Wait until the load balancer finds as many targets healthy as there should be now, and none that is not."""
+        desired = 0
         states: list[str] = []
         for _ in self.polls(self.proof_timeout_s):
             found = self.elb.describe_target_health(TargetGroupArn=self.facts.target_group_arn)
+            desired = self.service()["desiredCount"]
             states = [item["TargetHealth"]["State"] for item in found["TargetHealthDescriptions"]]
             serving = [state for state in states if state != "draining"]
             if len(serving) >= desired and set(serving) == {"healthy"}:

@@ -21,6 +21,11 @@ locals {
   }
 }
 
+locals {
+  # Those that no further try of the same release can end otherwise.
+  hopeless = ["13", "14", "15", "16", "17"]
+}
+
 resource "aws_sns_topic" "alarms" {
   name              = "${local.prefix}-alarms"
   kms_master_key_id = aws_kms_key.this.id
@@ -215,6 +220,24 @@ resource "aws_cloudwatch_metric_alarm" "no_healthy_target" {
   threshold           = 1
   comparison_operator = "LessThanThreshold"
   treat_missing_data  = "breaching"
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+  dimensions = {
+    LoadBalancer = aws_lb.this.arn_suffix
+    TargetGroup  = aws_lb_target_group.this.arn_suffix
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "server_errors" {
+  alarm_name          = "${local.prefix}-server-errors"
+  alarm_description   = "Twenty requests in a minute, and again in the next, were answered with 5xx by tasks. The log group ${local.log_group} has their errors."
+  namespace           = "AWS/ApplicationELB"
+  metric_name         = "HTTPCode_Target_5XX_Count"
+  statistic           = "Sum"
+  period              = 60
+  evaluation_periods  = 2
+  threshold           = 20
+  comparison_operator = "GreaterThanOrEqualToThreshold"
+  treat_missing_data  = "notBreaching"
   alarm_actions       = [aws_sns_topic.alarms.arn]
   dimensions = {
     LoadBalancer = aws_lb.this.arn_suffix

@@ -52,6 +52,9 @@ resource "aws_cloudwatch_log_group" "database" {
   kms_key_id        = aws_kms_key.this.arn
 }
 
+# Each life of the database has a last snapshot of its own: one name for all would end the second destroy.
+resource "terraform_data" "database" {}
+
 resource "aws_db_instance" "this" {
   # checkov:skip=CKV2_AWS_69: The parameter group forces TLS, in a dynamic block, where checkov does not look; infra/tests proves it.
   # checkov:skip=CKV_AWS_157: A variable, true by default; staging goes without a standby, for its price.
@@ -93,7 +96,7 @@ resource "aws_db_instance" "this" {
   deletion_protection       = var.deletion_protection
   delete_automated_backups  = false
   skip_final_snapshot       = false
-  final_snapshot_identifier = "rupaya-postgres${local.suffix}-final"
+  final_snapshot_identifier = "rupaya-postgres${local.suffix}-final-${substr(terraform_data.database.id, 0, 8)}"
 
   performance_insights_enabled    = true
   performance_insights_kms_key_id = aws_kms_key.this.arn

@@ -191,6 +191,8 @@ data "aws_iam_policy_document" "deploy" {
   statement {
     sid = "KnowNoResource"
     actions = [
+      # ECS asks it of whoever updates a service that alarms may roll back.
+      "cloudwatch:DescribeAlarms",
       "ecs:DescribeTaskDefinition",
       "ecs:RegisterTaskDefinition",
       "elasticloadbalancing:DescribeTargetHealth",

@@ -6,6 +6,8 @@ resource "aws_secretsmanager_secret" "database_password" {
   name        = "rupaya${local.suffix}/db/password"
   description = "The password of rupaya in PostgreSQL"
   kms_key_id  = aws_kms_key.this.arn
+  # As long as it can come back, its name is taken: an environment that may be destroyed may be made again.
+  recovery_window_in_days = var.deletion_protection ? 30 : 0
 }
 
 resource "aws_secretsmanager_secret" "django" {
@@ -13,6 +15,8 @@ resource "aws_secretsmanager_secret" "django" {
   name        = "rupaya${local.suffix}/django/secret-key"
   description = "SECRET_KEY: signs sessions and tokens"
   kms_key_id  = aws_kms_key.this.arn
+
+  recovery_window_in_days = var.deletion_protection ? 30 : 0
 }
 
 # RDS Proxy wants user and password in one JSON secret. It is there without a proxy too, so that one can be had at any time.
@@ -21,4 +25,6 @@ resource "aws_secretsmanager_secret" "proxy" {
   name        = "rupaya${local.suffix}/db/proxy"
   description = "The user and password that RDS Proxy knows"
   kms_key_id  = aws_kms_key.this.arn
+
+  recovery_window_in_days = var.deletion_protection ? 30 : 0
 }

@@ -19,8 +19,8 @@ locals {
       RUPAYA_ENV           = "production" # staging too: it is a rehearsal of production
       ALLOWED_HOSTS        = var.hostname
       CSRF_TRUSTED_ORIGINS = "https://${var.hostname}"
-      # The load balancer's addresses change within its subnets.
-      TRUSTED_PROXIES = data.aws_vpc.this.cidr_block
+      # The load balancer's addresses change within its subnets, and those may lie in any of the VPC's networks.
+      TRUSTED_PROXIES = join(",", sort(data.aws_vpc.this.cidr_block_associations[*].cidr_block))
       PORT            = tostring(local.port)
       WEB_CONCURRENCY = tostring(var.web_concurrency)
       DB_HOST         = var.use_rds_proxy ? aws_db_proxy.this[0].endpoint : aws_db_instance.this.address
@@ -186,6 +186,16 @@ resource "aws_ecs_service" "this" {
   deployment_circuit_breaker {
     enable   = true
     rollback = true
+  }
+
+  # The circuit breaker counts tasks, for minutes each; these know within one or two that waiting is of no use.
+  alarms {
+    enable   = true
+    rollback = true
+    alarm_names = concat(
+      [for code in local.hopeless : aws_cloudwatch_metric_alarm.exit_code[code].alarm_name],
+      [aws_cloudwatch_metric_alarm.server_errors.alarm_name],
+    )
   }
 
   network_configuration {

@@ -97,7 +97,7 @@ variable "load_balancer_log_bucket" {
 # The service
 
 variable "cpu_architecture" {
-  description = "What the image is built for."
+  description = "What the image is built for; for ARM64 set the variable CPU_ARCHITECTURE in GitHub to it, too."
   type        = string
   default     = "X86_64"
 
@@ -270,9 +270,13 @@ variable "use_rds_proxy" {
 # Who is told, and who deploys
 
 variable "alarm_emails" {
-  description = "Addresses that alarms are sent to."
+  description = "Addresses that alarms are sent to; each must confirm, by a link in its first mail."
   type        = list(string)
-  default     = []
+
+  validation {
+    condition     = length(var.alarm_emails) > 0
+    error_message = "An alarm that reaches nobody is none: name one address or more."
+  }
 }
 
 variable "github_repository" {

@@ -366,7 +366,7 @@ data "aws_iam_policy_document" "apply" {
         "arn:aws:logs:${var.region}:${var.account_id}:log-group:/ecs/${local.services[each.key]}*",
         "arn:aws:logs:${var.region}:${var.account_id}:log-group:/aws/rds/instance/${local.databases[each.key]}/*",
         "arn:aws:rds:${var.region}:${var.account_id}:*:${local.databases[each.key]}",
-        "arn:aws:rds:${var.region}:${var.account_id}:*:${local.databases[each.key]}-final",
+        "arn:aws:rds:${var.region}:${var.account_id}:*:${local.databases[each.key]}-final-*",
         # A proxy's name is not in its address.
         "arn:aws:rds:${var.region}:${var.account_id}:db-proxy:*",
         "arn:aws:rds:${var.region}:${var.account_id}:target-group:*",
@@ -464,7 +464,7 @@ data "aws_iam_policy_document" "boundary" {
 
   statement {
     actions = [
-      "cloudwatch:PutMetricData", "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:DescribeImages",
+      "cloudwatch:DescribeAlarms", "cloudwatch:PutMetricData", "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:DescribeImages",
       "ecr:GetAuthorizationToken", "ecr:GetDownloadUrlForLayer", "ecr:PutImage", "ecs:DescribeServices",
       "ecs:DescribeTaskDefinition", "ecs:DescribeTasks", "ecs:ListTasks", "ecs:RegisterTaskDefinition", "ecs:RunTask",
       "ecs:TagResource", "ecs:UpdateService", "elasticloadbalancing:DescribeTargetHealth",

@@ -1,7 +1,8 @@
 environment = "production"
 hostname    = "api.rupaya.example"
 
-# These five are of the account that this is applied to: replace them before the first apply.
+# These are of the account that this is applied to: replace them before the first apply.
+alarm_emails             = ["operations@rupaya.example"]
 certificate_arn          = "arn:aws:acm:us-east-1:590184132516:certificate/00000000-0000-0000-0000-000000000000"
 vpc_id                   = "vpc-00000000000000000"
 load_balancer_subnet_ids = ["subnet-00000000000000001", "subnet-00000000000000002"]

@@ -6,7 +6,10 @@ mock_provider "aws" {
     defaults = { json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}" }
   }
   mock_data "aws_vpc" {
-    defaults = { cidr_block = "10.0.0.0/16" }
+    defaults = {
+      cidr_block              = "10.0.0.0/16"
+      cidr_block_associations = [{ cidr_block = "10.1.0.0/16" }, { cidr_block = "10.0.0.0/16" }]
+    }
   }
   mock_data "aws_ecr_repository" {
     defaults = {
@@ -47,6 +50,7 @@ mock_provider "aws" {
 }
 
 variables {
+  alarm_emails             = ["operations@example.com"]
   environment              = "production"
   hostname                 = "api.example.com"
   certificate_arn          = "arn:aws:acm:us-east-1:590184132516:certificate/00000000-0000-0000-0000-000000000000"
@@ -84,6 +88,20 @@ run "deploys_without_downtime" {
   assert {
     condition     = tonumber(aws_lb_target_group.this.deregistration_delay) > 0 && aws_lb.this.idle_timeout < 75
     error_message = "Requests under way must end, and gunicorn (75 s) must be the one that keeps idle connections longer."
+  }
+}
+
+run "a_release_that_cannot_serve_is_taken_back_within_minutes" {
+  assert {
+    condition = aws_ecs_service.this.alarms[0].enable && aws_ecs_service.this.alarms[0].rollback && length(setsubtract(
+      ["rupaya-production-migrate-exit-13", "rupaya-production-migrate-exit-15", "rupaya-production-server-errors"],
+      aws_ecs_service.this.alarms[0].alarm_names,
+    )) == 0
+    error_message = "A failed migration or errors after it must end a rollout before the circuit breaker does."
+  }
+  assert {
+    condition     = !contains(aws_ecs_service.this.alarms[0].alarm_names, "rupaya-production-migrate-exit-12") && !contains(aws_ecs_service.this.alarms[0].alarm_names, "rupaya-production-no-healthy-target")
+    error_message = "What the next task may get past, or was so before, is no reason to go back."
   }
 }
 
@@ -251,6 +269,35 @@ run "people_come_in_where_it_is_said_and_a_closed_load_balancer_is_not_asked" {
   assert {
     condition     = jsondecode(aws_ssm_parameter.deployment.value).is_public == false
     error_message = "The deployment would wait for an answer that it cannot get."
+  }
+}
+
+run "the_load_balancer_is_believed_wherever_it_stands" {
+  assert {
+    condition     = contains(jsondecode(aws_ecs_task_definition.service.container_definitions)[0].environment, { name = "TRUSTED_PROXIES", value = "10.0.0.0/16,10.1.0.0/16" })
+    error_message = "A VPC has more networks than its first."
+  }
+}
+
+run "an_alarm_that_reaches_nobody_is_refused" {
+  command = plan
+  variables {
+    alarm_emails = []
+  }
+  expect_failures = [var.alarm_emails]
+}
+
+run "an_environment_that_may_be_destroyed_may_be_made_again" {
+  variables {
+    deletion_protection = false
+  }
+  assert {
+    condition     = aws_secretsmanager_secret.database_password.recovery_window_in_days == 0 && aws_secretsmanager_secret.django.recovery_window_in_days == 0 && aws_secretsmanager_secret.proxy.recovery_window_in_days == 0
+    error_message = "A secret that can come back holds its name for a month."
+  }
+  assert {
+    condition     = can(regex("^rupaya-postgres-final-[0-9a-f]{8}$", aws_db_instance.this.final_snapshot_identifier))
+    error_message = "A second life of the database cannot end: its last snapshot's name is taken."
   }
 }
 

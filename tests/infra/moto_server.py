@@ -41,6 +41,8 @@ class Aws:
     """The calls that changed ECS."""
     denied: set[str] = field(default_factory=set)
     """What nobody may do, as SERVICE:ACTION; moto itself checks no permissions."""
+    before_update: Callable[[Any], None] = lambda _service: None
+    """Called with the service before UpdateService changes it: what somebody else does meanwhile."""
     on_complete: Callable[[str], None] = lambda _image: None
     """Called with the image of a rollout that completes."""
 
@@ -198,6 +200,7 @@ def running() -> Iterator[Aws]:
 
         def update_service(self: Any, properties: dict[str, Any]) -> Any:
             is_rollout = bool(properties.get("task_definition"))
+            aws.before_update(next(iter(self.services.values())))
             service = plain_update(self, properties)
             aws.calls.append("UpdateService")
             if is_rollout:

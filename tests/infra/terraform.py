@@ -106,6 +106,7 @@ def network(hostname: str) -> dict[str, Any]:
     certificate = boto3.client("acm").request_certificate(DomainName=hostname)["CertificateArn"]
     return {
         "hostname": hostname,
+        "alarm_emails": ["a@b.example"],
         "certificate_arn": certificate,
         "vpc_id": vpc,
         "load_balancer_subnet_ids": ids[:2],
@@ -166,7 +167,6 @@ def whole_life(aws: Aws, directory: Path) -> Applied:
             "environment": "staging",
             "deletion_protection": False,
             "use_rds_proxy": True,
-            "alarm_emails": ["a@b.example"],
         }
     )
     of_environment = environment.apply()

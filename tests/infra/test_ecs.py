@@ -292,6 +292,20 @@ def test_an_update_keeps_the_number_of_tasks_that_autoscaling_chose(deployed: St
     assert found["services"][0]["desiredCount"] == 5
 
 
+def test_what_autoscaling_adds_while_a_deployment_begins_is_not_undone(deployed: Staging) -> None:
+    deployed.set_targets("10.0.0.13", "10.0.0.14", "10.0.0.15")
+
+    def scale_out(service: Any) -> None:
+        service.desired_count = 5
+
+    deployed.aws.before_update = scale_out
+    completed = deployed.ecs("deploy", "--image=v2-bbbbbbb")
+
+    assert completed.returncode == 0, completed.stdout
+    found = deployed.clients("ecs").describe_services(cluster="rupaya-staging", services=["rupaya-backend-staging"])
+    assert found["services"][0]["desiredCount"] == 5
+
+
 def test_what_a_moving_tag_names_is_deployed_by_digest(deployed: Staging) -> None:
     ecr = deployed.clients("ecr")
     image = ecr.batch_get_image(repositoryName="rupaya-backend", imageIds=[{"imageTag": "v2-bbbbbbb"}])["images"][0]

@@ -124,6 +124,7 @@ def test_an_account_that_has_it_all_is_taken_over(aws: Aws, tmp_path: Path) -> N
     instance = boto3.client("rds").describe_db_instances()["DBInstances"][0]
     assert instance["DbiResourceId"] == before["DbiResourceId"]
     assert instance["DBName"] == "rupaya_live"
+    assert "MasterUserSecret" not in instance, "RDS would give it another password, which the original does not know"
     assert instance["AllocatedStorage"] == 100
     assert group in [item["VpcSecurityGroupId"] for item in instance["VpcSecurityGroups"]]
     make_secrets("production")

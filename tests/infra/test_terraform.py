@@ -97,6 +97,8 @@ def test_the_deployment_may_do_all_that_it_does_and_no_more(applied: Applied) ->
     }
     # What AWS asks for besides: for tags on what is registered, and for the roles of what is run.
     called |= {"ecs:TagResource", "iam:PassRole"}
+    # And for a service that alarms may roll back.
+    called |= {"cloudwatch:DescribeAlarms"}
     called = {action.replace("DescribeDbInstances", "DescribeDBInstances") for action in called}
 
     allowed: set[str] = set()

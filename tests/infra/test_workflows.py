@@ -107,6 +107,11 @@ def test_every_job_that_runs_ends_by_itself() -> None:
     assert [name for name, job in jobs() if "uses" not in job and "timeout-minutes" not in job] == []
 
 
+def test_the_image_is_built_for_the_machines_that_run_it() -> None:
+    build = load(FOLDER / "08-aws-ecs-deploy.yml")["jobs"]["build"]
+    assert build["runs-on"] == "${{ vars.CPU_ARCHITECTURE == 'ARM64' && 'ubuntu-24.04-arm' || 'ubuntu-24.04' }}"
+
+
 def test_a_push_to_main_reaches_staging_and_never_production() -> None:
     build = load(FOLDER / "08-aws-ecs-deploy.yml")
     assert build["on"]["push"]["branches"] == ["main"]
