@@ -40,6 +40,8 @@ def matches(pattern: str, line: str) -> bool:
 
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html
     """
+    if figure := re.fullmatch(r"\{ \$\.(\w+) >= 0 \}", pattern):  # of a line that is a JSON object
+        return line.startswith("{") and json.loads(line).get(figure[1], -1) >= 0
     terms = re.findall(r'(\??)"([^"]+)"', pattern)
     assert " ".join(f'{mark}"{phrase}"' for mark, phrase in terms) == pattern, f"{pattern} is more than this knows"
     marks = {mark for mark, _ in terms}
