@@ -214,7 +214,7 @@ rollout-rehearsal: $(VENV)/.test  ## Roll releases out behind haproxy under load
 
 .PHONY: adoption-rehearsal
 adoption-rehearsal: $(VENV)/.test  ## Take over a database of ADOPTION_ROWS (1000000) transactions under traffic, and report
-	ADOPTION_ROWS=$(or $(ADOPTION_ROWS),1000000) $(BIN)/python -m pytest -o timeout=0 tests/adoption/test_traffic.py $(ARGS)
+	ADOPTION_ROWS=$(or $(ADOPTION_ROWS),1000000) $(BIN)/python -m pytest --no-cov -s -o timeout=0 -m slow tests/adoption/test_traffic.py $(ARGS)
 
 .PHONY: bench
 bench: $(VENV)/.test  ## Measure migrate beside stock Django and Knex; BENCH="noop stall" to choose, BENCH_RUNS=3 to shorten
