@@ -113,12 +113,11 @@ def _by_object(drawn: Iterable[str]) -> dict[tuple[str, str], list[str]]:
 
 def _as_in(lines: list[str], wanted: list[str]) -> list[str]:
     """The same lines; those of a table's columns that another text has too in its order, the others where they were."""
-    head = [line for line in lines if line.startswith("    ")]
     if not lines or not lines[0].startswith(("CREATE TABLE", "CREATE UNLOGGED TABLE")):
         return lines
     places = {line: place for place, line in enumerate(wanted)}
     place, ordered = 0, []
-    for line in head:
+    for line in (line for line in lines if line.startswith("    ")):
         place = places.get(line, place)
         ordered.append((place, line))
     ordered.sort(key=lambda one: one[0])

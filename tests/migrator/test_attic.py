@@ -292,6 +292,19 @@ def test_within_the_window_nothing_is_paid_and_both_neighbours_start(
     assert v1.run(url, **window).returncode == 14
 
 
+def test_what_was_restored_stays_so_though_its_snapshot_cannot_be_taken(url: str, v2: Release) -> None:
+    assert v2.run(url).returncode == 0
+    assert v2.run(url, "migrate", "--contract").returncode == 0
+    query(url, "ALTER TABLE migrator_snapshots ADD CONSTRAINT full_up CHECK (run_id < 0) NOT VALID")
+
+    restored = v2.run(url, "attic", "restore", "shop_note")
+
+    assert restored.returncode == 0, restored.stderr
+    assert "The schema's snapshot was not taken: " in restored.stdout + restored.stderr
+    assert query(url, "SELECT outcome FROM migrator_runs ORDER BY run_id DESC LIMIT 1") == [("succeeded",)]
+    assert query(url, "SELECT count(*) FROM shop_note") == [(ROWS,)]
+
+
 def test_what_was_paid_of_an_earlier_batch_is_taken_back_by_its_number(
     url: str, v1: Release, v2: Release, tmp_path: Path
 ) -> None:

@@ -102,6 +102,16 @@ class Drift:
         with self.connection.cursor() as cursor:
             self._created = catalog.without(catalog.names(cursor, own=True), before)
 
+    def keep_or_say(self, output: Output, models: Iterable[type[Model]]) -> None:
+        """Take the snapshot, or say why not: what succeeded does not fail for want of it."""
+        try:
+            kept = self.keep(models)
+        except (psycopg2.Error, Error) as error:
+            output.say(f"The schema's snapshot was not taken: {driver_text(error)}", warning=True)
+            return
+        if not kept:
+            output.say("The schema's snapshot was not taken because a table is locked", warning=True)
+
     def keep(self, models: Iterable[type[Model]]) -> bool:
         """Take the snapshot: of what was ours, what came into being, and the tables of these models.
 

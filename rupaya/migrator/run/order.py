@@ -12,7 +12,6 @@ from django.conf import settings
 from django.core.management.base import CommandError
 from django.db import Error as DjangoDatabaseError
 from django.db.migrations.recorder import MigrationRecorder
-from django.db.models import Model
 
 from rupaya.migrator.debts.store import Store
 from rupaya.migrator.errors import (
@@ -268,19 +267,8 @@ def _apply(procedure: Procedure, context: RunContext, plan: Plan) -> None:
             with suppress(psycopg2.Error, DjangoDatabaseError):
                 context.drift.keep(executor.applied_models())
         raise
-    _keep_snapshot(context, executor.applied_models())
+    context.drift.keep_or_say(context.output, executor.applied_models())
     if plan.is_complete and plan.digest:
         owed = sorted({debt.migration_label for debt in Store(context.connection).owed()})
         context.ledger.settle(plan.digest, owed)
     procedure.say_done(context, plan)
-
-
-def _keep_snapshot(context: RunContext, models: list[type[Model]]) -> None:
-    """Keep what the schema is now; a run that succeeded does not fail for want of it."""
-    try:
-        kept = context.drift.keep(models)
-    except (psycopg2.Error, DjangoDatabaseError) as error:
-        context.output.say(f"The schema's snapshot was not taken: {driver_text(error)}", warning=True)
-        return
-    if not kept:
-        context.output.say("The schema's snapshot was not taken because a table is locked", warning=True)

@@ -72,15 +72,11 @@ class Reopening(Rollback):
         """Say so."""
         keys = {debt.key for debt in _noticed(session)}
         paid_in = [applied.batch for applied in Ledger(session.raw).in_force() if applied.key in keys]
-        session.output.say(
-            "Nothing of this batch was paid: the release before can start beside this one."
-            + (
-                f" Of batch {max(paid_in)} something was: 'manage.py rollback --paid --to {max(paid_in) - 1}' takes "
-                "it back."
-                if paid_in
-                else ""
-            )
-        )
+        said = "Nothing of this batch was paid: the release before can start beside this one."
+        if paid_in:
+            last = max(paid_in)
+            said += f" Of batch {last} something was: 'manage.py rollback --paid --to {last - 1}' takes it back."
+        session.output.say(said)
 
     def apply(self, executor: Executor) -> None:
         """Owe it again, one debt after the other."""

@@ -142,8 +142,8 @@ def restore(session: Session, name: str) -> None:
         drift.say_or_refuse(session.output, "warn")
         with drift.watching(), session_settings(connection, lock_timeout=session.conf.lock_timeout_ms):
             bring_back(connection, item, ledger.run_id, bare=True)
-        if drift.snapshot is not None and not drift.keep(()):  # else the next run would take it for somebody's doing
-            session.output.say("The schema's snapshot was not taken because a table is locked", warning=True)
+        if drift.snapshot is not None:  # else the next run would take it for somebody's doing
+            drift.keep_or_say(session.output, ())
         session.output.say(
             f"✓ restored {item}, without the rules it had: no model knows it. Copy from it what is needed and drop it "
             "then; to go back to the release that had it, use 'manage.py rollback' instead.",
