@@ -13,6 +13,7 @@ from rupaya.adoption.baseline import ALL, CREATED, UPDATED_AT_FUNCTION, baseline
 from rupaya.adoption.original import TABLES, Key
 from rupaya.adoption.privileges import is_missing
 from rupaya.migrator.schema.catalog import Catalog
+from rupaya.migrator.schema.diff import INTEGERS
 
 _COMPARED = ("kind", "definition", "columns", "constraints", "indexes", "triggers", "policies", "row_security")
 # Of a function that is to be replaced: what CREATE OR REPLACE cannot change.
@@ -77,7 +78,6 @@ _REFERENCES = """
               FROM pg_constraint f WHERE f.contype = 'f' AND f.conrelid = wanted.t AND f.conkey = ARRAY[a.attnum])
     FROM wanted JOIN pg_attribute a ON a.attrelid = wanted.t AND a.attname = wanted.c ORDER BY 1, 2
 """
-_NUMBERS = ("smallint", "integer", "bigint")
 # Of version 4, as the original's own are: its API refuses others.
 _UUID_OF_NUMBER = "('00000000-0000-4000-8000-' || lpad(to_hex({column}), 12, '0'))::uuid"
 _CHILDREN = """
@@ -268,7 +268,7 @@ def _other_types(live: Catalog) -> Iterator[tuple[str, str, str]]:
 
 
 def _is_numbered(old: str, new: str) -> bool:
-    return old in _NUMBERS and new == "uuid"
+    return old in INTEGERS and new == "uuid"
 
 
 def _of_views_elsewhere(cursor: Any, live: Catalog) -> Iterator[str]:

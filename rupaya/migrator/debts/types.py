@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-_INTEGERS = ("smallint", "integer", "bigint")
+from rupaya.migrator.schema.diff import INTEGERS
+
 _TYPE = re.compile(r"(?P<name>[a-z ]+?)(?:\((?P<limits>[\d, ]+)\))?(?P<array>(?:\[\d*\])*)")
 
 
@@ -24,8 +25,8 @@ def widest(one: str, other: str) -> str | None:
 
 
 def _widest_base(one: str, limits: str | None, other: str, other_limits: str | None) -> str | None:
-    if one in _INTEGERS and other in _INTEGERS:
-        return max(one, other, key=_INTEGERS.index)
+    if one in INTEGERS and other in INTEGERS:
+        return max(one, other, key=INTEGERS.index)
     if {one, other} <= {"varchar", "text"}:
         if "text" in (one, other):
             return "text"

@@ -24,6 +24,7 @@ from rupaya.migrator.foresight.presumption import (
     Presumed,
     Presumption,
 )
+from rupaya.migrator.schema.diff import INTEGERS
 
 _TABLES = """
     SELECT c.oid, CASE WHEN n.nspname = current_schema() THEN c.relname ELSE n.nspname || '.' || c.relname END
@@ -347,7 +348,6 @@ def _as_before(before: Facts, after: Facts, table: int, number: int) -> bool:
 
 
 _VARCHAR = re.compile(r"(character varying|character|bit varying|varchar)(?:\((\d+)\))?$")
-_INTEGERS = ("smallint", "integer", "bigint")
 
 
 def _is_wider(old: str, new: str) -> bool:
@@ -357,8 +357,8 @@ def _is_wider(old: str, new: str) -> bool:
     before, after = _VARCHAR.match(old), _VARCHAR.match(new)
     if before and after and before[1] == after[1]:
         return not after[2] or (bool(before[2]) and int(before[2]) <= int(after[2]))
-    if old in _INTEGERS and new in _INTEGERS:
-        return _INTEGERS.index(old) <= _INTEGERS.index(new)
+    if old in INTEGERS and new in INTEGERS:
+        return INTEGERS.index(old) <= INTEGERS.index(new)
     return (old, new) == ("real", "double precision")
 
 

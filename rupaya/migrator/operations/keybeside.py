@@ -8,6 +8,7 @@ from typing import Any
 from rupaya.migrator.attic import facts
 from rupaya.migrator.attic.facts import execute, fetch
 from rupaya.migrator.operations.beside import CHECKS, OID, Beside
+from rupaya.migrator.schema.diff import INTEGERS
 
 _ROWS_AT_A_TIME = 5_000
 _FEW = 500
@@ -62,7 +63,7 @@ class KeyBeside(Beside):
     # Whether it can be
 
     def _why_not_column(self, found: facts.ColumnFacts | None) -> str:
-        if self.top == 0 or self._type_of(self.column) not in ("smallint", *_TOP):
+        if self.top == 0 or self._type_of(self.column) not in INTEGERS:
             return "it is unique or refers to something unique, and no whole number of four or eight bytes"
         number = self._number()
         for name, _constraint, _kind, is_odd in fetch(self.connection, _UNIQUE, [self.table, number]):
@@ -174,5 +175,4 @@ class KeyBeside(Beside):
 
 def is_smaller(one: str, other: str) -> bool:
     """Whether the first is the smaller whole number."""
-    sizes = ("smallint", *_TOP)
-    return one in sizes and other in sizes and sizes.index(one) < sizes.index(other)
+    return one in INTEGERS and other in INTEGERS and INTEGERS.index(one) < INTEGERS.index(other)

@@ -32,6 +32,7 @@ from rupaya.migrator.operations import (
     RenameFieldInStep,
     WidenField,
 )
+from rupaya.migrator.schema.diff import INTEGERS
 
 EXPAND = "expand"
 CONTRACT = "contract"
@@ -332,15 +333,12 @@ def references(field: Any) -> str | None:
     return str(table_of(remote.model)) if remote and field.db_constraint else None
 
 
-_INTEGERS = ("smallint", "integer", "bigint")
-
-
 def is_wider(old: str, new: str) -> bool:
     """Whether each value of the old column type is one of the new, and both codes read it alike."""
     if old.endswith("[]") and new.endswith("[]"):
         return is_wider(old.removesuffix("[]"), new.removesuffix("[]"))
-    if old in _INTEGERS and new in _INTEGERS:
-        return _INTEGERS.index(new) >= _INTEGERS.index(old)
+    if old in INTEGERS and new in INTEGERS:
+        return INTEGERS.index(new) >= INTEGERS.index(old)
     was, becomes = _TYPE.fullmatch(old), _TYPE.fullmatch(new)
     if was is None or becomes is None:
         return old == new

@@ -117,6 +117,10 @@ def _facts(catalog: Catalog, kind: str, on: str, name: str) -> dict[str, Any] | 
     return None
 
 
+INTEGERS = ("smallint", "integer", "bigint")
+"""Types of whole numbers, the smallest first."""
+
+
 def short_type(type_name: str) -> str:
     """A type as people write it."""
     return (
