@@ -7,10 +7,8 @@ variable "existing" {
   default     = {}
 
   validation {
-    condition = length(setsubtract(keys(var.existing), [
-      "cluster", "database", "database_log", "database_password", "database_upgrade_log", "django_secret_key", "log_group",
-    ])) == 0
-    error_message = "Known here are cluster, database, database_log, database_password, database_upgrade_log, django_secret_key and log_group."
+    condition     = length(setsubtract(keys(var.existing), local.can_exist)) == 0
+    error_message = "Known here are ${join(", ", local.can_exist)}."
   }
 }
 
@@ -21,9 +19,10 @@ variable "database_other_security_groups" {
 }
 
 locals {
-  existing = { for name in [
+  can_exist = [
     "cluster", "database", "database_log", "database_password", "database_upgrade_log", "django_secret_key", "log_group",
-  ] : name => contains(keys(var.existing), name) ? { only = var.existing[name] } : {} }
+  ]
+  existing = { for name in local.can_exist : name => contains(keys(var.existing), name) ? { only = var.existing[name] } : {} }
 }
 
 import {

@@ -279,6 +279,14 @@ run "the_load_balancer_is_believed_wherever_it_stands" {
   }
 }
 
+run "what_cannot_be_taken_over_is_refused" {
+  command = plan
+  variables {
+    existing = { bucket = "rupaya" }
+  }
+  expect_failures = [var.existing]
+}
+
 run "an_alarm_that_reaches_nobody_is_refused" {
   command = plan
   variables {
