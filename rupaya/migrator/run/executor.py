@@ -15,7 +15,7 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.state import ProjectState, StateApps
 from django.db.models import Model
 
-from rupaya.migrator.django import Key, Step, applied_state, no_savepoint_within
+from rupaya.migrator.django import Key, PlanStep, applied_state, no_savepoint_within
 from rupaya.migrator.errors import (
     MigrationFailed,
     MigratorError,
@@ -86,10 +86,10 @@ class Executor(MigrationExecutor):
         self._attempt_to_close: tuple[int, int, float] | None = None
         """Its number, at which try it is, and when it began, by `time.monotonic`."""
 
-    def migration_plan(self, targets: object, clean_start: bool = False) -> list[Step]:
+    def migration_plan(self, targets: object, clean_start: bool = False) -> list[PlanStep]:
         """The run's plan, whatever Django makes of the targets; with `clean_start`, Django's full plan."""
         if clean_start:
-            full: list[Step] = super().migration_plan(targets, clean_start)  # type: ignore[arg-type]
+            full: list[PlanStep] = super().migration_plan(targets, clean_start)  # type: ignore[arg-type]
             return full
         return list(self.plan.steps)
 

@@ -13,13 +13,13 @@ from django.core.management.commands import migrate
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.migration import Migration
 
-from rupaya.migrator.attic.store import AtticStore
+from rupaya.migrator.attic.atticstore import AtticStore
 from rupaya.migrator.conf import Conf
 from rupaya.migrator.debts.debt import Debt
+from rupaya.migrator.debts.debtstore import DebtStore
 from rupaya.migrator.debts.fresh import fresh_of
 from rupaya.migrator.debts.owing import Forecast, Owing, forecast, refuse_unpaid, runs_by_halves
 from rupaya.migrator.debts.releases import refuse_breaking
-from rupaya.migrator.debts.store import Store
 from rupaya.migrator.debts.treatment import treatment
 from rupaya.migrator.debts.window import due, windows
 from rupaya.migrator.django import PLAIN_OPTIONS, DjangoMigrate, Key, applied_state, unmigrated_apps
@@ -120,7 +120,7 @@ class Procedure:
             plan.steps,
             is_first=plan.history_is_empty,
             phase=session.conf.phase,
-            owes=lambda: bool(Store(session.connection).owed()),
+            owes=lambda: bool(DebtStore(session.connection).owed()),
         )
 
     def foresee(self, session: Session, plan: Plan) -> Forecast:
@@ -132,7 +132,7 @@ class Procedure:
         if not self.runs_by_halves(session, plan):
             return Forecast()
         loader = plan.executor.loader
-        fresh = fresh_of(loader, Store(session.connection).never_served()) if Ledger(session.raw).exists else None
+        fresh = fresh_of(loader, DebtStore(session.connection).never_served()) if Ledger(session.raw).exists else None
         found = forecast(session.connection, plan.steps, applied_state(plan.executor), fresh=fresh)
         refuse_unpaid(
             {
@@ -149,7 +149,7 @@ class Procedure:
 
     def _due(self, connection: BaseDatabaseWrapper, conf: Conf, pending: Collection[Key]) -> list[Debt]:
         """What may be paid: no older release may want to come back any more."""
-        return due(connection, Store(connection).due(pending), conf.contract_after_h)
+        return due(connection, DebtStore(connection).due(pending), conf.contract_after_h)
 
     def _pays(self, phase: str, plan: Plan) -> bool:
         """Whether this run pays what is owed; none that unapplies anything does, for paying leads away from there."""
@@ -264,7 +264,7 @@ class Procedure:
                 context.connection,
                 run_id=context.ledger.run_id,
                 release=getattr(settings, "RELEASE", "unknown"),
-                fresh=fresh_of(plan.executor.loader, Store(context.connection).never_served()),
+                fresh=fresh_of(plan.executor.loader, DebtStore(context.connection).never_served()),
             )
         if self.by_halves:
             unjudged = {key_of(migration) for migration, _backwards in plan.steps if _is_unjudged(migration)}
@@ -352,7 +352,7 @@ def _say_unknown(say: Callable[..., None], plan: Plan) -> None:
 
 
 def _say_owed(say: Callable[..., None], connection: BaseDatabaseWrapper, conf: Conf) -> None:
-    if debts := Store(connection).owed():
+    if debts := DebtStore(connection).owed():
         shown = "; ".join(map(str, debts[:MAX_DEBTS])) + (
             f"; and {len(debts) - MAX_DEBTS} more" if len(debts) > MAX_DEBTS else ""
         )

@@ -9,7 +9,7 @@ from functools import partial
 
 from rupaya.migrator.attic import emptying, facts
 from rupaya.migrator.attic.bringing import bring_back
-from rupaya.migrator.attic.emptying import Kept
+from rupaya.migrator.attic.emptying import AtticEntry
 from rupaya.migrator.attic.item import COLUMN, VALUES
 from rupaya.migrator.errors import HistoryRefused, TableLocked, counted, sqlstate
 from rupaya.migrator.ledger.ledger import Ledger
@@ -73,7 +73,7 @@ def _say_size(session: Session) -> None:
     )
 
 
-def _purge_one(session: Session, ledger: Ledger, kept: Kept) -> None:
+def _purge_one(session: Session, ledger: Ledger, kept: AtticEntry) -> None:
     def purged() -> None:
         with session_settings(session.connection, lock_timeout=session.conf.lock_timeout_ms):
             emptying.purge(session.connection, kept.item, ledger.run_id)

@@ -13,7 +13,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 
-from rupaya.migrator.debts.store import Store
+from rupaya.migrator.debts.debtstore import DebtStore
 from rupaya.migrator.django import DjangoMigrate
 from rupaya.migrator.errors import exit_codes
 from rupaya.migrator.management.logged import LoggedCommand
@@ -192,7 +192,7 @@ class Command(LoggedCommand, migrate.Command):
         with session.reading():
             plan = procedure.read_plan(session)
             alike: dict[str, Any] = {
-                "owed": Store(session.connection).due(plan.status.pending),
+                "owed": DebtStore(session.connection).due(plan.status.pending),
                 "by_halves": procedure.runs_by_halves(session, plan),
                 "pays_first": procedure.request.contract,
             }
