@@ -49,8 +49,9 @@ if [ "$status" -ne 0 ]; then
 fi
 exec 2>&3 3>&-
 
-# The owner's credentials are for migrating alone.
+# The owner's credentials are for migrating alone. Its password is PGPASSWORD where the server has DB_CREDENTIALS.
 unset MIGRATION_DATABASE_URL
+[ -z "${DB_CREDENTIALS:-}" ] || unset PGPASSWORD
 
 say INFO "Starting server..."
 exec "$@"

@@ -39,6 +39,23 @@ resource "aws_db_parameter_group" "this" {
     }
   }
 
+  # What the server reads at its start alone: RDS refuses to be told it at once.
+  dynamic "parameter" {
+    for_each = {
+      "shared_preload_libraries" = "pg_stat_statements"
+      # Some five hundred statements a run of migrate, where it may not keep its own out, and as many of each release: with
+      # the default of 5000, evidence of a column's use is thrown out within days, and what is owed is never paid.
+      "pg_stat_statements.max" = "10000"
+      # A statement that is cut off at the default of 1 KiB says nothing certain of what it reads.
+      "track_activity_query_size" = "16384"
+    }
+    content {
+      name         = parameter.key
+      value        = parameter.value
+      apply_method = "pending-reboot"
+    }
+  }
+
   lifecycle {
     create_before_destroy = true
   }

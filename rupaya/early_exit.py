@@ -60,7 +60,7 @@ def nothing_to_migrate(env: Environment, arguments: list[str]) -> bool:
         return False  # the ordinary command says why
     began = time.monotonic()
     owed = _Waiter(env).wait()
-    if owed is None:
+    if owed is None or not _serving_role_fits(env):
         return False
     _say(env, f"Using environment: {env.name}")
     if owed:
@@ -68,6 +68,20 @@ def nothing_to_migrate(env: Environment, arguments: list[str]) -> bool:
         _say(env, f"Owed until 'manage.py migrate --contract', once no older release runs: what is left of {names}")
     known = f"all migrations of release {env.release}"
     _say(env, f"{NOTHING_TO_MIGRATE}: {known} are applied ({time.monotonic() - began:.3f} s)")
+    return True
+
+
+def _serving_role_fits(env: Environment) -> bool:
+    """Whether the server takes whoever serves, where it is for `migrate` to see to that."""
+    credentials, direct = env.credentials, env.migration_database
+    if credentials is None or direct is None or not credentials.are_to_be_made:
+        return True
+    psycopg2 = _import_psycopg2()
+    serving = {"user": credentials.username, "password": credentials.password}
+    try:
+        psycopg2.connect(**direct.connect_kwargs() | serving).close()
+    except psycopg2.Error:
+        return False
     return True
 
 

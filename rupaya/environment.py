@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from rupaya.credentials import Credentials
+
 BASE_DIR = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 EXIT_CODE_ENVIRONMENT_REFUSED = 16
 
@@ -150,6 +152,7 @@ class Environment:
         self.metrics_token = self._text("METRICS_TOKEN")
         self.admin_require_otp = self._boolean("ADMIN_REQUIRE_OTP", default=self.is_production)
 
+        self.credentials = self._credentials()
         self.uses_local_database = not (self._text("DATABASE_URL") or self._text("DB_HOST"))
         self.database = self._database()
         self.migration_database = self._migration_database()
@@ -230,9 +233,9 @@ class Environment:
                 host=host,
                 port=str(self._integer("DB_PORT", 5432, 1, 65535)),
                 name=self._text("DB_NAME") or "rupaya",
-                user=self._text("DB_USER") or "rupaya",
+                user=self.credentials.username if self.credentials else self._text("DB_USER") or "rupaya",
                 # Not stripped: a password may well begin or end with a space.
-                password=self._environ.get("DB_PASSWORD", ""),
+                password=self.credentials.password if self.credentials else self._environ.get("DB_PASSWORD", ""),
                 options={},
             )
         else:
@@ -244,6 +247,22 @@ class Environment:
         self._apply_ssl(database)
         database.bound(DEFAULT_CONNECT_TIMEOUT_S)
         return database
+
+    def _credentials(self) -> Credentials | None:
+        """Who serves, where one variable says user and password."""
+        text = self._text("DB_CREDENTIALS")
+        if not text:
+            return None
+        if not self._text("DB_HOST"):
+            self._problem("DB_CREDENTIALS goes with DB_HOST; DATABASE_URL holds user and password itself. Unset it.")
+            return None
+        from rupaya import credentials
+
+        try:
+            return credentials.read(text)
+        except ValueError as error:
+            self._problem(f'DB_CREDENTIALS {error}. Write {{"username": "…", "password": "…"}}.')
+            return None
 
     def _migration_database(self) -> Database | None:
         """The address that migrations use instead: direct where the other is a pooler, or the owner's."""

@@ -97,8 +97,15 @@ DATABASES["default"]["OPTIONS"].setdefault("application_name", f"release {env.re
 # A pooler may know the database by another name: the migrator asks both whether they are the same.
 MIGRATION_DATABASE = env.migration_database.django_settings() if env.migration_database else None
 MIGRATION_DATABASE_INSTEAD_OF = env.database.name
-# The role that an adoption lets use what the migrating one makes; empty where they are one.
-SERVING_ROLE = env.database.user if env.migration_database and env.migration_database.user != env.database.user else ""
+# The role that an adoption lets use what the migrating one makes, or its group; empty where they are one.
+SERVING_CREDENTIALS = env.credentials
+SERVING_ROLE = (
+    (env.credentials and env.credentials.member_of) or env.database.user
+    if env.migration_database and env.migration_database.user != env.database.user
+    else ""
+)
+# Before a run looks at anything, for it may ask as the one that serves; and after what has made tables.
+MIGRATOR_RIGHTS = "rupaya.security.servingrole.keep"
 # What `migrate` must not do on a database that another system made.
 MIGRATOR_HISTORY_CHECKS = ["rupaya.adoption.original.refuse_unadopted"]
 # MIGRATE_LOCK_WAIT_S and its like, as the environment has them; `rupaya.migrator.conf` knows their meaning.

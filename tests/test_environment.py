@@ -179,3 +179,38 @@ def test_in_development_nobody_else_can_reach_the_server() -> None:
     assert Environment({}).bind_address == "127.0.0.1"
     assert Environment({"BIND_ADDRESS": "::1"}).bind_address == "::1"
     assert Environment(PRODUCTION).bind_address == "0.0.0.0"  # noqa: S104 - behind a load balancer
+
+
+CREDENTIALS = '{"username": "app_a", "password": "a\\"b", "member_of": "app", "since": "2026-01-01T00:00:00+00:00"}'
+
+
+def test_user_and_password_may_come_as_one() -> None:
+    env = Environment({"DB_HOST": "h", "DB_USER": "somebody", "DB_PASSWORD": "else", "DB_CREDENTIALS": CREDENTIALS})
+
+    assert (env.database.user, env.database.password) == ("app_a", 'a"b')
+    assert env.credentials is not None
+    assert env.credentials.are_to_be_made
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no-json-secret",
+        '"secret"',
+        '{"username": "a"}',
+        '{"username": "a", "password": 7}',
+        '{"username": "a", "password": "secret", "member_of": "app"}',
+        '{"username": "a", "password": "secret", "member_of": "app", "since": "2026-01-01"}',
+        '{"username": "a", "password": "secret", "member_of": "app", "since": "2026-01-01T00:00:00+02:00"}',
+        '{"username": "a", "password": "secret", "member_of": "a", "since": "2026-01-01T00:00:00+00:00"}',
+    ],
+)
+def test_credentials_that_say_nothing_are_refused_and_not_quoted(text: str) -> None:
+    said = problems(DB_HOST="h", DB_CREDENTIALS=text)
+
+    assert "DB_CREDENTIALS" in said
+    assert "secret" not in said
+
+
+def test_credentials_beside_a_url_are_refused() -> None:
+    assert "DB_CREDENTIALS goes with DB_HOST" in problems(DATABASE_URL="postgresql://a@h/n", DB_CREDENTIALS=CREDENTIALS)

@@ -364,6 +364,22 @@ run "the_database_is_safe" {
   }
 }
 
+run "who_uses_what_is_to_go_can_be_told" {
+  assert {
+    condition = alltrue([
+      for name, value in {
+        "pg_stat_statements.max" = "10000", "shared_preload_libraries" = "pg_stat_statements", "track_activity_query_size" = "16384"
+      } :
+      [for parameter in aws_db_parameter_group.this.parameter : parameter.apply_method if parameter.name == name && parameter.value == value] == ["pending-reboot"]
+    ])
+    error_message = "Statements must be counted, whole and none forgotten; and RDS takes these three at a start alone."
+  }
+  assert {
+    condition     = contains([for parameter in aws_db_parameter_group.this.parameter : "${parameter.name}=${parameter.value}"], "pg_stat_statements.track=all")
+    error_message = "What a function sends counts too."
+  }
+}
+
 run "staging_shares_the_account_but_no_name" {
   variables {
     environment = "staging"

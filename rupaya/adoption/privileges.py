@@ -60,8 +60,11 @@ def is_missing(cursor: Any, role: str) -> bool:
     return bool(cursor.fetchone()[0])
 
 
-def grants(cursor: Any, role: str) -> Iterator[str]:
-    """SQL for what a role that serves lacks on what is there now; its tables of tomorrow included."""
+def grants(cursor: Any, role: str, tables: set[str] | None = None) -> Iterator[str]:
+    """SQL for what a role that serves lacks on what is there now; its tables of tomorrow included.
+
+    `tables` are the original's and the models' unless others are named; the records are read, whatever is named.
+    """
     cursor.execute(
         "SELECT coalesce(current_schema(), 'public'), pg_has_role(%s, current_user, 'USAGE'), "
         "has_schema_privilege(%s, coalesce(current_schema(), 'public'), 'USAGE')",
@@ -74,10 +77,9 @@ def grants(cursor: Any, role: str) -> Iterator[str]:
     to = quote_ident(role, raw)
     if not may_use:
         yield f"GRANT USAGE ON SCHEMA {quote_ident(schema, raw)} TO {to}"
-    tables = {
-        *ALL,
-        *(m._meta.db_table for m in apps.get_models(include_auto_created=True) if m._meta.managed),
-    }
+    if tables is None:
+        models = apps.get_models(include_auto_created=True)
+        tables = {*ALL, *(model._meta.db_table for model in models if model._meta.managed)}
     cursor.execute(_LEDGER)
     records = {*RECORDS, *(name for (name,) in cursor.fetchall())}
     for names, privileges in ((tables - records, WRITE), (records, READ)):

@@ -53,6 +53,7 @@ def run(procedure: Procedure, session: Session) -> None:
     """
     session.output.say(f"Using environment: {getattr(settings, 'RUPAYA_ENV', 'unknown')}")
     with session.opened(), session.output.hearing():
+        session.keep_rights()
         plan = procedure.read_plan(session)
         procedure.refuse_before_the_lock(session, plan)
         if not procedure.has_work(session, plan):
@@ -78,7 +79,7 @@ def run(procedure: Procedure, session: Session) -> None:
                 context.drift.look(context.output)
                 context.drift.say_or_refuse(context.output, session.conf.on_drift)
                 procedure.look_at_rows(context, plan)
-                _apply(procedure, context, plan)
+                _apply(procedure, context, plan, session)
 
 
 def _without_existing(procedure: Procedure, session: Session, plan: Plan) -> Plan:
@@ -255,7 +256,7 @@ def _say_abandoned(context: RunContext) -> None:
         context.output.say(f"{attempt.app}.{attempt.name} was interrupted: its process died", warning=True)
 
 
-def _apply(procedure: Procedure, context: RunContext, plan: Plan) -> None:
+def _apply(procedure: Procedure, context: RunContext, plan: Plan, session: Session) -> None:
     # What an earlier crash could leave unsettled must be settled anew by whoever changes anything.
     context.ledger.unsettle(plan.digest)
     executor = procedure.executor(plan, context)
@@ -267,6 +268,7 @@ def _apply(procedure: Procedure, context: RunContext, plan: Plan) -> None:
             with suppress(psycopg2.Error, DjangoDatabaseError):
                 context.drift.keep(executor.applied_models())
         raise
+    session.keep_rights()
     context.drift.keep_or_say(context.output, executor.applied_models())
     if plan.is_complete and plan.digest:
         owed = sorted({debt.migration_label for debt in DebtStore(context.connection).owed()})

@@ -6,6 +6,7 @@ import re
 import socket
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any, TypeVar
 
 import psycopg2
@@ -74,12 +75,9 @@ def refuse_another_database(connection: BaseDatabaseWrapper, ordinary: dict[str,
     """
     serving = type(connection)(ordinary, alias="ordinary")
     parameters = connection_parameters(serving)
-    try:
-        with psycopg2.connect(**parameters) as raw, raw.cursor() as cursor:
-            cursor.execute(_IDENTITY)
-            served = cursor.fetchone()
-    finally:
-        raw.close()
+    with closing(psycopg2.connect(**parameters)) as raw, raw.cursor() as cursor:
+        cursor.execute(_IDENTITY)
+        served = cursor.fetchone()
     with connection.connection.cursor() as cursor:
         cursor.execute(_IDENTITY)
         migrated = cursor.fetchone()

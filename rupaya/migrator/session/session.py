@@ -8,11 +8,13 @@ from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import psycopg2
+from django.conf import settings
 from django.core.management.base import CommandError
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db import Error as DjangoDatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
+from django.utils.module_loading import import_string
 from psycopg2.extensions import connection as PgConnection  # noqa: N812 - a class, whatever its author named it
 
 from rupaya.migrator.conf import require_configuration
@@ -76,6 +78,17 @@ class Session:
         """Like `opened`, for what only reads: a signal interrupts it anywhere."""
         with self.stop.listening(), self._working_connection(), self.errors_explained(), self.stop.interrupting():
             yield
+
+    def keep_rights(self) -> None:
+        """Let the project give roles what they need of what this one owns.
+
+        The setting `MIGRATOR_RIGHTS` names a function that takes the connection.
+
+        Raises:
+            MigratorError: as it says.
+        """
+        if path := getattr(settings, "MIGRATOR_RIGHTS", ""):
+            import_string(path)(self.connection)
 
     @property
     def raw(self) -> PgConnection:
