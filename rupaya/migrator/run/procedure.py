@@ -4,9 +4,9 @@ otherwise."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.management.commands import migrate
@@ -52,6 +52,12 @@ class Request:
     in_use_anyway: str = ""
     """Why what is still used, or may be, is paid all the same."""
     command: str = "migrate"
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Request:
+        """What `migrate` was given, by the names of these fields."""
+        given = {field.name: options[field.name] for field in fields(cls) if field.name in options}
+        return cls(**given)
 
 
 MAX_DEBTS = 5
@@ -302,7 +308,7 @@ class Procedure:
         used: list[Use] = []
         if self.request.contract:
             refuse_while_served(context, debts)
-            debts, used = apart_by_use(context, debts, reason=self.request.in_use_anyway)
+            debts, used = apart_by_use(context, debts, reason=self.request.in_use_anyway.strip())
         refuse_by_rows(context, debts)
         pay(context, plan, debts)
         refuse_used(used)
