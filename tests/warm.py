@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import gc
 import importlib
+import io
 import json
 import os
 import pkgutil
@@ -60,6 +61,15 @@ def python(
         output.seek(0)
         errors.seek(0)
         return subprocess.CompletedProcess(fork.args, status, output.read().decode(), errors.read().decode())
+
+
+def start(arguments: Sequence[str], env: Mapping[str, str], output: int) -> subprocess.Popen[bytes] | Fork:
+    """Start Python in the project's folder, with nothing to read; all that it says goes into one file."""
+    with open(os.devnull, "rb") as nothing:
+        if comes_to_the_same(env):
+            return Fork(arguments, env, processes.PROJECT, nothing.fileno(), output, output)
+        command = [sys.executable, *arguments]
+        return subprocess.Popen(command, cwd=processes.PROJECT, env=env, stdin=nothing, stdout=output, stderr=output)
 
 
 def comes_to_the_same(env: Mapping[str, str]) -> bool:
@@ -201,6 +211,8 @@ def _attend(connection: socket.socket) -> None:
         os.close(file)
     os.environ.clear()
     os.environ.update(env)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=bool(env.get("PYTHONUNBUFFERED")))
     sys.dont_write_bytecode = bool(env.get("PYTHONDONTWRITEBYTECODE"))
     os.chdir(cwd)
     sys.path[:1] = [cwd, *(env["PYTHONPATH"].split(os.pathsep) if env.get("PYTHONPATH") else [])]
