@@ -64,7 +64,8 @@ PUT_AWAY = """
     VALUES ('7f3a', 'column', 'users', 'nickname', 'accounts', '0006_remove_nickname', 'debt', '', 'v6-0a1b2c3', 1,
             now() - interval '2 days'),
            ('c04e', 'table', 'receipts', 'receipts', 'transactions', '0007_drop_receipts', 'debt', '', 'v6-0a1b2c3', 1,
-            now() - interval '12 days')
+            now() - interval '12 days');
+    ANALYZE users, migrator_attic.migrator_attic_c04e
 """
 EMPTIED = """
     ALTER TABLE migrator_attic DISABLE TRIGGER USER; DELETE FROM migrator_attic;
