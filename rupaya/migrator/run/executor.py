@@ -34,7 +34,13 @@ from rupaya.migrator.run.failures import explained, kind_of
 from rupaya.migrator.run.others import attest, has_been_done, is_done_by_now
 from rupaya.migrator.run.outcome import Outcome
 from rupaya.migrator.run.texts import runs_anything, trace_of
-from rupaya.migrator.run.transactions import CheckedRecorder, RowGone, Transaction, TransactionEnded
+from rupaya.migrator.run.transactions import (
+    CheckedRecorder,
+    RowGone,
+    Transaction,
+    TransactionEnded,
+    check_deferred_constraints,
+)
 from rupaya.migrator.sessionsettings import read_settings, restore_settings, session_settings
 from rupaya.migrator.sqlstates import (
     NEEDS_COMMIT,
@@ -285,6 +291,8 @@ class Executor(MigrationExecutor):
             new_state = work(state)
             context.stop.check()  # a migration may have swallowed the exception
             if context.one_transaction:
+                if runs_anything(migration):
+                    check_deferred_constraints(connection)
                 self._keep_session(migration)
                 done = self._done()
                 context.open_attempts.append(done)
