@@ -174,7 +174,7 @@ class Command(LoggedCommand, migrate.Command):
 
     def _preview(self, procedure: Procedure, session: Session, style: str) -> None:
         from rupaya.migrator.analysis.preview import as_text, preview
-        from rupaya.migrator.run.rows import look_at
+        from rupaya.migrator.run.rowsahead import look_at
 
         with session.reading():
             plan = procedure.read_plan(session)
@@ -190,7 +190,7 @@ class Command(LoggedCommand, migrate.Command):
         from rupaya.migrator.analysis.presuming import presumed_by
         from rupaya.migrator.analysis.rehearsal import rehearse
         from rupaya.migrator.analysis.timing import measure
-        from rupaya.migrator.run.rows import look_at
+        from rupaya.migrator.run.rowsahead import look_at
 
         with session.reading():
             plan = procedure.read_plan(session)
