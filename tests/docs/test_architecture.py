@@ -38,6 +38,15 @@ def test_each_file_has_its_line_and_each_line_its_file() -> None:
     assert named - there == set()
 
 
+def test_no_two_files_of_the_migrator_have_one_name() -> None:
+    places: dict[str, list[str]] = defaultdict(list)
+    for path in files(MIGRATOR):
+        places[path.name].append(str(path.relative_to(MIGRATOR)))
+
+    assert len(places) > 100
+    assert more_than_once(places) == {}
+
+
 def test_no_two_classes_of_the_migrator_have_one_name() -> None:
     places: dict[str, list[str]] = defaultdict(list)
     for path in files(MIGRATOR):

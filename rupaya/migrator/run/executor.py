@@ -33,7 +33,7 @@ from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.failures import explained, kind_of
 from rupaya.migrator.run.others import attest, has_been_done, is_done_by_now
 from rupaya.migrator.run.outcome import Outcome
-from rupaya.migrator.run.texts import runs_anything, trace_of
+from rupaya.migrator.run.shownsql import runs_anything, trace_of
 from rupaya.migrator.run.transactions import (
     CheckedRecorder,
     RowGone,

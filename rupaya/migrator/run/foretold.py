@@ -21,7 +21,7 @@ from rupaya.migrator.errors import counted
 from rupaya.migrator.operations import Backfill
 from rupaya.migrator.plan.phases import flat_operations
 from rupaya.migrator.plan.plan import Plan, key_of
-from rupaya.migrator.run.attics import coming_back, fill_of
+from rupaya.migrator.run.comingback import coming_back, fill_of
 
 
 def foretold(connection: BaseDatabaseWrapper, plan: Plan) -> list[str]:

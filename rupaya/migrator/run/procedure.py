@@ -4,9 +4,9 @@ otherwise."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.management.commands import migrate
@@ -30,11 +30,11 @@ from rupaya.migrator.plan.history import Edited, refuse_by_project, refuse_exist
 from rupaya.migrator.plan.nothing import NOTHING_TO_MIGRATE
 from rupaya.migrator.plan.phases import CONTRACT, EXPAND, flat_operations
 from rupaya.migrator.plan.plan import Plan, history_explained, key_of, pending_phases, read_plan
-from rupaya.migrator.run import attics, refusals
+from rupaya.migrator.run import comingback, refusals
 from rupaya.migrator.run.batch import BatchExecutor
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.executor import Executor
-from rupaya.migrator.run.rows import RowsAhead, record_failure
+from rupaya.migrator.run.rowsahead import RowsAhead, record_failure
 from rupaya.migrator.run.signals import Signals
 from rupaya.migrator.session.session import Session
 
@@ -52,6 +52,12 @@ class Request:
     in_use_anyway: str = ""
     """Why what is still used, or may be, is paid all the same."""
     command: str = "migrate"
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Request:
+        """What `migrate` was given, by the names of these fields."""
+        given = {field.name: options[field.name] for field in fields(cls) if field.name in options}
+        return cls(**given)
 
 
 MAX_DEBTS = 5
@@ -276,33 +282,33 @@ class Procedure:
         """Let Django's own command run the plan with that executor, its signals included."""
         context, plan = executor.context, executor.plan
         # What a run left that was cut off, first: else its rules would be taken for what they are half-way.
-        attics.finish(context)
+        comingback.finish(context)
         pays = self._pays(context.conf.phase, plan)
         if pays:
             self._pay(context, plan, plan.status.pending)
         if context.owing is not None:
-            attics.prepare(context, plan)
+            comingback.prepare(context, plan)
         signals = Signals(context, plan)
         with context.output.speaking_for(self.django.command):
             self.django.run(executor, signals.send_pre_migrate, signals.send_post_migrate)
         executor.apps_after = signals.apps
-        attics.finish(context)
+        comingback.finish(context)
         if context.owing is not None:
-            from rupaya.migrator.run.use import remember_use
+            from rupaya.migrator.run.stillused import remember_use
 
             remember_use(context)
         if pays and plan.steps:
             self._pay(context, plan, ())
 
     def _pay(self, context: RunContext, plan: Plan, pending: Collection[Key]) -> None:
-        from rupaya.migrator.run.payments import pay, refuse_by_rows, refuse_while_served
-        from rupaya.migrator.run.use import apart_by_use, refuse_used
+        from rupaya.migrator.run.paying import pay, refuse_by_rows, refuse_while_served
+        from rupaya.migrator.run.stillused import apart_by_use, refuse_used
 
         debts = self._due(context.connection, context.conf, pending)
         used: list[Use] = []
         if self.request.contract:
             refuse_while_served(context, debts)
-            debts, used = apart_by_use(context, debts, reason=self.request.in_use_anyway)
+            debts, used = apart_by_use(context, debts, reason=self.request.in_use_anyway.strip())
         refuse_by_rows(context, debts)
         pay(context, plan, debts)
         refuse_used(used)

@@ -21,7 +21,7 @@ from rupaya.migrator.debts.debtstore import DebtStore
 from rupaya.migrator.errors import HistoryRefused, counted
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.plan.plan import Plan
-from rupaya.migrator.run import again, attics
+from rupaya.migrator.run import again, comingback
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.executor import Executor
 from rupaya.migrator.run.outcome import connections
@@ -86,14 +86,14 @@ class Reopening(Rollback):
             again.tried_in(
                 context,
                 f"Taking back {debt}",
-                partial(attics.limited, context, work),
+                partial(comingback.limited, context, work),
                 during=f"{debt} was being taken back",
                 failed=f"{debt} could not be taken back",
                 remedy="Fix what is named, then start the same command again: it goes on from there.",
                 state=partial(_became, context, debt),
             )
             context.output.say(f"✓ owed again: {debt}", success=True, debt=str(debt))
-        attics.finish(context)
+        comingback.finish(context)
 
     def say_done(self, context: RunContext, plan: Plan) -> None:
         """What may be done now."""
