@@ -1,4 +1,4 @@
-"""The JSON form of a log record; a module of its own, for only what logs JSON needs the library."""
+"""The JSON form of a log record; a module of its own, because only what logs JSON needs the library."""
 
 from __future__ import annotations
 

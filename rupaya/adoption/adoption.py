@@ -81,7 +81,7 @@ class AdoptionRun(Procedure):
             raise HistoryRefused(*refused)
         if found := obstacles(self.connection, self.live(), self._applied(), self.serves):
             raise _in_the_way(found)
-        if self._verdict is None:  # once, for what another migrator does until the lock is had is no obstacle
+        if self._verdict is None:  # once, because what another migrator does until the lock is had is no obstacle
             self._verdict = self.prove(self.rows_to_try(), lambda trial: self.carry_out(trial, plan))
             if self._verdict.stumbled:
                 raise _in_the_way(list(self._verdict.stumbled))
@@ -117,7 +117,7 @@ class AdoptionRun(Procedure):
             self._before_in_trial = None
 
     def carry_out(self, carrier: Carrier, plan: Plan | None) -> None:
-        """All that this run does, by whoever carries it out."""
+        """All that this run does, no matter who carries it out."""
         raise NotImplementedError
 
     def refuse_under_the_lock(self, context: RunContext, plan: Plan) -> None:
@@ -257,7 +257,7 @@ class Adoption(AdoptionRun):
         return without_migrations(plan, later) if later else plan
 
     def refused(self, original: Original) -> tuple[str, str, str] | None:
-        """Why not to begin: moreover, what Knex has not applied."""
+        """Why not to begin: also what Knex has not applied."""
         if (refused := super().refused(original)) or not (missing := original.missing_migrations):
             return refused
         return (
@@ -272,7 +272,6 @@ class Adoption(AdoptionRun):
             return _is_to_be_recorded(plan) or not succeeded(cursor, COMMAND)
 
     def nothing_to_do(self, session: Session, plan: Plan) -> None:
-        """Say so."""
         self.output.say("Nothing to adopt: the history is recorded already", success=True)
 
     def apply(self, executor: Executor) -> None:
@@ -348,7 +347,6 @@ class Finish(AdoptionRun):
             return not finished_by(cursor)
 
     def nothing_to_do(self, session: Session, plan: Plan) -> None:
-        """Say so."""
         with self.connection.cursor() as cursor:
             self.output.say(f"Nothing to do: the adoption was finished {finished_by(cursor)}", success=True)
 
@@ -368,7 +366,7 @@ class Finish(AdoptionRun):
         self.output.say("Finished. The contract's rules hold; the original must not run on this database again")
 
     def rows_to_try(self) -> dict[str, list[str]]:
-        """Those that break a rule, and others; none where that is not decided, for the run will be refused."""
+        """Those that break a rule, and others; none where that is not decided, because the run will be refused."""
         survey = self.survey(self.decisions)
         return {} if survey.is_undecided else survey.rows
 

@@ -171,9 +171,9 @@ def find(connection: BaseDatabaseWrapper) -> Original | None:
 
 
 def refuse_without_knex(connection: BaseDatabaseWrapper) -> None:
-    """Refuse what the original's SQL files made before its Knex ever ran: neither created anew nor adopted as it is.
+    """Refuse what the original's SQL files made before its Knex ever ran: neither created again nor adopted as it is.
 
-    Tables that this code made have `is_superuser`: of these nothing is said here.
+    Tables that this code made have `is_superuser`: those are let through here.
 
     Raises:
         HistoryRefused: saying how to go on.
@@ -256,7 +256,7 @@ def refuse_unadopted(connection: BaseDatabaseWrapper, plan: Plan) -> None:
         refuse_without_knex(connection)
         return
     if set(concerned) <= MigrationRecorder(connection).applied_migrations().keys():
-        return  # adopted since the plan was read; whoever goes on reads it again under the lock
+        return  # adopted since the plan was read; it is read again under the lock
     if original.doubt:
         raise original.refusal()
     begun = " An adoption has begun, and is not through." if plan.applied else ""

@@ -53,7 +53,7 @@ class Shown:
     release: str
     database_user: str
     standing: str
-    """as accepted, changed again, taken back or accepted anew."""
+    """as accepted, changed again, taken back or accepted again."""
 
     @property
     def is_in_force(self) -> bool:
@@ -61,7 +61,7 @@ class Shown:
         return self.standing == AS_ACCEPTED
 
 
-AS_ACCEPTED, CHANGED, TAKEN_BACK, ANEW = "as accepted", "changed again", "taken back", "accepted anew"
+AS_ACCEPTED, CHANGED, TAKEN_BACK, ANEW = "as accepted", "changed again", "taken back", "accepted again"
 
 
 def offers(comparison: Comparison, known: Sequence[Kept]) -> dict[str, list[Offer]]:
@@ -75,7 +75,6 @@ def offers(comparison: Comparison, known: Sequence[Kept]) -> dict[str, list[Offe
 
 
 def kept(connection: BaseDatabaseWrapper) -> list[Kept]:
-    """The newest acceptances."""
     with connection.cursor() as cursor:
         return newest(cursor, MAX_SHOWN)
 
@@ -129,7 +128,7 @@ def why_not(connection: BaseDatabaseWrapper, looked: Drift, chosen: Collection[s
             "below: look again."
         )
     if not reason:
-        return "Say why, in a few words: whoever reads it in a year must understand. Nothing was accepted."
+        return "Say why, in a few words: someone who reads it in a year must understand it. Nothing was accepted."
     if len(reason) > REASON_MAX_CHARACTERS:
         return f"The reason is longer than {REASON_MAX_CHARACTERS} characters. Nothing was accepted."
     return "" if may_write(connection) else NO_RIGHT

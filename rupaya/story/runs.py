@@ -1,4 +1,4 @@
-"""One run as it is told: what it changed, and each of its attempts with what it executed and who kept it waiting."""
+"""One run as its page shows it: what it changed, and its attempts with what each executed and who kept it waiting."""
 
 from __future__ import annotations
 

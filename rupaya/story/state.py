@@ -91,7 +91,6 @@ class Drift:
 
     @property
     def lines(self) -> list[str]:
-        """A line a difference."""
         return self.comparison.lines if self.comparison else []
 
 
@@ -109,7 +108,6 @@ class State:
 
     @property
     def headline(self) -> Fact:
-        """The one line."""
         return self.facts[0]
 
     @property
@@ -198,7 +196,7 @@ def drifted_ddl(connection: BaseDatabaseWrapper) -> list[Side]:
 
 
 def forget() -> None:
-    """Read anew whatever is asked for next."""
+    """Forget it: what is asked for next is read again."""
     _kept.clear()
 
 
@@ -332,7 +330,7 @@ def _of_history(
                 "warning",
                 f"The database is behind this release by {_count(pending)}: {_names(pending)}.",
                 "This release's code needs them, and is not sent traffic until they are applied.",
-                "Run 'manage.py migrate'; 'manage.py migrate --dry-run' tells before what it would do.",
+                "Run 'manage.py migrate'; 'manage.py migrate --dry-run' shows beforehand what it would do.",
             )
         )
     if unknown := _in(entries, "unknown"):

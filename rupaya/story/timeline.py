@@ -39,7 +39,6 @@ class Bar:
 
     @property
     def took(self) -> str:
-        """The duration in words."""
         return in_words(self.duration_s)
 
     @property
@@ -169,7 +168,7 @@ def _drawn(bar: Bar, x: float, longest_s: float, href: str, hatching: str) -> Sa
 
 
 def _hatching(name: str) -> SafeString:
-    """For what failed: told apart without colour."""
+    """For what failed: visible without colour."""
     return element(
         "defs",
         element(

@@ -47,7 +47,7 @@ class Rehearsal:
     times: list[Timing] = field(default_factory=list)
     """How long statements took on made-up rows, where somebody wanted to know."""
     untimed: list[str] = field(default_factory=list)
-    """What the times do not tell."""
+    """What the times do not show."""
     failure: MigrationFailed | None = None
 
 

@@ -45,7 +45,6 @@ class Comparison:
 
     @property
     def lines(self) -> list[str]:
-        """A line a difference."""
         return [difference.said(self.side, LIVE_SIDE) for difference in self.differences]
 
     @property
@@ -82,7 +81,7 @@ def with_code(connection: BaseDatabaseWrapper, *, pending_too: bool) -> Comparis
     notes = []
     if unknown := sorted(status.unknown):
         names = ", ".join(f"{app}.{name}" for app, name in unknown)
-        notes.append(f"The database has migrations that this code does not: {names}. What they did is told as well.")
+        notes.append(f"The database has migrations that this code does not: {names}. What they did is shown as well.")
     built = built_by_code(connection, None if pending_too else applied)
     snapshot = last_snapshot(connection.connection)
     # What earlier releases made and this code does not is ours still; what others made is not.

@@ -1,6 +1,6 @@
 """Where migrations are tried: each statement is recorded with the locks that it took and the work that it was.
 
-Work is counted by the server and not timed: tuples read and written, files written anew. The counts are the same at
+Work is counted by the server and not timed: tuples read and written, files rewritten. The counts are the same at
 each run, on whatever machine.
 """
 
@@ -92,7 +92,7 @@ class Statement:
     locks: dict[str, str] = field(default_factory=dict)
     """The strongest lock on each relation that was there before the migration, where this statement raised it."""
     rewritten: list[str] = field(default_factory=list)
-    """Tables and indexes whose files were written anew."""
+    """Tables and indexes whose files were rewritten."""
     scanned: list[str] = field(default_factory=list)
     """Tables that were read from end to end."""
     note: str = ""
@@ -298,7 +298,7 @@ class Stage:
 
     @contextmanager
     def _by_halves(self, migration: Migration, backwards: bool) -> Iterator[None]:
-        assert self.owing is not None  # noqa: S101 - whoever calls it has looked
+        assert self.owing is not None  # noqa: S101 - its callers have looked
         parts = {id(operation): part for part, operation in enumerate(flat_operations(migration.operations), 1)}
 
         def around(operation: Operation, editor: Any) -> AbstractContextManager[None]:

@@ -120,7 +120,7 @@ class Questioner:
 
 
 def refuse_likely_renames(changes: Mapping[str, Sequence[Migration]], before: ProjectState) -> None:
-    """Stop where Django sees one removed and one added, and asks nobody, for more than the name is another.
+    """Stop where Django sees one removed and one added, and asks nobody, because more than the name is another.
 
     Raises:
         Unasked: for a field of the type of one that is gone, and for a model with the table of one that is gone.

@@ -66,7 +66,7 @@ _CONSTRAINTS = """
                 WHEN c.confmatchtype = 'f' THEN 'MATCH FULL' ELSE pg_get_expr(c.conbin, c.conrelid, true) END
     FROM pg_constraint c WHERE c.conrelid = ANY(%(tables)s) AND c.contype IN ('c', 'f', 'x')
 """
-# to_jsonb, for PostgreSQL 14 has no indnullsnotdistinct.
+# to_jsonb, because PostgreSQL 14 has no indnullsnotdistinct.
 _INDEXES = """
     SELECT i.indexrelid, i.indrelid, c.relname,
            ARRAY(SELECT pg_get_indexdef(i.indexrelid, n, true) FROM generate_series(1, i.indnkeyatts) n),
@@ -133,7 +133,6 @@ class Facts:
     types: frozenset[str] = frozenset()
 
     def name(self, table: int, number: int) -> str:
-        """A column's name."""
         return self.columns[table, number][0]
 
     def names(self, table: int, numbers: Iterable[int]) -> tuple[str, ...]:
@@ -280,7 +279,7 @@ def _of_constraints(before: Facts, after: Facts) -> Iterator[Presumption]:
 
 
 def _of_indexes(before: Facts, after: Facts) -> Iterator[Presumption]:
-    """Unique indexes that are new. One that was only made anew, its columns' types as before, demands nothing."""
+    """Unique indexes that are new. One that was only rebuilt, its columns' types as before, demands nothing."""
     for oid, (table, name, keys, condition, nulls_distinct, numbers) in after.indexes.items():
         if table not in before.tables or oid in before.indexes:
             continue
@@ -321,7 +320,7 @@ _HARMLESS = frozenset(
 
 
 def cannot_fail(expression: str, columns: Collection[str]) -> bool:
-    """Whether an expression surely has a value for every row: a list of what has, for anything else may fail."""
+    """Whether an expression surely has a value for every row: a list of what has, because anything else may fail."""
     rest = _AS_TEXT.sub("", _CONSTANT.sub("0", expression))
     names = {name.lower() for name in columns}
     return all(

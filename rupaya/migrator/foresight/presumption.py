@@ -67,7 +67,7 @@ class Presumption:
             case "expression":
                 return f"no row of {self.table} that {self.condition} cannot be computed for, which {self.name} wants"
             case "no rows":
-                return f"no rows in {self.table}, for its new column {self.name} is NOT NULL without a default"
+                return f"no rows in {self.table}, because its new column {self.name} is NOT NULL without a default"
             case _:
                 return f"no two rows of {self.table} that {self.name} excludes"
 

@@ -36,7 +36,7 @@ class Place:
     table: str
     columns: Mapping[str, str]
     key: tuple[str, ...] = ()
-    """Columns of the primary key, as they are called today; empty: it has none, and rows are told by place."""
+    """Columns of the primary key, as they are called today; empty: it has none, and rows are named by place."""
 
 
 @dataclass(frozen=True)

@@ -183,7 +183,6 @@ def backwards_plan(executor: MigrationExecutor, keys: Set[Key]) -> Plan:
 
 
 def key_of(migration: Migration) -> Key:
-    """App label and name."""
     return migration.app_label, migration.name
 
 

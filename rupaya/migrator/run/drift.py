@@ -42,7 +42,7 @@ class Drift:
         self._created: Names = {}
 
     def look(self, output: Output) -> None:
-        """Compare with the last snapshot, where it can tell anything."""
+        """Compare with the last snapshot, where there is one to compare with."""
         self.snapshot = last_snapshot(self.ledger.connection)
         if self.snapshot is None or self.snapshot.is_superseded:
             return
@@ -103,7 +103,7 @@ class Drift:
             self._created = catalog.without(catalog.names(cursor, own=True), before)
 
     def keep_or_say(self, output: Output, models: Iterable[type[Model]]) -> None:
-        """Take the snapshot, or say why not: what succeeded does not fail for want of it."""
+        """Take the snapshot, or say why not: what succeeded does not fail without it."""
         try:
             kept = self.keep(models)
         except (psycopg2.Error, Error) as error:

@@ -219,7 +219,6 @@ def recorded(command: str, session: Session, ledger: Ledger) -> Iterator[None]:
 
 
 def _finish(session: Session, ledger: Ledger, outcome: str, code: int, error: str = "") -> None:
-    """Close the run's row."""
     again.on_the_ledger(
         session.connection, session.stop, ledger, lambda reachable: reachable.finish_run(outcome, code, error)
     )
@@ -257,7 +256,7 @@ def _say_abandoned(context: RunContext) -> None:
 
 
 def _apply(procedure: Procedure, context: RunContext, plan: Plan, session: Session) -> None:
-    # What an earlier crash could leave unsettled must be settled anew by whoever changes anything.
+    # What an earlier crash could leave unsettled must be settled again by a run that changes anything.
     context.ledger.unsettle(plan.digest)
     executor = procedure.executor(plan, context)
     try:

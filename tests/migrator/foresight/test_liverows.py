@@ -293,7 +293,7 @@ def test_a_column_that_the_plan_makes_is_not_asked_and_that_is_said(databases: t
 
     (finding,) = findings(connection, known)
 
-    assert str(finding) == "step 1 presumes no NULL in items.label: not asked, for label is not there yet"
+    assert str(finding) == "step 1 presumes no NULL in items.label: not asked, because label is not there yet"
 
 
 def test_a_table_that_the_plan_makes_has_no_rows_to_ask(databases: tuple[str, DatabaseWrapper]) -> None:

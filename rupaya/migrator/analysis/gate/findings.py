@@ -15,9 +15,9 @@ from rupaya.migrator.statements import one_line
 
 DOCUMENT = "docs/writing-migrations.md"
 
-# The worst first: of one statement, or of one operation, only the first is told.
+# The worst first: of one statement, or of one operation, only the first is reported.
 RULES = {
-    "refused": "Write it in another way, for `migrate` will not begin.",
+    "refused": "Write it in another way: `migrate` refuses to begin.",
     "fails": "Fix it: the server says what is wrong.",
     "phase": "Write phase = 'expand' or phase = 'contract'.",
     "rename": "Keep the name in the database and change it in code: 'Rename a column', 'Rename a table'.",
@@ -64,7 +64,7 @@ OF_AUTHORS = (
     "imports-model",
     "automatic-name",
 )
-"""Rules that only whoever writes a migration can keep; of an installed package's they are no findings."""
+"""Rules that only a migration's author can keep; of an installed package's they are no findings."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def file_of(migration: Migration) -> str:
 def worst(found: Iterable[Finding], whole: Collection[int] = ()) -> list[Finding]:
     """One finding a fault, of one migration: of a statement, or of an operation without a statement, the gravest.
 
-    `whole`: parts whose statements their author has not written: a rule is told once of all of them.
+    `whole`: parts whose statements their author has not written: a rule is reported once for all of them.
     """
     order = list(RULES)
     kept: list[Finding] = []

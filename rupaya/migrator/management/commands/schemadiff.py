@@ -25,7 +25,7 @@ EXIT_CODE_DIFFERENT = 1
 
 
 class Command(LoggedCommand):
-    """Compare, print, and tell by the exit status."""
+    """Compare and print; the exit status says whether they differ."""
 
     help = (
         "Compares the database's schema with what the last migration run left and with what this code's migrations "
