@@ -8,7 +8,8 @@
 The workflows call it, and people may. What it must know of an environment, Terraform has written into the parameter
 /rupaya/ENVIRONMENT/deployment. --dry-run reads everything and changes nothing.
 
-It needs boto3 and nothing of this project, and exits with 0 when what it was told to bring serves, else with 1.
+It needs boto3, and of this project nothing that needs more than Python. It exits with 0 when what it was told to bring
+serves, else with 1.
 """
 
 from __future__ import annotations
@@ -31,30 +32,18 @@ from botocore.exceptions import BotoCoreError, ClientError
 from readiness import Readiness
 from served import Served
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from rupaya.migrator import exitcodes
+
 VERSION_TAG = re.compile(r"v\d+-([0-9a-f]{7,40})")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
-# As in docs/migrate.md, in one sentence each: what it means and what to do.
+# What only a container can end with, or a server; the others are migrate's own.
 EXIT_CODES = {
     0: "It ended of its own accord, which a server never does.",
     1: "manage.py was given wrong arguments, or Python failed: see the lines below.",
-    10: "The database was unreachable, refused the connection, or was lost. "
-    "Correct its address, credentials or server, then start again: it goes on with whatever is still pending.",
-    11: "Another migrator held the lock for too long. Look at the one that is named; stop its task if it is stuck.",
-    12: "A table stayed locked through all tries. End the sessions that are named, then start again.",
-    13: "A migration or a handler failed; the message says what became of it. "
-    "Fix the migration or the data, and release again.",
-    14: "The database's history and this release do not go together; nothing was changed. "
-    "Do as the message says; 'manage.py showmigrations --audit' shows the history.",
-    15: "The same migration failed before in the same way, and was not tried again. "
-    "Fix it and release again; --retry-failed insists.",
-    16: "The server, the role or the settings do not allow migrating. "
-    "Change the setting, privilege or server that is named, then start again.",
-    17: "The migrator itself failed; that says nothing about the database. "
-    "Run it again with --traceback, and report what it shows.",
     137: "It was killed: out of memory, or it did not end within 30 s of being told to.",
     139: "It crashed (segmentation fault).",
-    143: "The process was told to stop. Nothing, if that was meant: the next start goes on from here.",
 }
 
 # register_task_definition takes what describe_task_definition gives, but for what ECS itself adds.
@@ -568,9 +557,17 @@ def ending(container: dict[str, Any], task: dict[str, Any]) -> str:
     if code is None:
         reason = container.get("reason") or task.get("stoppedReason") or "ECS gives no reason."
         return f"It was never started. {reason}"
-    meaning = EXIT_CODES.get(code, "This code is none of migrate's: see the lines below.")
+    meaning = EXIT_CODES.get(code) or told_by_migrate(code)
     reason = f" ECS says: {container['reason']}" if container.get("reason") else ""
     return f"Exit code {code}. {meaning}{reason}"
+
+
+def told_by_migrate(code: int) -> str:
+    """What an exit code of `migrate` means, and what to do."""
+    if code not in exitcodes.EXIT_CODES:
+        return "This code is none of migrate's: see the lines below."
+    known = exitcodes.EXIT_CODES[code]
+    return f"{known.meaning} {known.remedy}"
 
 
 def log_entry(line: str) -> tuple[str, str]:

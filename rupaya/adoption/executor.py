@@ -45,7 +45,7 @@ class Carrier(Protocol):
         """Carry out what is not a migration."""
 
 
-class Step(Migration):
+class AdoptionStep(Migration):
     """A change in the form that the migrator carries out and records; it is in no history but the ledger's."""
 
     atomic = False
@@ -77,7 +77,7 @@ class AdoptingExecutor(BatchExecutor):
     def carry_out_step(self, name: str, phase: str, work: Callable[[], None]) -> None:
         """Carry out what is not a migration, in batch 0: no rollback may take it for one of its own."""
         context = self.context
-        step = Step(name)
+        step = AdoptionStep(name)
         context.phases = {**context.phases, ("adoption", name): phase}
 
         def unchanged(state: ProjectState) -> ProjectState:

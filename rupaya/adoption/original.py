@@ -63,7 +63,7 @@ _SIZES = """
 
 
 @dataclass(frozen=True)
-class Table:
+class OriginalTable:
     """A table of the original's, and how big it is."""
 
     name: str
@@ -79,7 +79,7 @@ class Table:
 class Original:
     """What was found of the original system."""
 
-    tables: tuple[Table, ...]
+    tables: tuple[OriginalTable, ...]
     """Those of `TABLES` that exist."""
     others: tuple[str, ...]
     """Tables that are neither the original's nor ours: another service's."""
@@ -214,12 +214,12 @@ def _doubt(cursor: Any, history: set[str]) -> str:
     return f"there is no column {missing}" if missing else ""
 
 
-def _table(cursor: Any, name: str, estimate: int, size_bytes: int) -> Table:
+def _table(cursor: Any, name: str, estimate: int, size_bytes: int) -> OriginalTable:
     if estimate > _COUNTED_UP_TO_ROWS:
-        return Table(name, estimate, True, size_bytes)
+        return OriginalTable(name, estimate, True, size_bytes)
     cursor.execute(f"SELECT count(*) FROM (SELECT FROM {name} LIMIT {_COUNTED_UP_TO_ROWS + 1}) counted")
     rows = cursor.fetchone()[0]
-    return Table(name, rows, rows > _COUNTED_UP_TO_ROWS, size_bytes)
+    return OriginalTable(name, rows, rows > _COUNTED_UP_TO_ROWS, size_bytes)
 
 
 def _was_taken_over(connection: BaseDatabaseWrapper) -> bool:

@@ -29,7 +29,7 @@ from django.db.migrations.state import ProjectState
 
 Key = tuple[str, str]
 Target = tuple[str, str | None]
-Step = tuple[Migration, bool]
+PlanStep = tuple[Migration, bool]
 SendSignal = Callable[..., None]
 
 _DO_NOT_FIT_TOGETHER = (InterfaceError, BadMigrationError, CircularDependencyError, NodeNotFoundError)
@@ -54,7 +54,7 @@ class Planned:
 
     executor: MigrationExecutor
     targets: tuple[Target, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[PlanStep, ...]
 
 
 class _Asked(Exception):
@@ -67,9 +67,9 @@ class _Asked(Exception):
 class _Planner(MigrationExecutor):
     """Answers Django's command with an exception that carries the plan."""
 
-    def migration_plan(self, targets: Any, clean_start: bool = False) -> list[Step]:
+    def migration_plan(self, targets: Any, clean_start: bool = False) -> list[PlanStep]:
         """Plan, and leave; Django's full plan is given to whoever asks for it later."""
-        steps: list[Step] = super().migration_plan(targets, clean_start)
+        steps: list[PlanStep] = super().migration_plan(targets, clean_start)
         if clean_start:
             return steps
         raise _Asked(Planned(self, tuple(targets), tuple(steps)))
@@ -129,9 +129,9 @@ class DjangoMigrate:
 class _NoSteps(MigrationExecutor):
     """Has nothing to do."""
 
-    def migration_plan(self, targets: Any, clean_start: bool = False) -> list[Step]:
+    def migration_plan(self, targets: Any, clean_start: bool = False) -> list[PlanStep]:
         """Nothing, but for Django's full plan."""
-        full: list[Step] = super().migration_plan(targets, clean_start) if clean_start else []
+        full: list[PlanStep] = super().migration_plan(targets, clean_start) if clean_start else []
         return full
 
 

@@ -1,10 +1,9 @@
-"""One exception a failure class; each knows its exit code, and says what happened, what it means and what to do."""
+"""One exception a failure class; each has its exit code, whose meaning is in exitcodes.py."""
 
 from __future__ import annotations
 
 import re
 import traceback
-from dataclasses import dataclass
 
 import psycopg2
 from django.core.management.base import CommandError
@@ -18,8 +17,6 @@ class MigratorError(CommandError):
     """A failure of `migrate` that a person must be able to act on."""
 
     exit_code = 1
-    code_means = "Wrong arguments, or a crash: see the message."
-    code_remedy = "Look at the message."
 
     def __init__(self, happened: str, meaning: str, remedy: str) -> None:
         self.happened = happened
@@ -32,10 +29,6 @@ class DatabaseUnreachable(MigratorError):
     """The server did not accept a connection in time, refused it for good, or was lost on the way."""
 
     exit_code = 10
-    code_means = "The database was unreachable, refused the connection, or was lost."
-    code_remedy = (
-        "Correct its address, credentials or server, then start again: it goes on with whatever is still pending."
-    )
 
     @classmethod
     def lost(cls, error: BaseException, during: str, consequence: str) -> DatabaseUnreachable:
@@ -61,16 +54,12 @@ class LockWaitExceeded(MigratorError):
     """Another migrator held the lock for too long."""
 
     exit_code = 11
-    code_means = "Another migrator held the lock for too long."
-    code_remedy = "Look at the one that is named; stop its task if it is stuck."
 
 
 class TableLocked(MigratorError):
     """A table lock was not obtained after all retries."""
 
     exit_code = 12
-    code_means = "A table stayed locked through all tries."
-    code_remedy = "End the sessions that are named, then start again."
 
     def __init__(self, what: str, error: BaseException, tries: int, consequence: str, blockers: object = None) -> None:
         super().__init__(
@@ -87,32 +76,24 @@ class MigrationFailed(MigratorError):
     """A migration failed."""
 
     exit_code = 13
-    code_means = "A migration or a handler failed; the message says what became of it."
-    code_remedy = "Fix the migration or the data, and release again."
 
 
 class HistoryRefused(MigratorError):
     """The database's history and this code do not go together."""
 
     exit_code = 14
-    code_means = "The database's history and this release do not go together; nothing was changed."
-    code_remedy = "Do as the message says; 'manage.py showmigrations --audit' shows the history."
 
 
 class FailedBefore(MigratorError):
     """This same migration failed before, in a way that does not pass by itself."""
 
     exit_code = 15
-    code_means = "The same migration failed before in the same way, and was not tried again."
-    code_remedy = "Fix it and release again; --retry-failed insists."
 
 
 class EnvironmentUnfit(MigratorError):
     """The server, the role or the settings do not allow migrating at all."""
 
     exit_code = 16
-    code_means = "The server, the role or the settings do not allow migrating."
-    code_remedy = "Change the setting, privilege or server that is named, then start again."
 
 
 class LedgerDamaged(EnvironmentUnfit):
@@ -132,8 +113,6 @@ class Crashed(MigratorError):
     """Something failed that has no name here; no check may take that for a verdict."""
 
     exit_code = 17
-    code_means = "The migrator itself failed; that says nothing about the database."
-    code_remedy = "Run it again with --traceback, and report what it shows."
 
     @classmethod
     def by(cls, error: BaseException) -> Crashed:
@@ -151,35 +130,6 @@ class Terminated(MigratorError):
     """The process was told to stop."""
 
     exit_code = 143
-    code_means = "The process was told to stop."
-    code_remedy = "Nothing, if that was meant: the next start goes on from here."
-
-
-@dataclass(frozen=True)
-class ExitCode:
-    """What an exit code of a run means, and what to do."""
-
-    meaning: str
-    remedy: str
-
-
-def exit_codes() -> dict[int, ExitCode]:
-    """Each exit code of a run: the one place that says what they mean; help, site and documents repeat it."""
-    classes: list[type[MigratorError]] = [
-        DatabaseUnreachable,
-        LockWaitExceeded,
-        TableLocked,
-        MigrationFailed,
-        HistoryRefused,
-        FailedBefore,
-        EnvironmentUnfit,
-        Crashed,
-        Terminated,
-    ]
-    return {
-        0: ExitCode("Everything is applied, or there was nothing to do.", "Nothing."),
-        **{error.exit_code: ExitCode(error.code_means, error.code_remedy) for error in classes},
-    }
 
 
 def sqlstate(error: BaseException | None) -> str:

@@ -68,7 +68,7 @@ class Statistics:
 class ColumnTold:
     """All of a column's page."""
 
-    column: live.Column
+    column: live.LiveColumn
     details: live.Details
     statistics: Statistics | None
     history: list[Change]

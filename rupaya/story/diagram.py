@@ -15,7 +15,7 @@ from typing import Any
 from django.utils.safestring import SafeString
 
 from rupaya.inspection.svg import element, picture, text_at
-from rupaya.story.live import Column, ForeignKey, Shape
+from rupaya.story.live import ForeignKey, LiveColumn, Shape
 
 # Of a monospaced font of 12 px, whose characters are 7.2 px wide; what is too wide is only a little emptier.
 CHARACTER = 7.8
@@ -127,7 +127,7 @@ def draw(layout: Layout, href: Callable[[str], str]) -> SafeString:
     )
 
 
-def type_text(column: Column) -> str:
+def type_text(column: LiveColumn) -> str:
     """A column's type; with a question mark, it may be NULL."""
     return column.type + ("?" if column.is_nullable else "")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rupaya.migrator.errors import ExitCode, exit_codes
+from rupaya.migrator.exitcodes import EXIT_CODES, ExitCode
 
 UNKNOWN = ExitCode(
     "It ended in a way that the migrator has no name for.",
@@ -12,4 +12,4 @@ UNKNOWN = ExitCode(
 
 def explain(exit_code: int | None) -> ExitCode:
     """What a failed run's exit code says."""
-    return exit_codes().get(exit_code or -1, UNKNOWN)
+    return EXIT_CODES.get(exit_code or -1, UNKNOWN)

@@ -110,7 +110,7 @@ class Index:
 
 
 @dataclass(frozen=True)
-class Table:
+class LiveTable:
     """A table, its size and its upkeep."""
 
     oid: int
@@ -142,7 +142,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Column:
+class LiveColumn:
     """A column."""
 
     name: str
@@ -190,7 +190,7 @@ class Shape:
     """A table as the diagram shows it."""
 
     name: str
-    columns: tuple[Column, ...]
+    columns: tuple[LiveColumn, ...]
     foreign_columns: frozenset[str]
 
 
@@ -198,21 +198,23 @@ class Shape:
 class Details:
     """All of one table."""
 
-    table: Table
-    columns: tuple[Column, ...]
+    table: LiveTable
+    columns: tuple[LiveColumn, ...]
     constraints: tuple[Constraint, ...]
     triggers: tuple[Trigger, ...]
     refers_to: tuple[ForeignKey, ...]
     referred_by: tuple[ForeignKey, ...]
 
 
-def tables(connection: BaseDatabaseWrapper, name: str = "") -> list[Table]:
+def tables(connection: BaseDatabaseWrapper, name: str = "") -> list[LiveTable]:
     """Every table with its indexes, the biggest first; or the one of that name."""
-    found = [Table(oid, name, _KINDS[kind], *rest) for oid, name, kind, *rest in rows(connection, _TABLES, name=name)]
+    found = [
+        LiveTable(oid, name, _KINDS[kind], *rest) for oid, name, kind, *rest in rows(connection, _TABLES, name=name)
+    ]
     indexes: dict[int, list[Index]] = defaultdict(list)
     for oid, *facts in rows(connection, _INDEXES, oids=[table.oid for table in found]):
         indexes[oid].append(Index(*facts))
-    return [Table(**{**vars(table), "indexes": tuple(indexes[table.oid])}) for table in found]
+    return [LiveTable(**{**vars(table), "indexes": tuple(indexes[table.oid])}) for table in found]
 
 
 def statistics_since(connection: BaseDatabaseWrapper) -> datetime | None:
@@ -289,13 +291,13 @@ def _is_ours(folder: Path) -> bool:
     return settings.BASE_DIR in folder.parents and not {"site-packages", "dist-packages"} & set(folder.parts)
 
 
-def _columns(connection: BaseDatabaseWrapper, oids: list[int], *, defaults: bool) -> dict[int, list[Column]]:
-    found: dict[int, list[Column]] = defaultdict(list)
+def _columns(connection: BaseDatabaseWrapper, oids: list[int], *, defaults: bool) -> dict[int, list[LiveColumn]]:
+    found: dict[int, list[LiveColumn]] = defaultdict(list)
     for oid, name, type_, is_nullable, default, identity, is_primary, comment in rows(
         connection, _COLUMNS, oids=oids, defaults=defaults
     ):
         written = {"a": "identity, always", "d": "identity"}.get(identity, short_type(default or ""))
-        found[oid].append(Column(name, short_type(type_), is_nullable, written, is_primary, comment))
+        found[oid].append(LiveColumn(name, short_type(type_), is_nullable, written, is_primary, comment))
     return found
 
 

@@ -16,18 +16,18 @@ from django.utils import timezone
 
 from rupaya.migrator import conf
 from rupaya.migrator.analysis.locks import strongest_locks
-from rupaya.migrator.analysis.preview import Step, steps_of
+from rupaya.migrator.analysis.preview import Previewed, steps_of
 from rupaya.migrator.analysis.stage import WAITING
 from rupaya.migrator.debts.debt import Debt
+from rupaya.migrator.debts.debtstore import DebtStore
 from rupaya.migrator.debts.fresh import fresh_of
 from rupaya.migrator.debts.owing import forecast, runs_by_halves
-from rupaya.migrator.debts.store import Store
 from rupaya.migrator.debts.window import windows
 from rupaya.migrator.django import Planned, applied_state
 from rupaya.migrator.errors import MigratorError
 from rupaya.migrator.foresight import presumed
-from rupaya.migrator.foresight.look import Finding, Look, look, look_at_debts
-from rupaya.migrator.foresight.rows import Answer
+from rupaya.migrator.foresight.liverows import Answer
+from rupaya.migrator.foresight.look import Look, RowFinding, look, look_at_debts
 from rupaya.migrator.foresight.use import IN_USE, NOT_SEEN, takes_away, uses
 from rupaya.migrator.ledger.snapshots import last_snapshot
 from rupaya.migrator.plan.plan import Plan, history_explained, read_plan, refuse_conflicts
@@ -83,7 +83,7 @@ class Said:
 class Pending:
     """A migration that is not applied."""
 
-    step: Step
+    step: Previewed
     locks: tuple[Lock, ...]
     rows: tuple[Said, ...]
     owes: tuple[Debt, ...]
@@ -122,7 +122,7 @@ def read(last_run: LastRun | None) -> Release:
     """What there is to do now. While a run is under way neither rows nor use are asked."""
     with _apart() as connection:
         is_quiet = last_run is None or not last_run.is_alive
-        debts = Store(connection).owed()
+        debts = DebtStore(connection).owed()
         indexes = dict(reading.rows(connection, _INDEXES))
         notes = [] if is_quiet else [f"{_NOT_ASKED}a run is under way."]
         try:
@@ -205,7 +205,7 @@ def _would_owe(connection: BaseDatabaseWrapper, plan: Plan, debts: Sequence[Debt
     phase = conf.read()[0].phase
     if not runs_by_halves(plan.steps, is_first=plan.history_is_empty, phase=phase, owes=lambda: bool(debts)):
         return []
-    fresh = fresh_of(plan.executor.loader, Store(connection).never_served())
+    fresh = fresh_of(plan.executor.loader, DebtStore(connection).never_served())
     return forecast(connection, plan.steps, applied_state(plan.executor), fresh=fresh).owed
 
 
@@ -227,7 +227,7 @@ def _look(connection: BaseDatabaseWrapper, plan: Plan, owes: Sequence[Debt], not
     return found
 
 
-def _pending(step: Step, findings: Iterable[Finding], owes: Iterable[Debt], indexes: dict[str, str]) -> Pending:
+def _pending(step: Previewed, findings: Iterable[RowFinding], owes: Iterable[Debt], indexes: dict[str, str]) -> Pending:
     own = [finding for finding in findings if finding.migration == step.migration]
     took_s = sum(finding.answer.took_s for finding in own)
     return Pending(

@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Count, Q
 from django.utils.safestring import SafeString
 
-from rupaya.migrator.errors import ExitCode
+from rupaya.migrator.exitcodes import ExitCode
 from rupaya.migrator.ledger.snapshots import snapshot_before, snapshot_of
 from rupaya.migrator.schema.diff import Difference, differences
 from rupaya.story import progress

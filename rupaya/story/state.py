@@ -16,8 +16,8 @@ from django.utils import timezone
 from rupaya.migrator import conf
 from rupaya.migrator.analysis.audit import Entry, audit
 from rupaya.migrator.analysis.schemadiff import Comparison, with_snapshot
+from rupaya.migrator.debts.debtstore import DebtStore
 from rupaya.migrator.debts.releases import refuse_breaking
-from rupaya.migrator.debts.store import Store
 from rupaya.migrator.debts.window import windows
 from rupaya.migrator.errors import MigratorError, driver_text, sqlstate
 from rupaya.migrator.ledger.ledger import Applied, Ledger
@@ -228,7 +228,7 @@ def _state(connection: BaseDatabaseWrapper) -> State:
         with history_explained():
             loader = MigrationLoader(connection, ignore_no_migrations=True)
         refuse_conflicts(loader)
-        entries = audit(loader, connection, ledger, owed={debt.key for debt in Store(connection).owed()})
+        entries = audit(loader, connection, ledger, owed={debt.key for debt in DebtStore(connection).owed()})
     except MigratorError as error:
         facts.append(_of_error("refused", error))
     is_under_way = last_run is not None and last_run.is_alive
@@ -364,7 +364,7 @@ def _windows(connection: BaseDatabaseWrapper) -> str:
     after_h = conf.read()[0].contract_after_h
     if after_h <= 0:
         return ""
-    return "".join(f" {window}." for window in windows(connection, Store(connection).owed(), after_h).values())
+    return "".join(f" {window}." for window in windows(connection, DebtStore(connection).owed(), after_h).values())
 
 
 def _of_run(run: LastRun | None, entries: Sequence[Entry], ledger: Ledger) -> list[Fact]:

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from rupaya.inspection.charts import length
 from rupaya.migrator.attic import emptying
-from rupaya.migrator.attic.store import AtticStore
+from rupaya.migrator.attic.atticstore import AtticStore
 from rupaya.migrator.errors import counted, driver_text, sqlstate
 from rupaya.migrator.foresight.use import takes_away
 from rupaya.story import accepting, columns, live, reading, runs, state
@@ -27,7 +27,7 @@ from rupaya.story import timeline as chart
 
 PERMISSION = "story.view_run"
 # What the page of tables can be sorted by.
-ORDERS: dict[str, tuple[str, Callable[[live.Table], Any]]] = {
+ORDERS: dict[str, tuple[str, Callable[[live.LiveTable], Any]]] = {
     "size": ("size", lambda table: (-table.total_bytes, table.name)),
     "rows": ("rows", lambda table: (-table.rows, table.name)),
     "growth": ("growth", lambda table: (-table.grown_by, table.name)),

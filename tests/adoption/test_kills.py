@@ -69,8 +69,7 @@ def started(url: str, *arguments: str, **variables: str) -> Iterator[Migrator]:
     finally:
         if run.process.poll() is None:
             run.kill()
-        if run.process.stdout is not None and not run.process.stdout.closed:
-            run.end()
+        run.end()
 
 
 def is_waiting(url: str) -> bool:

@@ -14,7 +14,7 @@ from playwright.sync_api import Page
 
 from tests.browser import sample
 from tests.browser.terminal import page_of, screen_of
-from tests.browser.visitor import DESK, ON_A_PHONE, Visitor
+from tests.browser.visitor import DESK, ON_A_PHONE, Visitor, open_ready
 from tests.faults.migrator import query
 from tests.migrator.releases import CREATE, Release, migration
 from tests.processes import inherited
@@ -54,6 +54,23 @@ OWED = """
         '[{"how": "attic", "sql": ["ALTER TABLE users DROP COLUMN language_preference CASCADE"]}]',
         'read or write users.language_preference', '{}', 'v6-0a1b2c3', 1)
 """
+PUT_AWAY = """
+    ALTER TABLE users ADD COLUMN migrator_attic_7f3a text;
+    UPDATE users SET migrator_attic_7f3a = 'put away, and kept with its values';
+    CREATE SCHEMA IF NOT EXISTS migrator_attic;
+    CREATE TABLE migrator_attic.migrator_attic_c04e AS SELECT * FROM transactions;
+    INSERT INTO migrator_attic (item_id, kind, table_name, object, app, migration, reason, fingerprint, release, run_id,
+        put_away_at)
+    VALUES ('7f3a', 'column', 'users', 'nickname', 'accounts', '0006_remove_nickname', 'debt', '', 'v6-0a1b2c3', 1,
+            now() - interval '2 days'),
+           ('c04e', 'table', 'receipts', 'receipts', 'transactions', '0007_drop_receipts', 'debt', '', 'v6-0a1b2c3', 1,
+            now() - interval '12 days');
+    ANALYZE users, migrator_attic.migrator_attic_c04e
+"""
+EMPTIED = """
+    ALTER TABLE migrator_attic DISABLE TRIGGER USER; DELETE FROM migrator_attic;
+    DROP SCHEMA migrator_attic CASCADE; ALTER TABLE users DROP COLUMN migrator_attic_7f3a
+"""
 PAID = "ALTER TABLE migrator_debts DISABLE TRIGGER USER; DELETE FROM migrator_debts"
 
 
@@ -65,7 +82,7 @@ def test_write_them(visit: Callable[..., Visitor], production_release: Path) -> 
 
     def shot(name: str, path: str, height: int = 720) -> None:
         light.set_viewport_size({"width": DESK["width"], "height": height})
-        light.goto(path)
+        open_ready(visitor, path)
         save(light.screenshot(animations="disabled"), name)
 
     for name, path, height in (
@@ -77,11 +94,25 @@ def test_write_them(visit: Callable[..., Visitor], production_release: Path) -> 
         ("overview", "/admin/schema/", 900),
         ("timeline", "/admin/schema/timeline/", 620),
         ("tables", "/admin/schema/tables/", 620),
+        ("user-history", f"{MEERA}../history/", 480),
+        ("found", "/admin/search/?q=user", 760),
+        ("sign-ins", "/admin/axes/accessattempt/", 480),
+        ("summaries", f"/admin/transactions/monthlyexpensesummary/?q={sample.MEERAS_EMAIL}", 620),
+        ("runs", "/admin/story/run/", 620),
+        ("attempts", "/admin/story/attempt/", 620),
+        ("table", "/admin/schema/tables/transactions/", 900),
+        ("password", "/admin/password_change/", 480),
         ("column", "/admin/schema/tables/users/columns/phone_number/", 620),
         ("diagram", "/admin/schema/diagram/", 800),
         ("status", "/health/", 620),
     ):
         shot(name, path, height)
+
+    visitor.site.query(PUT_AWAY)
+    try:
+        shot("attic", "/admin/schema/attic/", 620)
+    finally:
+        visitor.site.query(EMPTIED)
 
     visitor.site.query("CREATE INDEX by_hand ON users (timezone)")
     try:
@@ -96,6 +127,14 @@ def test_write_them(visit: Callable[..., Visitor], production_release: Path) -> 
         shot("release", "/admin/schema/release/", 980)
     finally:
         visitor.site.query(PAID)
+
+    editor = visit("operator", viewport=DESK | {"height": 900}, color_scheme="light").page
+    editor.goto(f"{MEERA}?edit=1")
+    save(editor.screenshot(animations="disabled"), "user-edit")
+
+    stranger = visit(viewport=DESK | {"height": 480}, color_scheme="light").page
+    stranger.goto("/admin/")
+    save(stranger.screenshot(animations="disabled"), "sign-in")
 
     light.set_viewport_size({"width": DESK["width"], "height": 760})
     light.goto("/admin/story/run/")

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser import sample
-from tests.browser.visitor import ON_A_PHONE, Visitor
+from tests.browser.visitor import ON_A_PHONE, STATUS, Visitor, open_ready
 
 pytestmark = pytest.mark.browser
 
@@ -55,10 +55,11 @@ def test_a_moment_is_told_in_utc_with_the_viewers_own_time_beside_it(visit: Call
 
 
 def test_production_cannot_be_taken_for_anything_else(visit: Callable[..., Visitor]) -> None:
-    stranger, inspector = visit().page, visit("inspector").page
+    stranger, inspector = visit(), visit("inspector")
 
-    for page, path in ((stranger, "/admin/"), (inspector, "/admin/"), (inspector, MEERA), (inspector, "/health/")):
-        page.goto(path)
+    for visitor, path in ((stranger, "/admin/"), (inspector, "/admin/"), (inspector, MEERA), (inspector, STATUS)):
+        open_ready(visitor, path)
+        page = visitor.page
         badge = page.get_by_role("banner").get_by_text("production")
         expect(badge).to_be_visible()
         expect(badge).to_have_css("background-color", RED)

@@ -10,7 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser import sample
 from tests.browser.accessibility import violations
 from tests.browser.layout import faults
-from tests.browser.visitor import ON_A_PHONE, PHONE, Visitor
+from tests.browser.visitor import ON_A_PHONE, PHONE, STATUS, Visitor, open_ready
 
 pytestmark = pytest.mark.browser
 
@@ -29,7 +29,7 @@ PAGES = {
     "summaries": f"/admin/transactions/monthlyexpensesummary/?q={sample.MEERAS_EMAIL}",
     "budgets": "/admin/transactions/budgetprogress/",
     "log": "/admin/admin/logentry/",
-    "status": "/health/",
+    "status": STATUS,
     "password": "/admin/password_change/",
     "schema": "/admin/schema/",
     "runs": "/admin/story/run/",
@@ -55,9 +55,7 @@ ANY_PAGE = pytest.mark.parametrize("name", PAGES)
 
 def open_page(visitor: Visitor, name: str) -> Page:
     ((transaction,),) = visitor.site.query("SELECT transaction_id FROM transactions ORDER BY 1 LIMIT 1")
-    response = visitor.page.goto(PAGES[name].format(transaction=transaction))
-    assert response is not None
-    assert response.status == 200
+    open_ready(visitor, PAGES[name].format(transaction=transaction))
     return visitor.page
 
 

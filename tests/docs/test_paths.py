@@ -40,7 +40,6 @@ def test_each_function_and_fixture_that_is_named_is_there() -> None:
     for name in (
         "refuse_before_the_lock",
         "refuse_under_the_lock",
-        "exit_codes",
         "wait_for",
         "query",
         "viewer",

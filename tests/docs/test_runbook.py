@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rupaya.migrator.errors import exit_codes
+from rupaya.migrator.exitcodes import EXIT_CODES
 from tests.faults.migrator import query
 from tests.server.service import PROJECT, manage
 
@@ -33,7 +33,7 @@ STATEMENTS = [
 def test_there_is_a_page_for_each_exit_code() -> None:
     pages = set(re.findall(r"^### Exit (\d+)", RUNBOOK, re.MULTILINE))
 
-    assert pages == {str(code) for code in exit_codes() if code}
+    assert pages == {str(code) for code in EXIT_CODES if code}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import subprocess
-import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import psycopg2
 
 from rupaya.migrator.schema import catalog
+from tests import warm
 from tests.patience import HANGING_S
 from tests.processes import PROJECT, inherited
 
@@ -61,45 +61,46 @@ class Migrator:
         if apps:
             names = ",".join(f"tests.migrator.fixtures.{app}" for app in apps.split(","))
             env |= {"RUPAYA_FIXTURE_APPS": names, "DJANGO_SETTINGS_MODULE": "tests.migrator.fixtures.small"}
-            program = [sys.executable, "-m", "django"]
+            program = ["-m", "django"]
             if apps == "points":  # its gates stand between migrations, so each must be a transaction of its own
                 env["MIGRATE_BATCH"] = "each"
         else:
-            program = [sys.executable, "manage.py"]
+            program = ["manage.py"]
         if gates is not None:
             env["RUPAYA_GATES"] = str(gates)
-        self.process = subprocess.Popen(
-            [*program, *(arguments or ("migrate", "--noinput"))],
-            cwd=PROJECT,
-            env=env | {"PYTHONPATH": str(PROJECT)} | variables,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        self._told = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process lives; `end` closes it
         self._output = ""
+        self.process = warm.start(
+            [*program, *(arguments or ("migrate", "--noinput"))],
+            env | {"PYTHONPATH": str(PROJECT)} | variables,
+            self._told.fileno(),
+        )
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         self.process.send_signal(number)
 
     def says(self, text: str) -> bool:
         """Whether it has said something so far, or has ended; poll it."""
-        assert self.process.stdout is not None
-        while select.select([self.process.stdout], [], [], 0)[0] and (
-            read := os.read(self.process.stdout.fileno(), 4096)
-        ):
-            self._output += read.decode()
-        return text in self._output or self.process.poll() is not None
+        return text in self._so_far() or self.process.poll() is not None
+
+    def _so_far(self) -> str:
+        """All that it has said until now; by place, for it writes on where it is."""
+        if not self._told.closed:
+            self._output = os.pread(self._told.fileno(), os.fstat(self._told.fileno()).st_size, 0).decode()
+        return self._output
 
     def end(self, timeout_s: float = TIMEOUT_S) -> int:
         """Wait for the exit status; the output is then there to read."""
         try:
-            self._output += self.process.communicate(timeout=timeout_s)[0] or ""
+            status = self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self._output += self.process.communicate()[0] or ""
-            raise AssertionError(f"did not end within {timeout_s} s:\n{self._output}") from None
-        return self.process.returncode
+            self.process.wait()
+            raise AssertionError(f"did not end within {timeout_s} s:\n{self._so_far()}") from None
+        finally:
+            self._so_far()
+            self._told.close()
+        return status
 
     @property
     def output(self) -> str:

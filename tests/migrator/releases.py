@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from tests.processes import PROJECT, python
+from tests.processes import PROJECT
+from tests.warm import python
 
 SETTINGS = """
 from tests.migrator.fixtures.small import *

@@ -322,6 +322,58 @@ def test_an_empty_database_is_brought_up_wherever_django_can(
     assert query(database_url, "SELECT count(*) FROM migrator_attempts WHERE outcome = 'started'") == [(0,)]
 
 
+def test_rows_that_wait_for_their_check_do_not_split_the_first_deployment(database_url: str, tmp_path: Path) -> None:
+    """They are checked where a commit would have checked them; all of it is one transaction."""
+    texts = FIRST_DEPLOYMENTS["rows, and then another column type"]
+
+    ran = Release(tmp_path, "v1", texts).run(database_url)
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert query(database_url, "SELECT DISTINCT outcome FROM migrator_attempts") == [("succeeded",)]
+    assert query(database_url, "SELECT count(DISTINCT xmin::text) FROM django_migrations") == [(1,)]
+
+
+def test_rows_that_a_deferred_constraint_refuses_fail_the_migration_that_wrote_them(
+    database_url: str, tmp_path: Path
+) -> None:
+    texts = dict(FIRST_DEPLOYMENTS["rows, and then another column type"])
+    texts["0002_rows"] = texts["0002_rows"].replace("VALUES (1, 1)", "VALUES (1, 7)")
+    assert "VALUES (1, 7)" in texts["0002_rows"]
+
+    failed = Release(tmp_path, "v1", texts).run(database_url)
+
+    assert failed.returncode == 13, failed.stdout + failed.stderr
+    assert "shop.0002_rows failed: " in failed.stderr
+    assert "violates foreign key constraint" in failed.stderr
+
+
+def test_a_constraint_that_is_checked_at_once_stays_so_after_rows_were_written(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Deferrable is not deferred: a migration that catches what it refuses must meet it at once."""
+    texts = {
+        "0001_initial": migration(CREATE),
+        "0002_unique": migration(
+            'migrations.AddConstraint("item", models.UniqueConstraint(fields=["name"], name="one_name", '
+            "deferrable=models.Deferrable.IMMEDIATE))",
+            "0001_initial",
+        ),
+        "0003_rows": migration(
+            "migrations.RunSQL(\"INSERT INTO shop_item (id, name) VALUES (1, 'a')\")", "0002_unique"
+        ),
+        "0004_again": migration(
+            "migrations.RunSQL(\"DO $$ BEGIN INSERT INTO shop_item (id, name) VALUES (2, 'a'); "
+            'EXCEPTION WHEN unique_violation THEN NULL; END $$")',
+            "0003_rows",
+        ),
+    }
+
+    ran = Release(tmp_path, "v1", texts).run(database_url)
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert query(database_url, "SELECT count(*) FROM shop_item") == [(1,)]
+
+
 BROKEN_FILES = {
     "a conflict marker": "<<<<<<< HEAD\n",
     "an import of what is gone": "from nowhere import anything\n",

@@ -9,7 +9,8 @@ from django.core.management import load_command_class
 from django.core.management.base import CommandParser
 from django.core.management.commands.migrate import Command as StockCommand
 
-from rupaya.migrator.management.commands.migrate import Command, _of_django
+from rupaya.migrator.management.commands.migrate import Command
+from rupaya.migrator.run.procedure import Request
 from tests.faults.migrator import applied, migrate, query
 from tests.server.service import PROJECT, copy_release, manage
 
@@ -44,9 +45,21 @@ def test_help_shows_ours_apart_from_djangos(name: str) -> None:
 
 
 def test_no_option_of_ours_is_handed_to_djangos_command() -> None:
-    ours = arguments(Command()).keys() - arguments(StockCommand()).keys()
+    command = Command()
+    given = arguments(command)
 
-    assert _of_django(dict.fromkeys(arguments(Command()))).keys().isdisjoint(ours)
+    assert command.of_django(given).keys() == arguments(StockCommand()).keys()
+
+
+def test_a_run_knows_of_each_option_of_ours_that_is_about_it() -> None:
+    command = Command()
+    given = arguments(command)
+    told = {"retry_failed": True, "contract": True, "accept_edited": True, "in_use_anyway": "why"}
+
+    assert told.keys() < given.keys() - command.of_django(given).keys()
+    assert Request.of({**given, **told}) == Request(
+        retry_failed=True, contract=True, accept_edited=True, in_use_anyway="why"
+    )
 
 
 def test_plan_prints_djangos_plan_and_changes_nothing(database_url: str) -> None:

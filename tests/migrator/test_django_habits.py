@@ -11,7 +11,8 @@ import pytest
 
 from tests.conftest import new_database
 from tests.faults.migrator import applied, query
-from tests.processes import PROJECT, python
+from tests.processes import PROJECT
+from tests.warm import python
 
 MODELS = """
 from django.db import models

@@ -375,3 +375,15 @@ def test_an_older_release_starts_on_an_expanded_schema_and_refuses_a_contracted_
     refused = older.run(database_url)
     assert refused.returncode == 14
     assert "older than a breaking migration: shop.0003_drop_colour (release v2)" in refused.stderr
+
+
+def test_a_reference_that_is_the_same_for_the_database_is_judged_without_making_models(before: ProjectState) -> None:
+    """Making all models of a large project takes longer than most migrations."""
+    same = migrations.AlterField(
+        "item", "owner", models.ForeignKey("shop.Person", models.PROTECT, null=True, related_name="belongings")
+    )
+    state = before.clone()
+    state.__dict__.pop("apps", None)
+
+    assert phase_of(one(same), state) == "expand"
+    assert "apps" not in state.__dict__

@@ -11,7 +11,7 @@ import psycopg2
 import pytest
 
 from rupaya.migrator.analysis.gate.alike import IN_ORDER, read_statistics
-from rupaya.migrator.analysis.gate.rows import fill
+from rupaya.migrator.analysis.gate.madeuprows import fill
 from rupaya.migrator.analysis.rehearsal import Timing
 from rupaya.migrator.analysis.timing import _Size, estimate
 from tests.conftest import new_database

@@ -13,7 +13,7 @@ from django.test import Client
 
 from rupaya.story import diagram, state
 from rupaya.story.diagram import Box, Layout, arrange, draw
-from rupaya.story.live import Column, ForeignKey, Shape
+from rupaya.story.live import ForeignKey, LiveColumn, Shape
 from tests.faults.migrator import query
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -21,9 +21,9 @@ CHARACTER_PX = 7.23  # of the monospaced font of 12 px
 
 
 def shape(name: str, columns: int = 3, foreign: Iterable[str] = ()) -> Shape:
-    listed = [Column("id", "bigint", False, "", True, None)]
-    listed += [Column(column, "bigint", True, "", False, None) for column in foreign]
-    listed += [Column(f"column_{number}", "varchar(255)", True, "", False, None) for number in range(columns)]
+    listed = [LiveColumn("id", "bigint", False, "", True, None)]
+    listed += [LiveColumn(column, "bigint", True, "", False, None) for column in foreign]
+    listed += [LiveColumn(f"column_{number}", "varchar(255)", True, "", False, None) for number in range(columns)]
     return Shape(name, tuple(listed), frozenset(foreign))
 
 

@@ -32,7 +32,7 @@ class TouchedTable:
 
 
 @dataclass(frozen=True)
-class Step:
+class Previewed:
     """One migration of the plan."""
 
     migration: str
@@ -50,7 +50,7 @@ class Step:
 class Preview:
     """The steps, in order, and what running them would leave owed."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[Previewed, ...]
     owed: tuple[str, ...]
     unknown: tuple[str, ...]
     """Migrations that the database has and this code does not."""
@@ -76,7 +76,7 @@ def preview(
     )
 
 
-def steps_of(connection: BaseDatabaseWrapper, plan: Plan) -> tuple[Step, ...]:
+def steps_of(connection: BaseDatabaseWrapper, plan: Plan) -> tuple[Previewed, ...]:
     """The steps of a plan; the session, or the transaction that it is in, must be one that only reads."""
     loader = MigrationLoader(connection, replace_migrations=True)
     return tuple(_step(connection, loader, plan, migration, backwards) for migration, backwards in plan.steps)
@@ -96,10 +96,10 @@ def _read_only(connection: BaseDatabaseWrapper) -> Iterator[None]:
 
 def _step(
     connection: BaseDatabaseWrapper, loader: MigrationLoader, plan: Plan, migration: Migration, backwards: bool
-) -> Step:
+) -> Previewed:
     with _taken_back(connection):
         sql, unknown_sql = _sql(loader, migration, backwards)
-    return Step(
+    return Previewed(
         migration=str(migration),
         direction="unapply" if backwards else "apply",
         phase=plan.phases[migration.app_label, migration.name],

@@ -14,9 +14,9 @@ from django.db.migrations.exceptions import IrreversibleError
 from django.db.migrations.migration import Migration
 
 from rupaya.migrator.analysis import scratch
-from rupaya.migrator.analysis.stage import Stage, Step
+from rupaya.migrator.analysis.stage import Stage, StagedMigration
 from rupaya.migrator.debts.debt import Debt
-from rupaya.migrator.debts.store import Store
+from rupaya.migrator.debts.debtstore import DebtStore
 from rupaya.migrator.errors import MigrationFailed, MigratorError, driver_text, sqlstate
 from rupaya.migrator.plan.plan import Plan
 from rupaya.migrator.schema.diff import differences
@@ -28,12 +28,12 @@ class Rehearsal:
     """All that was tried, in order, and how it ended."""
 
     server_version: str
-    steps: list[Step] = field(default_factory=list)
-    reversed: list[Step] = field(default_factory=list)
-    again: list[Step] = field(default_factory=list)
+    steps: list[StagedMigration] = field(default_factory=list)
+    reversed: list[StagedMigration] = field(default_factory=list)
+    again: list[StagedMigration] = field(default_factory=list)
     irreversible: str = ""
     """Why going back ended."""
-    paid: list[Step] = field(default_factory=list)
+    paid: list[StagedMigration] = field(default_factory=list)
     """Paying what is owed by then, as after the rollout."""
     changes: list[str] = field(default_factory=list)
     """What the migrations did to the schema."""
@@ -122,11 +122,11 @@ def pay(stage: Stage, rehearsal: Rehearsal) -> None:
     """Pay all that is owed there and record it; the rehearsal has the failure, if there is one."""
     before = stage.read()
     migrations = stage.executor.loader.disk_migrations or {}
-    for debt in Store(stage.connection).owed():
+    for debt in DebtStore(stage.connection).owed():
         migration = migrations.get(debt.key)
         if migration is None:
             continue  # of a release that is gone from here; it says so itself when it is to be paid
-        step = Step(str(debt), "pay", atomic=True)
+        step = StagedMigration(str(debt), "pay", atomic=True)
         rehearsal.paid.append(step)
         try:
             stage.pay(debt, migration, step)
@@ -172,9 +172,11 @@ def _all_three_ways(stage: Stage, plan: Plan, rehearsal: Rehearsal) -> None:
     rehearsal.differs_again = [item.said("the first time", "the second time") for item in differ]
 
 
-def carry_out(stage: Stage, migration: Migration, backwards: bool, record: list[Step], rehearsal: Rehearsal) -> bool:
+def carry_out(
+    stage: Stage, migration: Migration, backwards: bool, record: list[StagedMigration], rehearsal: Rehearsal
+) -> bool:
     """Carry out one migration and record it; False if it fails."""
-    step = Step(str(migration), "unapply" if backwards else "apply", bool(migration.atomic))
+    step = StagedMigration(str(migration), "unapply" if backwards else "apply", bool(migration.atomic))
     record.append(step)
     try:
         stage.carry_out(migration, backwards, step)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
 from rupaya.migrator.analysis.rehearsal import Rehearsal
-from rupaya.migrator.analysis.stage import MODES, WAITING, Statement, Step
+from rupaya.migrator.analysis.stage import MODES, WAITING, StagedMigration, Statement
 from rupaya.migrator.errors import counted
 from rupaya.migrator.statements import one_line
 
@@ -121,7 +121,7 @@ def _headline(rehearsal: Rehearsal) -> str:
     )
 
 
-def _title(step: Step) -> str:
+def _title(step: StagedMigration) -> str:
     verb = {"unapply": "unapplied", "pay": "paid, after the rollout,"}.get(step.direction, "applied")
     atomic = "" if step.atomic else ", not atomic"
     end = f"FAILED: {step.error}" if step.error else f"{verb} in {step.duration_s * 1000:.0f} ms{atomic}"
@@ -175,7 +175,7 @@ def _verdicts(rehearsal: Rehearsal) -> list[str]:
     return lines
 
 
-def _strongest(step: Step) -> tuple[str, str]:
+def _strongest(step: StagedMigration) -> tuple[str, str]:
     locks = [(MODES.index(mode), table, mode) for s in step.statements for table, mode in s.locks.items()]
     _rank, table, mode = max(locks, default=(0, "", ""))
     return table, mode

@@ -13,7 +13,7 @@ from rupaya.migrator.analysis import scratch
 from rupaya.migrator.analysis.onetransaction import names_here, schema_of_its_own
 from rupaya.migrator.conf import require_configuration
 from rupaya.migrator.debts.debt import COLUMN, TABLE, Debt
-from rupaya.migrator.debts.store import Store
+from rupaya.migrator.debts.debtstore import DebtStore
 from rupaya.migrator.django import recorded_keys
 from rupaya.migrator.errors import EnvironmentUnfit, counted
 from rupaya.migrator.ledger.acceptance import Acceptance, sort
@@ -90,7 +90,7 @@ def with_code(connection: BaseDatabaseWrapper, *, pending_too: bool) -> Comparis
     with connection.cursor() as cursor:
         live = catalog.read(cursor, wanted)
     found = differences(built, live, portable=True)
-    debts = Store(connection).owed()
+    debts = DebtStore(connection).owed()
     kept = [difference for difference in found if not any(_is_owed(difference, debt) for debt in debts)]
     if len(kept) < len(found):
         notes.append(

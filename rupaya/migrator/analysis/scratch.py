@@ -23,9 +23,9 @@ from psycopg2.extensions import connection as PgConnection  # noqa: N812 - a cla
 from psycopg2.extensions import quote_ident
 
 from rupaya.migrator.debts.debt import Debt
+from rupaya.migrator.debts.debtstore import DebtStore
 from rupaya.migrator.debts.owing import Owing
 from rupaya.migrator.debts.pay import Limits, Payer
-from rupaya.migrator.debts.store import Store
 from rupaya.migrator.errors import EnvironmentUnfit, driver_text
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.output import heard
@@ -155,7 +155,7 @@ def build(
         if owed:
             still = {debt.identity for debt in owed}
             payer = Payer(connection, Limits(0, 0), run_id=0, loader=loader)
-            for debt in Store(connection).owed():
+            for debt in DebtStore(connection).owed():
                 if debt.identity not in still:
                     payer.pay(debt)
     return executor

@@ -115,7 +115,7 @@ class Statement:
 
 
 @dataclass
-class Step:
+class StagedMigration:
     """One migration, applied or unapplied."""
 
     migration: str
@@ -171,7 +171,7 @@ class Stage:
         self.by_halves = by_halves
         self.owing: Owing | None = None
         self.observer: PgConnection | None = None
-        self.step = Step("", "", atomic=True)
+        self.step = StagedMigration("", "", atomic=True)
         self._existing: dict[int, tuple[str, str, int, int | None]] = {}
         self._files: dict[int, int] = {}
         self._strongest: dict[int, str] = {}
@@ -229,7 +229,7 @@ class Stage:
         steps = [(migration, False)]
         return forecast(self.connection, steps, self.state(), fresh=self.owing.fresh.copy(), around=around)
 
-    def carry_out(self, migration: Migration, backwards: bool, step: Step, *, whole: bool = False) -> None:
+    def carry_out(self, migration: Migration, backwards: bool, step: StagedMigration, *, whole: bool = False) -> None:
         """Apply or unapply one migration, its statements recorded; with `whole`, never by halves."""
         state, self._state = self._state, None  # what a failure leaves of it is no use
         if state is None:
@@ -252,7 +252,7 @@ class Stage:
             step.duration_s += time.monotonic() - began
             self._restore_session()
 
-    def pay(self, debt: Debt, migration: Migration, step: Step) -> None:
+    def pay(self, debt: Debt, migration: Migration, step: StagedMigration) -> None:
         """Pay a debt of this migration, the statements recorded as its operation's."""
         self._begin(step)
         numbered = enumerate(numbered_operations(migration.operations), 1)
@@ -287,7 +287,7 @@ class Stage:
         """Who pays, and waits for nobody: there is nobody."""
         return Payer(self.connection, Limits(0, 0), run_id=0, loader=self.executor.loader)
 
-    def _begin(self, step: Step) -> None:
+    def _begin(self, step: StagedMigration) -> None:
         self.step = step
         found = {oid: (name, kind, file, of) for oid, name, kind, file, of in self._fetch(_RELATIONS)}
         if self.witness is None or not self._existing:

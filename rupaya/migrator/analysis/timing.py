@@ -12,10 +12,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2.extensions import cursor as PgCursor  # noqa: N812 - a class, whatever its author named it
 
 from rupaya.migrator.analysis import scratch
-from rupaya.migrator.analysis.gate import rows as made_up
+from rupaya.migrator.analysis.gate import madeuprows as made_up
 from rupaya.migrator.analysis.gate.alike import read_statistics
 from rupaya.migrator.analysis.rehearsal import Rehearsal, Timing, carry_out, goes_back, pay
-from rupaya.migrator.analysis.stage import Stage, Statement, Step
+from rupaya.migrator.analysis.stage import Stage, StagedMigration, Statement
 from rupaya.migrator.debts.debt import Debt
 from rupaya.migrator.plan.plan import Plan
 
@@ -116,7 +116,7 @@ def _try(stage: Stage, plan: Plan, tried: Rehearsal, filled: made_up.Filled, *, 
         _by_first_names(tried.paid[paid_before:], stage, filled)
 
 
-def _by_first_names(steps: Iterable[Step], stage: Stage, filled: made_up.Filled) -> None:
+def _by_first_names(steps: Iterable[StagedMigration], stage: Stage, filled: made_up.Filled) -> None:
     """Tables that the plan renames, called as they were when they were filled, and as they are in the live database."""
     oids = {table.oid: name for name, table in filled.tables.items()}
     first = {name: oids[oid] for oid, name in stage.names().items() if oid in oids and oids[oid] != name}
@@ -128,7 +128,7 @@ def _by_first_names(steps: Iterable[Step], stage: Stage, filled: made_up.Filled)
         statement.scanned = [first.get(name, name) for name in statement.scanned]
 
 
-def _touched(steps: Iterable[Step]) -> set[str]:
+def _touched(steps: Iterable[StagedMigration]) -> set[str]:
     return {name for step in steps for s in step.statements for name in (*s.locks, *s.held, *s.scanned, *s.read)}
 
 
@@ -137,7 +137,7 @@ def _sizes(cursor: PgCursor, tables: Collection[str]) -> dict[str, _Size]:
     return {name: _Size(count, size_bytes) for name, count, size_bytes in cursor.fetchall()}
 
 
-def _by_text(steps: Iterable[Step]) -> dict[_Key, Statement]:
+def _by_text(steps: Iterable[StagedMigration]) -> dict[_Key, Statement]:
     found: dict[_Key, Statement] = {}
     for step in steps:
         for statement in step.statements if not step.error else ():

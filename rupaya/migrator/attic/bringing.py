@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from rupaya.migrator.attic.atticstore import AtticStore
 from rupaya.migrator.attic.facts import execute, fetch, short_transaction
 from rupaya.migrator.attic.instep import IN_STEP, InStep
 from rupaya.migrator.attic.item import COLUMN, RESTORED, TABLE, Fact, Item
-from rupaya.migrator.attic.store import AtticStore
 from rupaya.migrator.errors import counted, driver_text
 from rupaya.migrator.schema.catalog import ATTIC
 

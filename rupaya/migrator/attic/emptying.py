@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from rupaya.migrator.attic.atticstore import AtticStore
 from rupaya.migrator.attic.bringing import relation_of
 from rupaya.migrator.attic.facts import execute, fetch, short_transaction
 from rupaya.migrator.attic.item import COLUMN, PURGED, Item
-from rupaya.migrator.attic.store import AtticStore
 from rupaya.migrator.schema.catalog import ATTIC
 from rupaya.migrator.schema.size import SIZE_BYTES
 
@@ -20,7 +20,7 @@ PURGED_AFTER = timedelta(days=30)
 
 
 @dataclass(frozen=True)
-class Kept:
+class AtticEntry:
     """An item, and what it takes up."""
 
     item: Item
@@ -38,15 +38,15 @@ class Kept:
         return put_away_at + PURGED_AFTER if put_away_at is not None else None
 
 
-def listed(connection: BaseDatabaseWrapper) -> list[Kept]:
+def listed(connection: BaseDatabaseWrapper) -> list[AtticEntry]:
     """All that is in the attic, oldest first; nothing is read of the rows."""
     return [_measured(connection, item) for item in AtticStore(connection).kept()]
 
 
-def _measured(connection: BaseDatabaseWrapper, item: Item) -> Kept:
+def _measured(connection: BaseDatabaseWrapper, item: Item) -> AtticEntry:
     relation = relation_of(connection, item)
     if not relation:
-        return Kept(item, "", 0, 0)
+        return AtticEntry(item, "", 0, 0)
     rows, size = fetch(
         connection,
         f"SELECT greatest(c.reltuples, 0)::bigint, {SIZE_BYTES} FROM pg_class c WHERE c.oid = %s::regclass",
@@ -60,10 +60,10 @@ def _measured(connection: BaseDatabaseWrapper, item: Item) -> Kept:
             "WHERE c.relkind = 'i' AND starts_with(c.relname, %s || '_')), 0)",
             [item.name, rows, item.name],
         )[0][0]
-    return Kept(item, relation, int(size), int(rows))
+    return AtticEntry(item, relation, int(size), int(rows))
 
 
-def due(items: Iterable[Kept], older_than: timedelta, now: datetime) -> list[Kept]:
+def due(items: Iterable[AtticEntry], older_than: timedelta, now: datetime) -> list[AtticEntry]:
     """What was put away longer ago than that."""
     return [kept for kept in items if kept.item.put_away_at is not None and kept.item.put_away_at <= now - older_than]
 

@@ -28,7 +28,7 @@ Fact = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Source:
+class Origin:
     """On whose behalf something is put away."""
 
     app: str
@@ -48,7 +48,7 @@ class Item:
     table: str
     object: str
     """The column's real name; of a table, its own."""
-    source: Source
+    source: Origin
     details: dict[str, Any] = field(default_factory=dict)
     """``not_null``, ``default``: of a column, what it was. ``constraints``: `Fact` of what was dropped, to be made
     again; ``own``: how many of them, the first, were dropped when it was put away and not before. ``renamed``: the

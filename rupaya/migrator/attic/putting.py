@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from rupaya.migrator.attic import facts
+from rupaya.migrator.attic.atticstore import AtticStore
 from rupaya.migrator.attic.facts import execute, short_transaction
 from rupaya.migrator.attic.instep import IN_STEP
-from rupaya.migrator.attic.item import COLUMN, FORGOTTEN, TABLE, Fact, Item, Source
-from rupaya.migrator.attic.store import AtticStore
+from rupaya.migrator.attic.item import COLUMN, FORGOTTEN, TABLE, Fact, Item, Origin
 from rupaya.migrator.errors import MigrationFailed
 from rupaya.migrator.schema.catalog import ATTIC
 
@@ -23,7 +23,7 @@ def put_away_column(
     connection: BaseDatabaseWrapper,
     table: str,
     column: str,
-    source: Source,
+    source: Origin,
     *,
     dropped_before: Iterable[Fact] = (),
     was_not_null: bool = False,
@@ -71,7 +71,7 @@ def put_away_column(
 
 
 def put_away_table(
-    connection: BaseDatabaseWrapper, table: str, source: Source, *, dropped_before: Iterable[Fact] = ()
+    connection: BaseDatabaseWrapper, table: str, source: Origin, *, dropped_before: Iterable[Fact] = ()
 ) -> Item | None:
     """Put a table away, in the schema of the attic; None if it is not there.
 
@@ -100,7 +100,7 @@ def put_away_table(
     return item
 
 
-def forget(connection: BaseDatabaseWrapper, kind: str, table: str, name: str, source: Source) -> None:
+def forget(connection: BaseDatabaseWrapper, kind: str, table: str, name: str, source: Origin) -> None:
     """Drop a column or a table for good, as Django does, and write that down: somebody's data must not be kept."""
     quote = connection.ops.quote_name
     with short_transaction(connection):

@@ -8,9 +8,9 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.autodetector import MigrationAutodetector
 
 from rupaya.migrator.authoring.planning import Planner
-from rupaya.migrator.authoring.questions import Answers, Questioner, refuse_likely_renames
-from rupaya.migrator.authoring.refusals import NotSafely
+from rupaya.migrator.authoring.questioner import Answers, Questioner, refuse_likely_renames
 from rupaya.migrator.authoring.step import Step
+from rupaya.migrator.authoring.unwritable import NotSafely
 
 
 class SafeAutodetector(MigrationAutodetector):

@@ -8,7 +8,7 @@ from django.db.migrations import operations as ops
 from django.db.models.fields import NOT_PROVIDED
 from django.utils import timezone
 
-from rupaya.migrator.authoring import refusals
+from rupaya.migrator.authoring import unwritable
 from rupaya.migrator.authoring.columns import (
     built_on,
     why_not_in_step,
@@ -53,7 +53,7 @@ class FieldsLine(NamesLine):
             operation = ops.AddField(model_name, name, but(field, default=NOT_PROVIDED))
             field = operation.field
         if field.generated:
-            self._refuse(refusals.stored_expression(label, name))
+            self._refuse(unwritable.stored_expression(label, name))
 
         def in_model() -> AnyField:
             state = self.planner.state.clone()
@@ -63,9 +63,9 @@ class FieldsLine(NamesLine):
         with self.planner.connection.schema_editor(collect_sql=True, atomic=False) as editor:
             value = own_value(editor, field, in_model)
         if value is None:
-            self._refuse(refusals.other_each_time(label, name))
+            self._refuse(unwritable.other_each_time(label, name))
         elif field.unique and not value and not is_null_at_first(field):
-            self._refuse(refusals.same_for_all(label, name))
+            self._refuse(unwritable.same_for_all(label, name))
         first, final = field.clone(), without_one_off(operation)
         if value:
             first = unfilled(field)
@@ -94,7 +94,7 @@ class FieldsLine(NamesLine):
     def _remove_field(self, operation: ops.RemoveField) -> None:
         field: AnyField = self._model(operation.model_name).fields[operation.name]
         if field.primary_key:
-            self._refuse(refusals.primary_key(f"{self.app}.{operation.model_name}", operation.name))
+            self._refuse(unwritable.primary_key(f"{self.app}.{operation.model_name}", operation.name))
         self.main.append(operation)
 
     def _alter_field(self, operation: ops.AlterField) -> None:
@@ -107,11 +107,11 @@ class FieldsLine(NamesLine):
         label = f"{self.app}.{model_name}"
         old_column, new_column = column_of(old, name), column_of(new, name)
         if old_column != new_column:
-            self._refuse(refusals.renamed_column(label, name, old_column, new_column))
+            self._refuse(unwritable.renamed_column(label, name, old_column, new_column))
         if old.primary_key != new.primary_key:
-            self._refuse(refusals.primary_key(label, name))
+            self._refuse(unwritable.primary_key(label, name))
         elif old.remote_field and new.remote_field and self._refers_elsewhere(operation, old):
-            self._refuse(refusals.other_target(label, name))
+            self._refuse(unwritable.other_target(label, name))
         elif self._changes_type(operation, old):
             return
         self._alter_in_place(operation, old)
@@ -161,18 +161,18 @@ class FieldsLine(NamesLine):
         if keeps_rows(*types):
             is_other_kind = not has_other_type or types[0].split("(")[0] != types[1].split("(")[0]
             if built := built_on(model, name, old, is_other_kind=is_other_kind, is_collated=not has_other_type):
-                self._refuse(refusals.indexes_anew(label, name, built))
+                self._refuse(unwritable.indexes_anew(label, name, built))
             return False
         may_be_unique = types[1] in ("integer", "bigint")
         if old.primary_key and not (may_be_unique and widest(*types) == types[1] and _numbers_alike(old, new)):
-            self._refuse(refusals.primary_key(label, name))
+            self._refuse(unwritable.primary_key(label, name))
             return False
         wider = with_type_of(old, new)
         before = old if type(new) in LIKE else unchecked(old)
         is_wider = not (old.remote_field or new.remote_field) and widens(self.planner.connection, before, wider)
         reason = why_not_in_step(model, name, old, is_same_name=True, may_be_unique=may_be_unique) if is_wider else ""
         if not is_wider or reason:
-            self._refuse(refusals.other_type(label, name, *types, reason))
+            self._refuse(unwritable.other_type(label, name, *types, reason))
             return False
         self._widen(operation, old, wider)
         return True

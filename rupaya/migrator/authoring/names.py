@@ -5,11 +5,11 @@ from __future__ import annotations
 from django.db import models
 from django.db.migrations import operations as ops
 
-from rupaya.migrator.authoring import refusals
+from rupaya.migrator.authoring import unwritable
 from rupaya.migrator.authoring.columns import why_not_in_step
 from rupaya.migrator.authoring.fields import AnyField, bare, but, column_of, explicit, target_of
 from rupaya.migrator.authoring.line import Line, short
-from rupaya.migrator.authoring.questions import table_of
+from rupaya.migrator.authoring.questioner import table_of
 from rupaya.migrator.operations import FillRenamedField, RenameFieldInStep
 
 RENAMED = (
@@ -27,7 +27,7 @@ class NamesLine(Line):
         if not model.options.get("db_table"):
             old, new = table_of(model), f"{self.app}_{operation.new_name_lower}"
             if old != new:
-                self._refuse(refusals.renamed_table(label, old, new))
+                self._refuse(unwritable.renamed_table(label, old, new))
         between = [
             f"{other.app_label}.{other.name}.{name}"
             for other in self.planner.state.models.values()
@@ -37,7 +37,7 @@ class NamesLine(Line):
             and (other is model or target_of(field, other) == f"{self.app}.{operation.old_name_lower}")
         ]
         if between and operation.old_name_lower != operation.new_name_lower:
-            self._refuse(refusals.renamed_in_between(label, between))
+            self._refuse(unwritable.renamed_in_between(label, between))
 
     def _alter_table(self, operation: ops.AlterModelTable) -> None:
         if self._is_new(operation.name):
@@ -45,7 +45,7 @@ class NamesLine(Line):
         old = table_of(self._model(operation.name))
         new = operation.table or f"{self.app}_{operation.name_lower}"
         if old != new:
-            self._refuse(refusals.renamed_table(f"{self.app}.{operation.name}", old, new))
+            self._refuse(unwritable.renamed_table(f"{self.app}.{operation.name}", old, new))
 
     def _rename_field(self, operation: ops.RenameField) -> None:
         field: AnyField = self._model(operation.model_name).fields[operation.old_name]
@@ -54,7 +54,7 @@ class NamesLine(Line):
             if not (explicit(field, "db_table") or field.remote_field.through):
                 table = table_of(self._model(operation.model_name))
                 self._refuse(
-                    refusals.renamed_table(
+                    unwritable.renamed_table(
                         f"{label}.{operation.new_name}",
                         f"{table}_{operation.old_name}",
                         f"{table}_{operation.new_name}",
@@ -70,7 +70,7 @@ class NamesLine(Line):
         old, new = (column_of(field, each) for each in (operation.old_name, name))
         label = f"{self.app}.{model_name}"
         if reason := why_not_in_step(self._model(model_name), operation.old_name, field):
-            self._refuse(refusals.not_in_step(label, name, old, new, reason))
+            self._refuse(unwritable.not_in_step(label, name, old, new, reason))
         plain = but(bare(field), null=True)
         if isinstance(field, models.ForeignKey):
             plain = but(plain, db_constraint=False)

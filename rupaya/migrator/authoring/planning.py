@@ -16,12 +16,12 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 
-from rupaya.migrator.authoring import refusals
+from rupaya.migrator.authoring import unwritable
 from rupaya.migrator.authoring.columns import ends_uniqueness
 from rupaya.migrator.authoring.fieldchanges import FieldsLine
 from rupaya.migrator.authoring.fields import AnyField, target_of
 from rupaya.migrator.authoring.line import short, title_of
-from rupaya.migrator.authoring.questions import table_of
+from rupaya.migrator.authoring.questioner import table_of
 from rupaya.migrator.authoring.step import Step
 from rupaya.migrator.operations import AddIndexConcurrently
 
@@ -162,7 +162,7 @@ class _Line(FieldsLine):
             case ops.AddIndex() if not self._is_new(operation.model_name):
                 name = operation.index.name
                 if any(isinstance(one, ops.RemoveIndex) and one.name == name for one in self.main):
-                    self._refuse(refusals.same_index_name(operation.model_name, name))
+                    self._refuse(unwritable.same_index_name(operation.model_name, name))
                 made = AddIndexConcurrently(operation.model_name, operation.index)
                 self.indexes.append((short(f"index_{name}"), made))
                 return
@@ -179,5 +179,5 @@ class _Line(FieldsLine):
                 self._rename_field(operation)
                 return
             case ops.AddConstraint(constraint=ExclusionConstraint()) if not self._is_new(operation.model_name):
-                self._refuse(refusals.exclusion(f"{self.app}.{operation.model_name}", operation.constraint.name))
+                self._refuse(unwritable.exclusion(f"{self.app}.{operation.model_name}", operation.constraint.name))
         self.main.append(operation)

@@ -14,7 +14,7 @@ from django.db.backends.base.schema import _related_non_m2m_objects  # type: ign
 from django.db.models import Index, Model
 
 from rupaya.migrator.debts import debt as kinds
-from rupaya.migrator.debts import refusals
+from rupaya.migrator.debts import unshareable
 from rupaya.migrator.debts.debt import (
     CHECK,
     DATABASE_DEFAULT,
@@ -128,13 +128,13 @@ class Halving:
         now, asked, where = self.now, self.asked, self.editor.where
         connection = self.editor.connection
         if now.primary_key != asked.primary_key:
-            raise refusals.other_key(where, self.table, self.column)
+            raise unshareable.other_key(where, self.table, self.column)
         if now.db_type_suffix(connection) and not asked.db_type_suffix(connection):
-            raise refusals.other_type(where, self.table, self.column, "an identity", self.new_type)
+            raise unshareable.other_type(where, self.table, self.column, "an identity", self.new_type)
         if now.remote_field and asked.remote_field and not self.is_fresh:
             old_table, new_table = (table_of(side.remote_field.model) for side in (now, asked))
             if old_table != new_table:
-                raise refusals.other_target(where, self.table, self.column, old_table, new_table)
+                raise unshareable.other_target(where, self.table, self.column, old_table, new_table)
 
     def _type(self) -> None:
         halves, where = self.halves, self.editor.where
@@ -142,13 +142,13 @@ class Halving:
         if common is None:
             if self.is_fresh:
                 return
-            raise refusals.other_type(where, self.table, self.column, halves.old_type, self.new_type)
+            raise unshareable.other_type(where, self.table, self.column, halves.old_type, self.new_type)
         if common == self.new_type:
             self._settle(TYPE, None)
             return
         referring = _related_non_m2m_objects(self.now, self.asked) if self.now.unique else ()
         if self.now.primary_key or any(referring):
-            raise refusals.other_type(where, self.table, self.column, halves.old_type, self.new_type)
+            raise unshareable.other_type(where, self.table, self.column, halves.old_type, self.new_type)
         halves.new_type = common
         like = None
         if self.editor._is_changing_type_of_indexed_text_column(self.now, common, self.new_type):

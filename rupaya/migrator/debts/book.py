@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from rupaya.migrator.debts.debt import Debt
+from rupaya.migrator.debts.debtstore import DebtStore
 from rupaya.migrator.debts.fresh import Fresh
-from rupaya.migrator.debts.store import Store
 
 
 @dataclass
@@ -16,7 +16,7 @@ class Book:
 
     owed: list[Debt]
     fresh: Fresh = field(default_factory=Fresh)
-    store: Store | None = None
+    store: DebtStore | None = None
     """Where changes are written; None: a forecast, which writes nothing."""
     run_id: int = 0
     fingerprint: str = ""

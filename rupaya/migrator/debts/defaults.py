@@ -16,7 +16,7 @@ _PLAIN = (dict, list, tuple, set, str, int, float, bool, bytes)
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptDefault:
     """What to write after SET DEFAULT, and what there is to say about it."""
 
     sql: str
@@ -24,7 +24,7 @@ class Kept:
     warning: str = ""
 
 
-def kept_default(editor: BaseDatabaseSchemaEditor, field: Field[Any, Any]) -> Kept | None:
+def kept_default(editor: BaseDatabaseSchemaEditor, field: Field[Any, Any]) -> KeptDefault | None:
     """What gives old code's rows the value that new code would have given them; None: no constant and no known call.
 
     A call's result, frozen, would be wrong: one identifier for all rows, or the moment of the migration for ever.
@@ -36,7 +36,7 @@ def kept_default(editor: BaseDatabaseSchemaEditor, field: Field[Any, Any]) -> Ke
         if any(default == now for now in _NOW):
             return _now(field)
         if default == uuid.uuid4:
-            return Kept("gen_random_uuid()")
+            return KeptDefault("gen_random_uuid()")
         if field.get_default() != field.get_default():
             return None
         if default in _PLAIN:
@@ -58,14 +58,14 @@ def is_one_value(editor: BaseDatabaseSchemaEditor, field: Field[Any, Any]) -> bo
     return kept is not None and bool(kept.parameters)
 
 
-def _constant(editor: BaseDatabaseSchemaEditor, field: Field[Any, Any], warning: str = "") -> Kept:
-    return Kept(editor._column_default_sql(field), (editor.effective_default(field),), warning)  # type: ignore[attr-defined]
+def _constant(editor: BaseDatabaseSchemaEditor, field: Field[Any, Any], warning: str = "") -> KeptDefault:
+    return KeptDefault(editor._column_default_sql(field), (editor.effective_default(field),), warning)  # type: ignore[attr-defined]
 
 
-def _now(field: Field[Any, Any]) -> Kept:
+def _now(field: Field[Any, Any]) -> KeptDefault:
     kind = field.get_internal_type()
     if kind == "DateTimeField":
-        return Kept("now()")
+        return KeptDefault("now()")
     # Python's date and time are those of the project's zone; Django's sessions are in UTC.
     here = f"(now() AT TIME ZONE '{timezone.get_default_timezone_name()}')"
-    return Kept(f"{here}::{'date' if kind == 'DateField' else 'time'}")
+    return KeptDefault(f"{here}::{'date' if kind == 'DateField' else 'time'}")

@@ -13,11 +13,11 @@ from django.db.backends.ddl_references import Statement
 
 from rupaya.migrator.attic.bringing import is_prepared
 from rupaya.migrator.attic.item import Item
-from rupaya.migrator.debts import existing, refusals
+from rupaya.migrator.debts import existing, unshareable
 from rupaya.migrator.debts.altering import CHECK_NOW, Halving, column_now, leave_foreign_key, open_debts
 from rupaya.migrator.debts.debt import COLUMN, DEFAULT, TABLE, Debt
 from rupaya.migrator.debts.defaults import is_one_value, kept_default
-from rupaya.migrator.debts.renaming import RenamingEditor
+from rupaya.migrator.debts.renamingeditor import RenamingEditor
 from rupaya.migrator.debts.stepping import AnyField, AnyModel
 from rupaya.migrator.django import table_of, unquoted
 
@@ -97,7 +97,7 @@ class DebtsEditor(RenamingEditor):
         if old != new and self.step is not None and not self.step.backwards:
             fresh = self.book.fresh
             if old not in fresh.tables:
-                raise refusals.renamed_table(self.where, old, new)
+                raise unshareable.renamed_table(self.where, old, new)
             fresh.tables.remove(old)
             fresh.tables.add(new)
         super().alter_db_table(model, old_db_table, new_db_table)
@@ -140,9 +140,9 @@ class DebtsEditor(RenamingEditor):
         if fills_itself or field.db_type_suffix(self.connection):
             return
         if self.effective_default(field) is None:
-            raise refusals.no_default(self.where, table, str(field.column))
+            raise unshareable.no_default(self.where, table, str(field.column))
         if field.unique and is_one_value(self, field):
-            raise refusals.one_value(self.where, table, str(field.column))
+            raise unshareable.one_value(self.where, table, str(field.column))
 
     def _alter_column_default_sql(
         self, model: AnyModel, old_field: AnyField | None, new_field: AnyField, drop: bool = False
@@ -182,7 +182,7 @@ class DebtsEditor(RenamingEditor):
             super().remove_field(model, field)
             return
         if field.primary_key:
-            raise refusals.other_key(self.where, table, column)
+            raise unshareable.other_key(self.where, table, column)
         if self.book.of(COLUMN, table=table, object=column):
             return  # by an attempt that was cut off later on, and is not atomic
         self._pay_first(self._in_step(table, column))
@@ -273,7 +273,7 @@ class DebtsEditor(RenamingEditor):
             return
         fresh, step = self.book.fresh, self.step
         if (table, old) not in fresh.columns:
-            raise refusals.renamed_column(self.where, table, old, new)
+            raise unshareable.renamed_column(self.where, table, old, new)
         fresh.columns.remove((table, old))
         fresh.columns.add((table, new))
         owed = self.book.of(table=table, column=old)

@@ -16,14 +16,14 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
-from rupaya.migrator.debts import refusals
+from rupaya.migrator.debts import unshareable
 from rupaya.migrator.debts.book import Book
 from rupaya.migrator.debts.debt import OPERATION, Debt, by_operation
+from rupaya.migrator.debts.debtstore import DebtStore
 from rupaya.migrator.debts.editor import DebtsEditor
 from rupaya.migrator.debts.fresh import Fresh
 from rupaya.migrator.debts.mentions import mentioned
-from rupaya.migrator.debts.stepping import Step
-from rupaya.migrator.debts.store import Store
+from rupaya.migrator.debts.stepping import CurrentOperation
 from rupaya.migrator.debts.treatment import (
     HALVED,
     NOW,
@@ -115,10 +115,12 @@ class Halved:
         with editor.stepping(self._step(backwards=True)):
             backwards(operation)(app_label, editor, from_state, to_state)
 
-    def _step(self, *, backwards: bool) -> Step:
+    def _step(self, *, backwards: bool) -> CurrentOperation:
         migration = self.migration
         forget = bool(getattr(migration, "forget", False))
-        return Step(migration.app_label, migration.name, self.number, self.operation.describe(), backwards, forget)
+        return CurrentOperation(
+            migration.app_label, migration.name, self.number, self.operation.describe(), backwards, forget
+        )
 
     def _halve(self, app_label: str, editor: DebtsEditor, from_state: ProjectState, to_state: ProjectState) -> None:
         operation = self.operation
@@ -138,7 +140,7 @@ class Halved:
         changed = from_state.clone()
         self.operation.state_forwards(app_label, changed)
         if _models_differ(from_state, changed):
-            raise refusals.owed_state(editor.where)
+            raise unshareable.owed_state(editor.where)
         breaks = f'what the migration\'s phase = "contract" means by {self.operation.describe()}'
         editor.book.owe(
             editor.debt(OPERATION, "", self.number, [by_operation(*written_sql(self.operation))], breaks, [])
@@ -193,7 +195,7 @@ class Owing:
         self, connection: BaseDatabaseWrapper, *, run_id: int, release: str, fresh: Fresh | None = None
     ) -> None:
         self.connection = connection
-        self.store = Store(connection)
+        self.store = DebtStore(connection)
         self.run_id = run_id
         self.release = release
         self.fresh = fresh or Fresh()
@@ -275,7 +277,7 @@ def forecast(
     Raises:
         HistoryRefused: for the first change that neither the running release nor this one could do without.
     """
-    owed = Store(connection).owed()
+    owed = DebtStore(connection).owed()
     result = Forecast(fresh=fresh or Fresh())
     book = Book(list(owed), result.fresh)
     editor_class = _editor_class("ForecastEditor", connection.SchemaEditorClass, book, is_forecast=True)
@@ -316,4 +318,4 @@ def refuse_unpaid(pay_first: Mapping[tuple[str, str], Sequence[Debt]]) -> None:
         HistoryRefused: naming the migration and the first of them.
     """
     for (app, name), debts in pay_first.items():
-        raise refusals.name_owed(f"{app}.{name}", debts[0], same_plan=False)
+        raise unshareable.name_owed(f"{app}.{name}", debts[0], same_plan=False)

@@ -16,10 +16,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
 from rupaya.migrator.attic.instep import IN_STEP
-from rupaya.migrator.attic.item import DEBT, Source
+from rupaya.migrator.attic.item import DEBT, Origin
 from rupaya.migrator.attic.putting import forget, put_away_column, put_away_table
 from rupaya.migrator.debts.debt import TABLE, Debt, Part
-from rupaya.migrator.debts.store import Store
+from rupaya.migrator.debts.debtstore import DebtStore
 from rupaya.migrator.errors import HistoryRefused
 from rupaya.migrator.sessionsettings import session_settings
 
@@ -54,7 +54,7 @@ class Payer:
         self.connection = connection
         self.limits = limits
         self.run_id = run_id
-        self.store = Store(connection)
+        self.store = DebtStore(connection)
         self.loader = loader
         self.before_part = before_part or (lambda debt, number: None)
         """Called with the number of each part before it is begun: to look whether to stop."""
@@ -120,7 +120,7 @@ class Payer:
                 self._settle(debt)
 
     def _put_away(self, debt: Debt) -> None:
-        source = Source(debt.app, debt.migration, DEBT, debt.release, self.run_id)
+        source = Origin(debt.app, debt.migration, DEBT, debt.release, self.run_id)
         details = debt.details
         if details.get("forget"):
             forget(self.connection, debt.kind, debt.table, debt.object, source)

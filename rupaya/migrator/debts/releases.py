@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rupaya.migrator.debts.debt import UNNOTICED
-from rupaya.migrator.debts.store import Store
+from rupaya.migrator.debts.debtstore import DebtStore
 from rupaya.migrator.errors import HistoryRefused
 from rupaya.migrator.ledger.ledger import Applied
 from rupaya.migrator.plan.phases import CONTRACT
@@ -41,7 +41,7 @@ def breaking(
         return []
     found = [
         Breaking(debt.key, debt.release, debt.breaks)
-        for debt in Store(connection).paid()
+        for debt in DebtStore(connection).paid()
         if debt.key in newer and debt.kind not in UNNOTICED
     ]
     known = {item.key for item in found}

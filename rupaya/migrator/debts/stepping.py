@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from django.db import IntegrityError, transaction
 from django.db.backends.postgresql.schema import DatabaseSchemaEditor
 
-from rupaya.migrator.debts import existing, refusals
-from rupaya.migrator.debts.attics import Attic
+from rupaya.migrator.debts import existing, unshareable
+from rupaya.migrator.debts.atticstep import Attic
 from rupaya.migrator.debts.book import Book
 from rupaya.migrator.debts.debt import Debt, Part
-from rupaya.migrator.debts.payments import Payments
+from rupaya.migrator.debts.paymentsql import Payments
 from rupaya.migrator.errors import driver_text
 
 # Django's stubs know little of fields and models that migrations make, and nothing of what an editor has to itself.
@@ -23,7 +23,7 @@ AnyModel = Any
 
 
 @dataclass(frozen=True)
-class Step:
+class CurrentOperation:
     """The operation that is being carried out."""
 
     app: str
@@ -54,14 +54,14 @@ class SteppingEditor(DatabaseSchemaEditor):
 
     def __init__(self, connection: Any, collect_sql: bool = False, atomic: bool = True) -> None:
         super().__init__(connection, collect_sql, atomic)
-        self.step: Step | None = None
+        self.step: CurrentOperation | None = None
         self.payments = Payments(self)
         self.attic = Attic(self)
 
     # What a step is, and whether anything is to be owed
 
     @contextmanager
-    def stepping(self, step: Step) -> Iterator[None]:
+    def stepping(self, step: CurrentOperation) -> Iterator[None]:
         """Halve what is done in the block, in the name of this step."""
         before, self.step = self.step, step
         try:
@@ -124,7 +124,7 @@ class SteppingEditor(DatabaseSchemaEditor):
         for debt in debts:
             same_plan = debt.id is None or not self.is_forecast
             if same_plan:
-                raise refusals.name_owed(self.where, debt, same_plan=debt.id is None)
+                raise unshareable.name_owed(self.where, debt, same_plan=debt.id is None)
             self.book.owed.remove(debt)
             self.book.pay_first.append(debt)
 

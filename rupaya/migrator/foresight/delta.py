@@ -46,6 +46,20 @@ _RELATIONS = """
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
       AND NOT starts_with(c.relname, 'migrator_') AND c.relname <> 'django_migrations' ORDER BY 1
 """
+# What an extension brings is its own, and a trigger's function is called by nobody else.
+_ROUTINES = """
+    SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+    WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' AND NOT starts_with(p.proname, 'migrator_')
+      AND NOT p.prorettype = ANY ('{trigger,event_trigger}'::regtype[]) AND NOT EXISTS (
+          SELECT FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e')
+"""
+_TYPES = """
+    SELECT format_type(t.oid, NULL) FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+    LEFT JOIN pg_class c ON c.oid = t.typrelid
+    WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' AND NOT starts_with(t.typname, 'migrator_')
+      AND (t.typtype IN ('e', 'd', 'r') OR c.relkind = 'c') AND NOT EXISTS (
+          SELECT FROM pg_depend e WHERE e.classid = 'pg_type'::regclass AND e.objid = t.oid AND e.deptype = 'e')
+"""
 _CONSTRAINTS = """
     SELECT c.oid, c.conrelid, c.conname, c.contype::text, c.convalidated, c.conkey, c.confrelid, c.confkey,
            CASE WHEN coalesce((to_jsonb(c) ->> 'conperiod')::boolean, false) THEN 'PERIOD'
@@ -99,7 +113,7 @@ _USING = re.compile(
 
 @dataclass
 class Facts:
-    """Tables, columns, constraints and unique indexes at one moment, by identity."""
+    """What the catalog has at one moment, by identity."""
 
     tables: dict[int, str] = field(default_factory=dict)
     columns: dict[tuple[int, int], tuple[str, str, bool, bool, bool]] = field(default_factory=dict)
@@ -114,6 +128,9 @@ class Facts:
     """Of partitions, by table."""
     relations: dict[str, list[str]] = field(default_factory=dict)
     """Tables, views and materialized views, by what they are called now, with their columns."""
+    routines: frozenset[str] = frozenset()
+    """Functions and procedures, with their arguments."""
+    types: frozenset[str] = frozenset()
 
     def name(self, table: int, number: int) -> str:
         """A column's name."""
@@ -146,6 +163,10 @@ def read_facts(cursor: Any) -> Facts:
     facts.bounds = {oid: bounds for oid, bounds in cursor.fetchall() if bounds}
     cursor.execute(_RELATIONS)
     facts.relations = dict(cursor.fetchall())
+    cursor.execute(_ROUTINES)
+    facts.routines = frozenset(name for (name,) in cursor.fetchall())
+    cursor.execute(_TYPES)
+    facts.types = frozenset(name for (name,) in cursor.fetchall())
     return facts
 
 
@@ -165,6 +186,8 @@ def presumed(before: Facts, after: Facts, statements: Iterable[str], *, file_has
         elif before.name(table, number) != name:
             found.renamed_columns.setdefault(after.tables[table], {})[name] = before.name(table, number)
     found.removed = _removed(before, after)
+    found.removed_routines = sorted(before.routines - after.routines)
+    found.removed_types = sorted(before.types - after.types)
     found.made.sort()
     empty = {
         (table, name)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from psycopg2.extensions import connection as PgConnection  # noqa: N812 - a class, whatever its author named it
 
-from rupaya.migrator.foresight.probe import RELATION, Target
+from rupaya.migrator.foresight.relations import RELATION, Target
 
 _SELF = f"""
     SELECT c.oid, coalesce(a.attnum, 0) FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid
@@ -129,8 +129,13 @@ class Dependents:
             self.uses.append(f"function {name}")
         elif has_row_type or (names_table and takes_whole_rows(body, table)):
             self.doubtful.append(f"function {name} has whole rows of {table}")
-        elif _SELF_MADE.search(body) or language not in ("sql", "plpgsql", "internal", "c"):
+        elif executes_texts_of_its_own(body, language):
             self.doubtful.append(f"function {name} executes texts of its own making")
+
+
+def executes_texts_of_its_own(body: str, language: str) -> bool:
+    """Whether a function may send statements that are not in its text."""
+    return bool(_SELF_MADE.search(body)) or language not in ("sql", "plpgsql", "internal", "c")
 
 
 def takes_whole_rows(body: str, table: str) -> bool:

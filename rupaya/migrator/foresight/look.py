@@ -14,10 +14,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from rupaya.migrator.debts.debt import OPERATION, Debt
 from rupaya.migrator.errors import MigrationFailed, counted
 from rupaya.migrator.foresight import presumed
+from rupaya.migrator.foresight.liverows import Answer, Rows
 from rupaya.migrator.foresight.places import Today, today
-from rupaya.migrator.foresight.presumed import Known
+from rupaya.migrator.foresight.presumed import KnownPresumptions
 from rupaya.migrator.foresight.presumption import FOREIGN_KEY, Presumed, Presumption
-from rupaya.migrator.foresight.rows import Answer, Rows
 
 MAX_LAG_S = 60.0
 # A replica that is cut off has replayed all that it received, and would look up to date.
@@ -30,7 +30,7 @@ _LAG = """
 
 
 @dataclass(frozen=True)
-class Finding:
+class RowFinding:
     """An answer, and what it means for its migration."""
 
     migration: str
@@ -60,7 +60,7 @@ class Finding:
 class Look:
     """All that was found."""
 
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[RowFinding, ...] = ()
     unknown: tuple[str, ...] = ()
     """Migrations of which nobody knows what they presume."""
     source: str = ""
@@ -68,7 +68,7 @@ class Look:
     took_s: float = 0.0
 
     @property
-    def stopping(self) -> list[Finding]:
+    def stopping(self) -> list[RowFinding]:
         """What surely makes a migration fail."""
         return [finding for finding in self.findings if finding.stops]
 
@@ -97,7 +97,7 @@ class Look:
 
 def look(
     connection: BaseDatabaseWrapper,
-    known: Known,
+    known: KnownPresumptions,
     owed: Collection[Debt] = (),
     *,
     budget_s: float,
@@ -122,15 +122,17 @@ def look(
             if first is not rows and answer.count != 0:
                 answer = rows.ask(presumption, table, target)
             rewritten = [place for place in (table, target) if place and (place.written_before or place.written_here)]
-            findings.append(Finding(label, answer, _is_owed(label, presumption, owed), bool(rewritten)))
+            findings.append(RowFinding(label, answer, _is_owed(label, presumption, owed), bool(rewritten)))
     source = "a replica" if first is not rows else ""
     return Look(tuple(findings), known.unknown, source, time.monotonic() - began)
 
 
-def look_again(connection: BaseDatabaseWrapper, known: Known, label: str, *, budget_s: float) -> list[Finding]:
+def look_again(
+    connection: BaseDatabaseWrapper, known: KnownPresumptions, label: str, *, budget_s: float
+) -> list[RowFinding]:
     """Right before one migration, where the plan had changed rows since: what is in its way now."""
     position = known.labels.index(label)
-    only = Known((label,), (known.steps[position],), ())
+    only = KnownPresumptions((label,), (known.steps[position],), ())
     return [
         finding
         for finding in look(connection, only, budget_s=budget_s, here_only=True).findings

@@ -16,7 +16,7 @@ from rupaya.migrator.plan.fingerprint import file_hash_of
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownPresumptions:
     """The presumptions of a plan's migrations, in its order."""
 
     labels: tuple[str, ...]
@@ -26,7 +26,7 @@ class Known:
     """Migrations that the file does not have, or not as they are now."""
 
 
-def of_plan(migrations: Iterable[Migration], found: Mapping[str, Presumed] | None = None) -> Known:
+def of_plan(migrations: Iterable[Migration], found: Mapping[str, Presumed] | None = None) -> KnownPresumptions:
     """What these presume, one after the other; `found` instead of what the file says."""
     shipped = _file() if found is None else found
     labels, steps, unknown = [], [], []
@@ -37,7 +37,7 @@ def of_plan(migrations: Iterable[Migration], found: Mapping[str, Presumed] | Non
             step = Presumed("", writes=["*"])
         labels.append(str(migration))
         steps.append(step)
-    return Known(tuple(labels), tuple(steps), tuple(unknown))
+    return KnownPresumptions(tuple(labels), tuple(steps), tuple(unknown))
 
 
 def of_migration(app: str, name: str) -> Presumed | None:

@@ -89,6 +89,10 @@ class Presumed:
     """Old names by new ones, by the table's name after it."""
     removed: dict[str, list[str]] = field(default_factory=dict)
     """Tables and views that nobody finds by their names after it, and columns of others; of the former, no column."""
+    removed_routines: list[str] = field(default_factory=list)
+    """Functions and procedures that are gone, with their arguments; those of triggers go with these."""
+    removed_types: list[str] = field(default_factory=list)
+    """Enums, domains, ranges and composite types that nobody finds by their names after it."""
     writes: list[str] = field(default_factory=list)
     """Tables whose rows it changes; `EVERY_TABLE`: nobody knows."""
 

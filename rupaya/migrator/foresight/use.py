@@ -14,7 +14,9 @@ from rupaya.migrator.foresight import baselines, presumed
 from rupaya.migrator.foresight.baselines import Baseline
 from rupaya.migrator.foresight.calls import INSUFFICIENT, Seen
 from rupaya.migrator.foresight.dependents import Dependents
-from rupaya.migrator.foresight.probe import UNKNOWN, USES, Probe, Target
+from rupaya.migrator.foresight.probe import UNKNOWN, USES, Probe
+from rupaya.migrator.foresight.relations import RelationProbe, Target
+from rupaya.migrator.foresight.routines import Callers, Routine, RoutineProbe, Type, TypeProbe
 from rupaya.migrator.foresight.sources import Source, read_sources, standbys_unseen
 from rupaya.migrator.statements import one_line
 
@@ -42,8 +44,11 @@ def takes_away(debt: Debt) -> bool:
     return targets_of(debt) != []
 
 
-def targets_of(debt: Debt) -> list[Target] | None:
-    """The tables and columns that go with a debt; None: nobody knows, for its migration is not in the shipped file."""
+AnyTarget = Target | Routine | Type
+
+
+def targets_of(debt: Debt) -> list[AnyTarget] | None:
+    """What goes with a debt; None: nobody knows, for its migration is not in the shipped file."""
     if debt.kind == TABLE:
         return [Target(debt.table)]
     if debt.kind == COLUMN:
@@ -53,7 +58,8 @@ def targets_of(debt: Debt) -> list[Target] | None:
     step = presumed.of_migration(debt.app, debt.migration)
     if step is None:
         return None
-    return [Target(table, column) for table, columns in step.removed.items() for column in columns or [""]]
+    tables = [Target(table, column) for table, columns in step.removed.items() for column in columns or [""]]
+    return [*tables, *map(Routine, step.removed_routines), *map(Type, step.removed_types)]
 
 
 def keep_baseline(connection: PgConnection, debts: Iterable[Debt]) -> None:
@@ -81,7 +87,7 @@ def uses(connection: PgConnection, debts: Iterable[Debt], *, watch_s: float) -> 
     return found
 
 
-def _without_others(connection: PgConnection, debt: Debt, targets: list[Target]) -> list[Target]:
+def _without_others(connection: PgConnection, debt: Debt, targets: list[AnyTarget]) -> list[AnyTarget]:
     """Those of a whole migration that this operation takes away; the others are, or were, owed by themselves."""
     if debt.kind != OPERATION:
         return targets
@@ -91,15 +97,16 @@ def _without_others(connection: PgConnection, debt: Debt, targets: list[Target])
             "WHERE (app, migration) = (%s, %s) AND kind IN (%s, %s)",
             [COLUMN, debt.app, debt.migration, COLUMN, TABLE],
         )
-        apart = {Target(table, column) for table, column in cursor.fetchall()}
+        apart: set[AnyTarget] = {Target(table, column) for table, column in cursor.fetchall()}
     return [target for target in targets if target not in apart]
 
 
 def _of_debt(
-    connection: PgConnection, debt: Debt, targets: Sequence[Target], sources: Sequence[Source], watch_s: float
+    connection: PgConnection, debt: Debt, targets: Sequence[AnyTarget], sources: Sequence[Source], watch_s: float
 ) -> Use:
     """The worst of what is to be said of each that goes."""
-    answers = [_of_target(connection, debt, target, sources, watch_s) for target in targets]
+    going = frozenset(target.signature for target in targets if isinstance(target, Routine))
+    answers = [_of_target(connection, debt, target, going, sources, watch_s) for target in targets]
     for wanted in (IN_USE, CANNOT_SAY, NOT_SEEN):
         alike = [(target, answer) for target, answer in zip(targets, answers, strict=True) if answer.answer == wanted]
         if alike and len(targets) == 1:
@@ -125,11 +132,30 @@ class _Watched:
         return f" on the {self.source.name}" if self.source.name else ""
 
 
-def _of_target(connection: PgConnection, debt: Debt, target: Target, sources: Sequence[Source], watch_s: float) -> Use:
+def _asked(
+    connection: PgConnection, target: AnyTarget, going: frozenset[str]
+) -> tuple[Dependents | Callers, RelationProbe | RoutineProbe | TypeProbe]:
+    """What the database itself has of it, and how statements are asked."""
+    match target:
+        case Routine():
+            return Callers(connection, target, going), RoutineProbe(connection, target)
+        case Type():
+            return Callers(connection, target, going), TypeProbe(connection, target)
+        case _:
+            return Dependents(connection, target), RelationProbe(connection, target)
+
+
+def _of_target(
+    connection: PgConnection,
+    debt: Debt,
+    target: AnyTarget,
+    going: frozenset[str],
+    sources: Sequence[Source],
+    watch_s: float,
+) -> Use:
     try:
-        inside = Dependents(connection, target)
+        inside, probe = _asked(connection, target, going)
         watched = [_Watched(source, _since(connection, debt, source, watch_s)) for source in sources]
-        probe = Probe(connection, target)
         with probe.rights_taken_away() as why:
             if why:
                 return Use(debt, IN_USE if inside.uses else CANNOT_SAY, (*inside.uses, why))

@@ -10,8 +10,8 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from rupaya.migrator.attic.item import BACKFILL, RESTORED, VALUES, Item, Source
-from rupaya.migrator.attic.store import AtticStore
+from rupaya.migrator.attic.atticstore import AtticStore
+from rupaya.migrator.attic.item import BACKFILL, RESTORED, VALUES, Item, Origin
 from rupaya.migrator.schema.catalog import ATTIC
 
 _TARGET = re.compile(r'\s*("(?:[^"]|"")+"|[A-Za-z_]\w*)\s*=')
@@ -84,7 +84,7 @@ class KeptValues:
         )
         with transaction.atomic(using=self.connection.alias), self.connection.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM migrator_attic WHERE starts_with(item_id, %s)", [self.identity])
-            source = Source(self.app, "", BACKFILL, "", 0)
+            source = Origin(self.app, "", BACKFILL, "", 0)
             number = cursor.fetchone()[0]
             self.item = Item(VALUES, self.table_name, ", ".join(self.columns), source, id=f"{self.identity}{number}")
             cursor.execute("SELECT to_regnamespace(%s)", [ATTIC])

@@ -244,14 +244,15 @@ def _is_contract(part: Part, app_label: str, created: set[str]) -> bool:
     by_itself = _by_itself(operation, created)
     if by_itself is not None:
         return by_itself
-    model_name = model_name_of(operation)
+    model_name, states = model_name_of(operation), (part.before, part.after)
     if isinstance(operation, ops.AlterUniqueTogether):
-        old = part.before.models[app_label, model_name].options.get("unique_together") or ()
-        new = part.after.models[app_label, model_name].options.get("unique_together") or ()
+        old, new = (state.models[app_label, model_name].options.get("unique_together") or () for state in states)
         return not set(map(tuple, new)) <= set(map(tuple, old))
     try:
         if isinstance(operation, ops.AlterField):
             altered = app_label, model_name, operation.name
+            if _is_the_same_for_the_database(*(state.models[altered[:2]].fields[operation.name] for state in states)):
+                return False
             try:
                 return _is_narrower(_field(part.after, *altered), _field(part.before, *altered))
             except AttributeError:  # a field that asks its model for something
@@ -259,6 +260,16 @@ def _is_contract(part: Part, app_label: str, created: set[str]) -> bool:
         return not _columns(part.before, app_label) <= _columns(part.after, app_label)
     except (LookupError, ValueError):  # the models cannot be made of what the migration's own dependencies amount to
         return True
+
+
+def _is_the_same_for_the_database(old: Any, new: Any) -> bool:
+    """Whether two fields of one name differ in nothing that the database has, as far as they tell without a model."""
+    plain = []
+    for field in (old, new):
+        _name, path, arguments, keywords = field.deconstruct()
+        others = set(field.non_db_attrs) - {"db_column"}
+        plain.append((path, arguments, {name: value for name, value in keywords.items() if name not in others}))
+    return bool(plain[0] == plain[1])
 
 
 def _field(state: ProjectState, app_label: str, model_name: str, name: str) -> Any:

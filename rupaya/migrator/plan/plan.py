@@ -20,7 +20,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
 from django.db.migrations.state import ProjectState
 
-from rupaya.migrator.django import Conflict, Key, Planned, Step, Unloadable, full_order, recorded_keys, unquoted
+from rupaya.migrator.django import Conflict, Key, Planned, PlanStep, Unloadable, full_order, recorded_keys, unquoted
 from rupaya.migrator.errors import HistoryRefused
 from rupaya.migrator.plan import manifest
 from rupaya.migrator.plan.phases import phase_of
@@ -33,7 +33,7 @@ class Plan:
 
     executor: MigrationExecutor
     """Django's, which has read every migration and the history."""
-    steps: tuple[Step, ...]
+    steps: tuple[PlanStep, ...]
     """Migrations in the order in which they are to run; True: backwards."""
     status: Status
     phases: Mapping[Key, str]
@@ -94,7 +94,7 @@ class Plan:
             for key, model in self.executor.loader.project_state().models.items()
         }
 
-    def with_steps(self, steps: Iterable[Step]) -> Plan:
+    def with_steps(self, steps: Iterable[PlanStep]) -> Plan:
         """The same plan with other steps."""
         return replace(self, steps=tuple(steps))
 

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.migrations.migration import Migration
 from django.db.migrations.state import ProjectState
 
-from rupaya.migrator.django import Step
+from rupaya.migrator.django import PlanStep
 from rupaya.migrator.errors import EnvironmentUnfit, TableLocked
 from rupaya.migrator.plan.plan import Plan, key_of
 from rupaya.migrator.run import backoff
@@ -21,7 +21,7 @@ from rupaya.migrator.run.executor import CommitFirst, Executor, TryBatchAgain
 from rupaya.migrator.run.others import is_done
 from rupaya.migrator.run.outcome import recorded_by
 
-Migrate = Callable[[Sequence[Step], ProjectState | None], ProjectState]
+Migrate = Callable[[Sequence[PlanStep], ProjectState | None], ProjectState]
 
 
 class BatchExecutor(Executor):
@@ -41,7 +41,7 @@ class BatchExecutor(Executor):
             MigratorError: the failure as its class.
         """
 
-        def migrate(steps: Sequence[Step], state: ProjectState | None) -> ProjectState:
+        def migrate(steps: Sequence[PlanStep], state: ProjectState | None) -> ProjectState:
             new_state: ProjectState = super(BatchExecutor, self).migrate(
                 targets,  # type: ignore[arg-type]
                 plan=list(steps),
@@ -73,7 +73,9 @@ class BatchExecutor(Executor):
             migrations=number,
         )
 
-    def _in_one_transaction(self, migrate: Migrate, steps: Sequence[Step], state: ProjectState | None) -> ProjectState:
+    def _in_one_transaction(
+        self, migrate: Migrate, steps: Sequence[PlanStep], state: ProjectState | None
+    ) -> ProjectState:
         """Run consecutive atomic migrations in one transaction, again as a whole if a table is locked.
 
         Where the server says that what was done must be committed before the next migration may use it (a new value of
@@ -131,8 +133,8 @@ class BatchExecutor(Executor):
                 self._is_observed = False
 
     def _what_is_left(
-        self, steps: Sequence[Step], state: ProjectState | None
-    ) -> tuple[Sequence[Step], ProjectState | None]:
+        self, steps: Sequence[PlanStep], state: ProjectState | None
+    ) -> tuple[Sequence[PlanStep], ProjectState | None]:
         """The steps that nobody has done meanwhile, and the state to begin from: None lets Django work it out."""
         recorded = recorded_by(self.context.ledger.connection)
         left = [step for step in steps if recorded is None or not is_done(*step, recorded)]
@@ -141,7 +143,7 @@ class BatchExecutor(Executor):
         self.loader.build_graph()
         return left, None
 
-    def _begin(self, context: RunContext, steps: Sequence[Step]) -> None:
+    def _begin(self, context: RunContext, steps: Sequence[PlanStep]) -> None:
         self._transaction = None
         self.recorder.coming = frozenset(key_of(migration) for migration, _backwards in steps)
         self._fresh = context.owing.fresh.copy() if context.owing else None
@@ -166,13 +168,13 @@ class BatchExecutor(Executor):
                 )
 
 
-def _each(migrate: Migrate, steps: Sequence[Step], state: ProjectState | None) -> ProjectState:
+def _each(migrate: Migrate, steps: Sequence[PlanStep], state: ProjectState | None) -> ProjectState:
     return migrate(steps, state)
 
 
-def segments(steps: Sequence[Step]) -> list[list[Step]]:
+def segments(steps: Sequence[PlanStep]) -> list[list[PlanStep]]:
     """Consecutive atomic migrations together, each of the others by itself."""
-    found: list[list[Step]] = []
+    found: list[list[PlanStep]] = []
     for step in steps:
         if found and step[0].atomic and found[-1][-1][0].atomic:
             found[-1].append(step)

@@ -16,7 +16,7 @@ from rupaya.migrator.foresight.progress import Progress
 from rupaya.migrator.ledger.ledger import Done, Ledger
 from rupaya.migrator.output import Output
 from rupaya.migrator.run.drift import Drift
-from rupaya.migrator.run.rows import RowsAhead
+from rupaya.migrator.run.rowsahead import RowsAhead
 from rupaya.migrator.session.lock import MigrationLock
 from rupaya.migrator.session.stop import Stop
 from rupaya.migrator.session.watch import Watch

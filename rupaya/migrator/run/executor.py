@@ -15,7 +15,7 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.state import ProjectState, StateApps
 from django.db.models import Model
 
-from rupaya.migrator.django import Key, Step, applied_state, no_savepoint_within
+from rupaya.migrator.django import Key, PlanStep, applied_state, no_savepoint_within
 from rupaya.migrator.errors import (
     MigrationFailed,
     MigratorError,
@@ -33,8 +33,14 @@ from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.failures import explained, kind_of
 from rupaya.migrator.run.others import attest, has_been_done, is_done_by_now
 from rupaya.migrator.run.outcome import Outcome
-from rupaya.migrator.run.texts import runs_anything, trace_of
-from rupaya.migrator.run.transactions import CheckedRecorder, RowGone, Transaction, TransactionEnded
+from rupaya.migrator.run.shownsql import runs_anything, trace_of
+from rupaya.migrator.run.transactions import (
+    CheckedRecorder,
+    RowGone,
+    Transaction,
+    TransactionEnded,
+    check_deferred_constraints,
+)
 from rupaya.migrator.sessionsettings import read_settings, restore_settings, session_settings
 from rupaya.migrator.sqlstates import (
     NEEDS_COMMIT,
@@ -86,10 +92,10 @@ class Executor(MigrationExecutor):
         self._attempt_to_close: tuple[int, int, float] | None = None
         """Its number, at which try it is, and when it began, by `time.monotonic`."""
 
-    def migration_plan(self, targets: object, clean_start: bool = False) -> list[Step]:
+    def migration_plan(self, targets: object, clean_start: bool = False) -> list[PlanStep]:
         """The run's plan, whatever Django makes of the targets; with `clean_start`, Django's full plan."""
         if clean_start:
-            full: list[Step] = super().migration_plan(targets, clean_start)  # type: ignore[arg-type]
+            full: list[PlanStep] = super().migration_plan(targets, clean_start)  # type: ignore[arg-type]
             return full
         return list(self.plan.steps)
 
@@ -285,6 +291,8 @@ class Executor(MigrationExecutor):
             new_state = work(state)
             context.stop.check()  # a migration may have swallowed the exception
             if context.one_transaction:
+                if runs_anything(migration):
+                    check_deferred_constraints(connection)
                 self._keep_session(migration)
                 done = self._done()
                 context.open_attempts.append(done)

@@ -19,7 +19,7 @@ from rupaya.migrator.errors import (
 from rupaya.migrator.plan.fingerprint import source_path
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.outcome import Outcome
-from rupaya.migrator.run.texts import shown
+from rupaya.migrator.run.shownsql import shown
 from rupaya.migrator.run.transactions import RowGone, TransactionEnded
 from rupaya.migrator.sqlstates import CANCELED_BY_SOMEBODY, QUERY_CANCELED, RETRYABLE, UNFIT, passes_by_itself
 from rupaya.migrator.statements import one_line

@@ -8,25 +8,25 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import operations as ops
 from django.db.migrations.migration import Migration
 
+from rupaya.migrator.attic.atticstore import AtticStore
 from rupaya.migrator.attic.bringing import relation_of, without_value
 from rupaya.migrator.attic.facts import fetch, is_there
 from rupaya.migrator.attic.item import COLUMN, FORGOTTEN, Item
-from rupaya.migrator.attic.store import AtticStore
 from rupaya.migrator.debts.debt import COLUMN as COLUMN_DEBT
 from rupaya.migrator.debts.debt import TABLE as TABLE_DEBT
 from rupaya.migrator.debts.debt import Debt
-from rupaya.migrator.debts.store import Store
+from rupaya.migrator.debts.debtstore import DebtStore
 from rupaya.migrator.django import table_of, unquoted
 from rupaya.migrator.errors import counted
 from rupaya.migrator.operations import Backfill
 from rupaya.migrator.plan.phases import flat_operations
 from rupaya.migrator.plan.plan import Plan, key_of
-from rupaya.migrator.run.attics import coming_back, fill_of
+from rupaya.migrator.run.comingback import coming_back, fill_of
 
 
 def foretold(connection: BaseDatabaseWrapper, plan: Plan) -> list[str]:
     """A line for each column and table that the plan's migrations take away or bring back."""
-    store = Store(connection)
+    store = DebtStore(connection)
     debts = [debt for debt in (*store.owed(), *store.paid()) if debt.kind in (COLUMN_DEBT, TABLE_DEBT)]
     coming = coming_back(connection, plan)
     lines: list[str] = []

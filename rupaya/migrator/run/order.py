@@ -13,7 +13,7 @@ from django.core.management.base import CommandError
 from django.db import Error as DjangoDatabaseError
 from django.db.migrations.recorder import MigrationRecorder
 
-from rupaya.migrator.debts.store import Store
+from rupaya.migrator.debts.debtstore import DebtStore
 from rupaya.migrator.errors import (
     EnvironmentUnfit,
     HistoryRefused,
@@ -271,6 +271,6 @@ def _apply(procedure: Procedure, context: RunContext, plan: Plan, session: Sessi
     session.keep_rights()
     context.drift.keep_or_say(context.output, executor.applied_models())
     if plan.is_complete and plan.digest:
-        owed = sorted({debt.migration_label for debt in Store(context.connection).owed()})
+        owed = sorted({debt.migration_label for debt in DebtStore(context.connection).owed()})
         context.ledger.settle(plan.digest, owed)
     procedure.say_done(context, plan)

@@ -4,22 +4,22 @@ otherwise."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.management.commands import migrate
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.migration import Migration
 
-from rupaya.migrator.attic.store import AtticStore
+from rupaya.migrator.attic.atticstore import AtticStore
 from rupaya.migrator.conf import Conf
 from rupaya.migrator.debts.debt import Debt
+from rupaya.migrator.debts.debtstore import DebtStore
 from rupaya.migrator.debts.fresh import fresh_of
 from rupaya.migrator.debts.owing import Forecast, Owing, forecast, refuse_unpaid, runs_by_halves
 from rupaya.migrator.debts.releases import refuse_breaking
-from rupaya.migrator.debts.store import Store
 from rupaya.migrator.debts.treatment import treatment
 from rupaya.migrator.debts.window import due, windows
 from rupaya.migrator.django import PLAIN_OPTIONS, DjangoMigrate, Key, applied_state, unmigrated_apps
@@ -30,11 +30,11 @@ from rupaya.migrator.plan.history import Edited, refuse_by_project, refuse_exist
 from rupaya.migrator.plan.nothing import NOTHING_TO_MIGRATE
 from rupaya.migrator.plan.phases import CONTRACT, EXPAND, flat_operations
 from rupaya.migrator.plan.plan import Plan, history_explained, key_of, pending_phases, read_plan
-from rupaya.migrator.run import attics, refusals
+from rupaya.migrator.run import comingback, refusals
 from rupaya.migrator.run.batch import BatchExecutor
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.executor import Executor
-from rupaya.migrator.run.rows import RowsAhead, record_failure
+from rupaya.migrator.run.rowsahead import RowsAhead, record_failure
 from rupaya.migrator.run.signals import Signals
 from rupaya.migrator.session.session import Session
 
@@ -52,6 +52,12 @@ class Request:
     in_use_anyway: str = ""
     """Why what is still used, or may be, is paid all the same."""
     command: str = "migrate"
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Request:
+        """What `migrate` was given, by the names of these fields."""
+        given = {field.name: options[field.name] for field in fields(cls) if field.name in options}
+        return cls(**given)
 
 
 MAX_DEBTS = 5
@@ -120,7 +126,7 @@ class Procedure:
             plan.steps,
             is_first=plan.history_is_empty,
             phase=session.conf.phase,
-            owes=lambda: bool(Store(session.connection).owed()),
+            owes=lambda: bool(DebtStore(session.connection).owed()),
         )
 
     def foresee(self, session: Session, plan: Plan) -> Forecast:
@@ -132,7 +138,7 @@ class Procedure:
         if not self.runs_by_halves(session, plan):
             return Forecast()
         loader = plan.executor.loader
-        fresh = fresh_of(loader, Store(session.connection).never_served()) if Ledger(session.raw).exists else None
+        fresh = fresh_of(loader, DebtStore(session.connection).never_served()) if Ledger(session.raw).exists else None
         found = forecast(session.connection, plan.steps, applied_state(plan.executor), fresh=fresh)
         refuse_unpaid(
             {
@@ -149,7 +155,7 @@ class Procedure:
 
     def _due(self, connection: BaseDatabaseWrapper, conf: Conf, pending: Collection[Key]) -> list[Debt]:
         """What may be paid: no older release may want to come back any more."""
-        return due(connection, Store(connection).due(pending), conf.contract_after_h)
+        return due(connection, DebtStore(connection).due(pending), conf.contract_after_h)
 
     def _pays(self, phase: str, plan: Plan) -> bool:
         """Whether this run pays what is owed; none that unapplies anything does, for paying leads away from there."""
@@ -264,7 +270,7 @@ class Procedure:
                 context.connection,
                 run_id=context.ledger.run_id,
                 release=getattr(settings, "RELEASE", "unknown"),
-                fresh=fresh_of(plan.executor.loader, Store(context.connection).never_served()),
+                fresh=fresh_of(plan.executor.loader, DebtStore(context.connection).never_served()),
             )
         if self.by_halves:
             unjudged = {key_of(migration) for migration, _backwards in plan.steps if _is_unjudged(migration)}
@@ -276,33 +282,33 @@ class Procedure:
         """Let Django's own command run the plan with that executor, its signals included."""
         context, plan = executor.context, executor.plan
         # What a run left that was cut off, first: else its rules would be taken for what they are half-way.
-        attics.finish(context)
+        comingback.finish(context)
         pays = self._pays(context.conf.phase, plan)
         if pays:
             self._pay(context, plan, plan.status.pending)
         if context.owing is not None:
-            attics.prepare(context, plan)
+            comingback.prepare(context, plan)
         signals = Signals(context, plan)
         with context.output.speaking_for(self.django.command):
             self.django.run(executor, signals.send_pre_migrate, signals.send_post_migrate)
         executor.apps_after = signals.apps
-        attics.finish(context)
+        comingback.finish(context)
         if context.owing is not None:
-            from rupaya.migrator.run.use import remember_use
+            from rupaya.migrator.run.stillused import remember_use
 
             remember_use(context)
         if pays and plan.steps:
             self._pay(context, plan, ())
 
     def _pay(self, context: RunContext, plan: Plan, pending: Collection[Key]) -> None:
-        from rupaya.migrator.run.payments import pay, refuse_by_rows, refuse_while_served
-        from rupaya.migrator.run.use import apart_by_use, refuse_used
+        from rupaya.migrator.run.paying import pay, refuse_by_rows, refuse_while_served
+        from rupaya.migrator.run.stillused import apart_by_use, refuse_used
 
         debts = self._due(context.connection, context.conf, pending)
         used: list[Use] = []
         if self.request.contract:
             refuse_while_served(context, debts)
-            debts, used = apart_by_use(context, debts, reason=self.request.in_use_anyway)
+            debts, used = apart_by_use(context, debts, reason=self.request.in_use_anyway.strip())
         refuse_by_rows(context, debts)
         pay(context, plan, debts)
         refuse_used(used)
@@ -352,7 +358,7 @@ def _say_unknown(say: Callable[..., None], plan: Plan) -> None:
 
 
 def _say_owed(say: Callable[..., None], connection: BaseDatabaseWrapper, conf: Conf) -> None:
-    if debts := Store(connection).owed():
+    if debts := DebtStore(connection).owed():
         shown = "; ".join(map(str, debts[:MAX_DEBTS])) + (
             f"; and {len(debts) - MAX_DEBTS} more" if len(debts) > MAX_DEBTS else ""
         )

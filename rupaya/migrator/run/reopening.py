@@ -12,16 +12,16 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from rupaya.migrator.attic import bringing
+from rupaya.migrator.attic.atticstore import AtticStore
 from rupaya.migrator.attic.facts import execute
 from rupaya.migrator.attic.instep import IN_STEP
 from rupaya.migrator.attic.item import DEBT, Item
-from rupaya.migrator.attic.store import AtticStore
 from rupaya.migrator.debts.debt import COLUMN, DEFAULT, NOT_NULL, TABLE, UNNOTICED, Debt
-from rupaya.migrator.debts.store import Store
+from rupaya.migrator.debts.debtstore import DebtStore
 from rupaya.migrator.errors import HistoryRefused, counted
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.plan.plan import Plan
-from rupaya.migrator.run import again, attics
+from rupaya.migrator.run import again, comingback
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.executor import Executor
 from rupaya.migrator.run.outcome import connections
@@ -86,14 +86,14 @@ class Reopening(Rollback):
             again.tried_in(
                 context,
                 f"Taking back {debt}",
-                partial(attics.limited, context, work),
+                partial(comingback.limited, context, work),
                 during=f"{debt} was being taken back",
                 failed=f"{debt} could not be taken back",
                 remedy="Fix what is named, then start the same command again: it goes on from there.",
                 state=partial(_became, context, debt),
             )
             context.output.say(f"✓ owed again: {debt}", success=True, debt=str(debt))
-        attics.finish(context)
+        comingback.finish(context)
 
     def say_done(self, context: RunContext, plan: Plan) -> None:
         """What may be done now."""
@@ -105,7 +105,7 @@ class Reopening(Rollback):
 
 def _noticed(session: Session) -> list[Debt]:
     """All that was paid and that an older release would notice, of whichever batch."""
-    return [debt for debt in Store(session.connection).paid() if debt.kind not in UNNOTICED]
+    return [debt for debt in DebtStore(session.connection).paid() if debt.kind not in UNNOTICED]
 
 
 def _became(context: RunContext, debt: Debt) -> str:
@@ -114,7 +114,7 @@ def _became(context: RunContext, debt: Debt) -> str:
 
 def _state(debt: Debt, connection: Any) -> str:
     """What became of a debt, by the server's word."""
-    is_owed = debt.id in {owed.id for owed in Store(connection).owed()}
+    is_owed = debt.id in {owed.id for owed in DebtStore(connection).owed()}
     return f"{debt} is {'owed again' if is_owed else 'still paid'}; both releases can go on as they are."
 
 
@@ -146,4 +146,4 @@ def _take_back(connection: BaseDatabaseWrapper, debt: Debt, item: Item | None, r
             execute(connection, f"ALTER TABLE {quote(debt.table)} ALTER COLUMN {quote(debt.object)} DROP NOT NULL")
         else:
             execute(connection, debt.details["keep"])
-        Store(connection).owe_again(debt)
+        DebtStore(connection).owe_again(debt)

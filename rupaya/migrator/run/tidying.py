@@ -9,11 +9,11 @@ from functools import partial
 
 from rupaya.migrator.attic import emptying, facts
 from rupaya.migrator.attic.bringing import bring_back
-from rupaya.migrator.attic.emptying import Kept
+from rupaya.migrator.attic.emptying import AtticEntry
 from rupaya.migrator.attic.item import COLUMN, VALUES
 from rupaya.migrator.errors import HistoryRefused, TableLocked, counted, sqlstate
 from rupaya.migrator.ledger.ledger import Ledger
-from rupaya.migrator.run import again, attics, order
+from rupaya.migrator.run import again, comingback, order
 from rupaya.migrator.run.drift import Drift
 from rupaya.migrator.session.session import Session
 from rupaya.migrator.sessionsettings import session_settings
@@ -73,13 +73,13 @@ def _say_size(session: Session) -> None:
     )
 
 
-def _purge_one(session: Session, ledger: Ledger, kept: Kept) -> None:
+def _purge_one(session: Session, ledger: Ledger, kept: AtticEntry) -> None:
     def purged() -> None:
         with session_settings(session.connection, lock_timeout=session.conf.lock_timeout_ms):
             emptying.purge(session.connection, kept.item, ledger.run_id)
 
     def became() -> str:
-        return again.asked([ledger.connection], partial(attics.became, kept.item), f"the {kept.item}")
+        return again.asked([ledger.connection], partial(comingback.became, kept.item), f"the {kept.item}")
 
     def failed(error: Exception, tries: int) -> Exception:
         if sqlstate(error) not in RETRYABLE:

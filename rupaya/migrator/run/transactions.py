@@ -52,6 +52,26 @@ _LOCK_AND_LOOK = f"""
         FROM "django_migrations" JOIN unnest(%s::text[], %s::text[]) AS asked (app, name) USING (app, name))
 """  # noqa: S608 - constants
 
+_IMMEDIATE = """
+    SELECT string_agg(DISTINCT format('%I.%I', n.nspname, c.conname), ', ')
+    FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace WHERE c.condeferrable AND NOT c.condeferred
+"""
+
+
+def check_deferred_constraints(connection: BaseDatabaseWrapper) -> None:
+    """Check now what is to be checked at the end of the transaction, as a commit would between two migrations.
+
+    A table whose rows wait for that cannot be altered (55006). Afterwards each constraint is checked when it was.
+
+    Raises:
+        django.db.IntegrityError: for rows that a constraint does not allow.
+    """
+    with connection.wrap_database_errors, connection.connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED; " + _IMMEDIATE)
+        ((immediate,),) = cursor.fetchall()
+        if immediate:
+            cursor.execute(f"SET CONSTRAINTS {immediate} IMMEDIATE")
+
 
 @dataclass(frozen=True)
 class Transaction:

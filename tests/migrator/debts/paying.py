@@ -14,8 +14,8 @@ def main(debt_id: int, part: int) -> None:
     """Pay in order; the process does not survive it."""
     django.setup()
     from rupaya.migrator.debts.debt import Debt
+    from rupaya.migrator.debts.debtstore import DebtStore
     from rupaya.migrator.debts.pay import Limits, Payer
-    from rupaya.migrator.debts.store import Store
 
     reached = False
 
@@ -26,7 +26,7 @@ def main(debt_id: int, part: int) -> None:
         reached = (debt.id, number) == (debt_id, part)
 
     payer = Payer(connection, Limits(2_000, 5_000), run_id=3, before_part=before_part)
-    for debt in Store(connection).owed():
+    for debt in DebtStore(connection).owed():
         payer.pay(debt)
     os.kill(os.getpid(), signal.SIGKILL)
 

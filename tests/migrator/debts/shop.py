@@ -17,12 +17,12 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 from psycopg2.extras import NumericRange
 
+from rupaya.migrator.attic.atticstore import AtticStore
 from rupaya.migrator.attic.bringing import finish
-from rupaya.migrator.attic.store import AtticStore
 from rupaya.migrator.debts.debt import Debt
+from rupaya.migrator.debts.debtstore import DebtStore
 from rupaya.migrator.debts.owing import Forecast, Owing, forecast
 from rupaya.migrator.debts.pay import Limits, Payer
-from rupaya.migrator.debts.store import Store
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.schema import catalog
 
@@ -96,7 +96,7 @@ class Shop:
         self.connection = connection
         self.state = ProjectState()
         self.owing = Owing(connection, run_id=1, release="new")
-        self.store = Store(connection)
+        self.store = DebtStore(connection)
         self.numbers = itertools.count(1)
         self._rendered: dict[int, tuple[ProjectState, Any]] = {}
         self.start()

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from django.db import migrations, models
 
+from rupaya.migrator.attic.atticstore import AtticStore
 from rupaya.migrator.attic.item import Item
-from rupaya.migrator.attic.store import AtticStore
 from rupaya.migrator.errors import MigrationFailed
 from rupaya.migrator.schema.diff import differences
 from tests.migrator.debts.shop import Shop, char, migration

@@ -9,9 +9,9 @@ from django.contrib.postgres.fields import IntegerRangeField
 from django.db import migrations, models
 from django.db.migrations.migration import Migration
 
+from rupaya.migrator.attic.atticstore import AtticStore
 from rupaya.migrator.attic.bringing import prepare, reopen
 from rupaya.migrator.attic.instep import InStep
-from rupaya.migrator.attic.store import AtticStore
 from rupaya.migrator.errors import HistoryRefused
 from rupaya.migrator.operations import FillRenamedField, RenameFieldInStep
 from rupaya.migrator.schema.diff import differences

@@ -9,7 +9,8 @@ import psycopg2
 import pytest
 
 from rupaya.localdb import LocalPostgres
-from rupaya.migrator.foresight.probe import UNKNOWN, USES, USES_NOT, Probe, Target
+from rupaya.migrator.foresight.probe import UNKNOWN, USES, USES_NOT
+from rupaya.migrator.foresight.relations import RelationProbe, Target
 from tests.faults.migrator import query
 from tests.migrator.foresight.statistics_server import statistics_server
 
@@ -145,7 +146,7 @@ def test_no_form_of_a_constant_makes_a_use_unseen(server: LocalPostgres) -> None
             texts[sql] = kept, expected
     with closing(psycopg2.connect(server.url())) as connection:
         connection.autocommit = True
-        probe = Probe(connection, Target("pay", "merchant"))
+        probe = RelationProbe(connection, Target("pay", "merchant"))
         with probe.rights_taken_away() as why:
             assert why == ""
             answers = {sql: {probe.ask(text)[0] for text in kept} for sql, (kept, _expected) in texts.items()}

@@ -14,7 +14,7 @@ from django.db.backends.postgresql.base import DatabaseWrapper
 from rupaya.localdb import LocalPostgres
 from rupaya.migrator.debts.debt import COLUMN, Debt
 from rupaya.migrator.foresight.look import Look, look
-from rupaya.migrator.foresight.presumed import Known
+from rupaya.migrator.foresight.presumed import KnownPresumptions
 from rupaya.migrator.foresight.presumption import CHECK, NOT_NULL, Presumed, Presumption
 from rupaya.migrator.foresight.use import CANNOT_SAY, IN_USE, NOT_SEEN, Use, keep_baseline, uses
 from rupaya.migrator.ledger.ledger import Ledger
@@ -66,7 +66,7 @@ def catch_up(primary: LocalPostgres, standby: LocalPostgres) -> None:
 
 def asked(connection: DatabaseWrapper, *presumptions: Presumption) -> Look:
     step = Presumed(presumptions=list(presumptions))
-    return look(connection, Known(("shop.0002",), (step,), ()), budget_s=60)
+    return look(connection, KnownPresumptions(("shop.0002",), (step,), ()), budget_s=60)
 
 
 def check(condition: str) -> Presumption:

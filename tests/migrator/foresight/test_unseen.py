@@ -13,7 +13,8 @@ import pytest
 
 from rupaya.localdb import LocalPostgres
 from rupaya.migrator.foresight.dependents import Dependents
-from rupaya.migrator.foresight.probe import UNKNOWN, USES, USES_NOT, Probe, Target
+from rupaya.migrator.foresight.probe import UNKNOWN, USES, USES_NOT
+from rupaya.migrator.foresight.relations import RelationProbe, Target
 from tests.conftest import new_database
 from tests.faults.migrator import query
 from tests.migrator.foresight.statistics_server import statistics_server
@@ -133,7 +134,7 @@ def server() -> Iterator[LocalPostgres]:
         yield started
 
 
-def worst(probe: Probe, texts: list[str]) -> str:
+def worst(probe: RelationProbe, texts: list[str]) -> str:
     answers = [probe.ask(text)[0] for text in texts]
     return next((answer for answer in (USES, UNKNOWN) if answer in answers), USES_NOT)
 
@@ -146,7 +147,7 @@ def test_thirty_statements_that_the_probe_was_not_made_for(server: LocalPostgres
         found = query(server.url(), "SELECT query FROM pg_stat_statements WHERE query !~ '_reset'")
         with closing(psycopg2.connect(server.url())) as connection:
             connection.autocommit = True
-            probe = Probe(connection, ORDERS)
+            probe = RelationProbe(connection, ORDERS)
             with probe.rights_taken_away() as why:
                 assert why == ""
                 if worst(probe, [text for (text,) in found]) != expected:
@@ -161,7 +162,7 @@ def test_texts_that_would_do_harm_do_none(server: LocalPostgres, user: str) -> N
     before = query(server.url(), rights)
     with closing(psycopg2.connect(server.url(user=user))) as connection:
         connection.autocommit = True
-        probe = Probe(connection, ORDERS)
+        probe = RelationProbe(connection, ORDERS)
         with probe.rights_taken_away() as why:
             assert why == ""
             answers = {sql: probe.ask(sql)[0] for sql in HOSTILE}
@@ -176,7 +177,7 @@ def test_on_18_they_are_answered_likewise(server_url: str) -> None:
         query(url, TABLES)
         connection.autocommit = True
         only_18 = ONLY_18 if connection.server_version >= 180000 else {}
-        probe = Probe(connection, ORDERS)
+        probe = RelationProbe(connection, ORDERS)
         with probe.rights_taken_away() as why:
             assert why == ""
             answers = {sql: probe.ask(sql)[0] for sql in STATEMENTS | only_18}
@@ -187,7 +188,7 @@ def test_on_18_they_are_answered_likewise(server_url: str) -> None:
 def asked(url: str, target: Target, *texts: str) -> list[str]:
     with closing(psycopg2.connect(url)) as connection:
         connection.autocommit = True
-        probe = Probe(connection, target)
+        probe = RelationProbe(connection, target)
         with probe.rights_taken_away() as why:
             assert why == ""
             return [probe.ask(text)[0] for text in texts]
@@ -238,7 +239,7 @@ def test_no_function_of_another_role_is_executed_for_it(server_url: str) -> None
         ]
         with closing(psycopg2.connect(url)) as connection:
             connection.autocommit = True
-            probe = Probe(connection, ORDERS)
+            probe = RelationProbe(connection, ORDERS)
             with probe.rights_taken_away():
                 answers = [probe.ask(text)[0] for text in texts]
             with connection.cursor() as cursor:
@@ -269,7 +270,7 @@ def test_a_role_that_does_not_own_the_table_is_told_so(server: LocalPostgres) ->
     server.psql('GRANT SELECT ON "Orders" TO serving', database="rupaya")
     with closing(psycopg2.connect(server.url(user="serving"))) as connection:
         connection.autocommit = True
-        with Probe(connection, ORDERS).rights_taken_away() as why:
+        with RelationProbe(connection, ORDERS).rights_taken_away() as why:
             assert why == "this role does not own Orders, so that it cannot be asked without rights on it"
 
 
@@ -297,7 +298,7 @@ def test_a_view_that_only_counts_rows_is_no_use_and_one_of_whole_rows_is(server_
         )
         with closing(psycopg2.connect(url)) as connection:
             connection.autocommit = True
-            probe = Probe(connection, ORDERS)
+            probe = RelationProbe(connection, ORDERS)
             with probe.rights_taken_away() as why:
                 assert why == ""
                 texts = ("TABLE counts_of_them", "TABLE counts", "TABLE rows_again", "TABLE order_totals")
@@ -327,7 +328,7 @@ def test_a_member_of_the_role_that_owns_the_table_is_asked_as_that_role(server_u
         try:
             with closing(psycopg2.connect(url, user=f"deploy_{name}")) as connection:
                 connection.autocommit = True
-                probe = Probe(connection, ORDERS)
+                probe = RelationProbe(connection, ORDERS)
                 with probe.rights_taken_away() as why:
                     assert why == ""
                     answers = [probe.ask(sql)[0] for sql in ('TABLE "Orders"', 'SELECT id FROM "Orders"')]

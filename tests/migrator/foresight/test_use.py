@@ -15,7 +15,8 @@ import pytest
 
 from rupaya.localdb import LocalPostgres
 from rupaya.migrator.debts.debt import COLUMN, OPERATION, TABLE, Debt
-from rupaya.migrator.foresight.probe import UNKNOWN, USES, USES_NOT, Probe, Target
+from rupaya.migrator.foresight.probe import UNKNOWN, USES, USES_NOT
+from rupaya.migrator.foresight.relations import RelationProbe, Target
 from rupaya.migrator.foresight.use import CANNOT_SAY, IN_USE, NOT_SEEN, Use, keep_baseline, uses
 from rupaya.migrator.ledger.ledger import Ledger
 from tests.conftest import new_database
@@ -145,7 +146,7 @@ def test_each_statement_is_resolved_as_the_server_does(server: LocalPostgres, co
         server.psql("SELECT pg_stat_statements_reset()", database="rupaya")
         send(server.url(), sql)
         found = query(server.url(), "SELECT query FROM pg_stat_statements WHERE query !~ '_reset'")
-        probe = Probe(connection, Target("payments", "merchant"))
+        probe = RelationProbe(connection, Target("payments", "merchant"))
         with probe.rights_taken_away() as why:
             assert why == ""
             answers = {text: probe.ask(text) for (text,) in found}
@@ -159,7 +160,7 @@ def test_each_statement_is_resolved_as_the_server_does(server: LocalPostgres, co
 def test_a_superuser_gets_the_same_answers(server: LocalPostgres) -> None:
     with closing(psycopg2.connect(server.url(user="postgres"))) as superuser:
         superuser.autocommit = True
-        probe = Probe(superuser, Target("payments", "merchant"))
+        probe = RelationProbe(superuser, Target("payments", "merchant"))
         with probe.rights_taken_away() as why:
             assert why == ""
             answers = {sql: probe.ask(sql)[0] for sql in STATEMENTS}

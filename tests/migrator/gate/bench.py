@@ -25,7 +25,7 @@ def results(names: Sequence[str]) -> Iterator[dict[str, object]]:
     from django.db.migrations.loader import MigrationLoader
 
     from rupaya.migrator.analysis import scratch
-    from rupaya.migrator.analysis.gate import gate, rows
+    from rupaya.migrator.analysis.gate import gate, madeuprows
     from rupaya.migrator.analysis.gate.trials import try_on_empty_tables, try_on_rows
     from tests.migrator.gate.cases import CASES
 
@@ -42,7 +42,7 @@ def results(names: Sequence[str]) -> Iterator[dict[str, object]]:
         with scratch.copied(connection, live):
             connection.ensure_connection()
             with connection.connection.cursor() as cursor:
-                filled = rows.fill(cursor)
+                filled = madeuprows.fill(cursor)
                 cursor.execute("VACUUM ANALYZE")  # as autovacuum may: the findings must be the same
             full_name = connection.settings_dict["NAME"]
             for case in (case for case in CASES if case.name in names):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from psycopg2.extensions import cursor as PgCursor  # noqa: N812 - a class, whatever its author named it
 
-from rupaya.migrator.analysis.gate.makers import Column, Maker
+from rupaya.migrator.analysis.gate.makers import MadeUpColumn, Maker
 
 MAX_WIDTH_BYTES = 2_000
 """What is longer PostgreSQL compresses, or moves out of the row."""
@@ -49,7 +49,7 @@ def read_statistics(cursor: PgCursor, tables: Collection[str]) -> Statistics:
     return found
 
 
-def as_wide(maker: Maker, column: Column, alike: Alike) -> Maker:
+def as_wide(maker: Maker, column: MadeUpColumn, alike: Alike) -> Maker:
     """The same values, lengthened to the live ones' width where their type lets them be."""
     width = min(round(alike.width_bytes), MAX_WIDTH_BYTES) - _HEADER_BYTES
     if column.type in ("text", "varchar", "citext"):

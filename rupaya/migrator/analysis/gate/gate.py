@@ -13,7 +13,7 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.state import ProjectState
 
 from rupaya.migrator.analysis import scratch
-from rupaya.migrator.analysis.gate import facts, oldcode, rows
+from rupaya.migrator.analysis.gate import effects, madeuprows, oldcode
 from rupaya.migrator.analysis.gate.declared import check_declared
 from rupaya.migrator.analysis.gate.findings import OF_AUTHORS, Finding, excused, finding, worst
 from rupaya.migrator.analysis.gate.judge import judge, lacking, left_behind, presumptions
@@ -40,7 +40,7 @@ class Verdict:
 
 
 @dataclass
-class Release:
+class DeployedRelease:
     """The deployed release: its schema in a scratch database, and its models."""
 
     setting: Setting
@@ -71,7 +71,7 @@ def inspect(
         connection.ensure_connection()
         connection.set_autocommit(True)
         with connection.connection.cursor() as cursor:
-            filled = rows.fill(cursor, touched(empty.values()))
+            filled = madeuprows.fill(cursor, touched(empty.values()))
         full = try_on_rows(connection, new, release.setting, filled)
     verdict = assess(new, empty, full, release, foreign)
     verdict.notes += [f"{table} has no made-up rows: {why}" for table, why in filled.empty.items()]
@@ -83,22 +83,22 @@ def inspect(
     return verdict
 
 
-def deployed(connection: BaseDatabaseWrapper, state: ProjectState) -> Release:
+def deployed(connection: BaseDatabaseWrapper, state: ProjectState) -> DeployedRelease:
     """Look at the scratch database as the deployed release has left it, and let an application use it."""
     with connection.cursor() as cursor:
         oldcode.grant(cursor)
-        seen = facts.read(cursor)
+        seen = effects.read(cursor)
         cursor.execute("SELECT oid::regclass::text, relkind::text FROM pg_class WHERE relkind IN ('i', 'S')")
         kinds = dict(cursor.fetchall()) | {written: kind for written, _name, kind in seen.relations.values()}
     models: list[Any] = state.apps.get_models(include_auto_created=True)
-    return Release(Setting(models, may_be_the_application(connection)), set(seen.relations), kinds)
+    return DeployedRelease(Setting(models, may_be_the_application(connection)), set(seen.relations), kinds)
 
 
 def assess(
     new: Sequence[Migration],
     empty: Mapping[Key, Trial],
     full: Mapping[Key, Trial],
-    release: Release,
+    release: DeployedRelease,
     foreign: Collection[Key] = (),
 ) -> Verdict:
     """One finding a fault, what is excused left out but told."""

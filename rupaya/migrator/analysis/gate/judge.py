@@ -10,11 +10,11 @@ from dataclasses import replace
 from django.db.migrations import operations as ops
 from django.db.migrations.operations.base import Operation
 
-from rupaya.migrator.analysis.gate import facts, sql
+from rupaya.migrator.analysis.gate import effects, sql
 from rupaya.migrator.analysis.gate.declared import script_of
 from rupaya.migrator.analysis.gate.findings import Finding, finding
+from rupaya.migrator.analysis.gate.madeuprows import ROWS
 from rupaya.migrator.analysis.gate.oldcode import Sent
-from rupaya.migrator.analysis.gate.rows import ROWS
 from rupaya.migrator.analysis.gate.trials import OF_ROWS, Trial
 from rupaya.migrator.analysis.stage import WAITING, Statement
 from rupaya.migrator.debts.treatment import HALVED, treatment
@@ -103,11 +103,11 @@ def _is_of_rows(trial: Trial) -> bool:
 def left_behind(trial: Trial) -> Iterator[Finding]:
     """Where models and database do not fit: a required column that is forgotten, and one that is not there."""
     for table, column in trial.forgotten:
-        if facts.is_required(trial.at_the_end, table, column):
+        if effects.is_required(trial.at_the_end, table, column):
             told = f"{table}.{column} is NOT NULL and nothing fills it: code that does not know it cannot insert a row."
             yield finding(trial.migration, "unready-removal", told, table=table)
     for table, column in trial.expected:
-        if trial.at_the_end.relations and not facts.has_column(trial.at_the_end, table, column):
+        if trial.at_the_end.relations and not effects.has_column(trial.at_the_end, table, column):
             told = f"The models have {table}.{column}, and the database has not: every query of new code fails."
             yield finding(trial.migration, "missing-column", told, table=table)
 
@@ -142,7 +142,7 @@ def _remarks(trial: Trial, parts: list[Operation]) -> Iterator[Finding]:
 
 def _identities(trial: Trial, parts: list[Operation], existing: Collection[int]) -> Iterator[Finding]:
     for part, (before, after) in trial.facts.items():
-        for change in facts.changes(before, after, existing):
+        for change in effects.changes(before, after, existing):
             told = f"{change.told[0].upper()}{change.told[1:]}."
             if change.rule == "type" and _widens(change.told):
                 continue

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
-from rupaya.migrator.analysis.gate.texts import matching
+from rupaya.migrator.analysis.gate.regextexts import matching
 
 Maker = Callable[[int], str | None]
 """The value of a row by its number, as text that PostgreSQL reads; None: NULL."""
 
 
 @dataclass
-class Column:
+class MadeUpColumn:
     """A column, its domain unwrapped."""
 
     name: str
@@ -29,7 +29,7 @@ class Column:
     labels: Sequence[str]
 
 
-def maker_of(column: Column) -> Maker | None:
+def maker_of(column: MadeUpColumn) -> Maker | None:
     """Values of a column's type, a different one for each row where the type has so many; None: it is not known."""
     if column.labels:
         return lambda number: column.labels[number % len(column.labels)]
@@ -100,7 +100,7 @@ def _text(number: int, length: int) -> str:
     return written[-length:].rjust(min(length, 1), "0")
 
 
-def offers_for(column: Column, maker: Maker, rules: Sequence[str]) -> list[Maker]:
+def offers_for(column: MadeUpColumn, maker: Maker, rules: Sequence[str]) -> list[Maker]:
     """Values that may satisfy a rule: what is there, and what the rule itself speaks of."""
     offers: list[Maker] = [maker]
     text = " ".join(rules)

@@ -15,7 +15,7 @@ from django.db.models import Model
 from django.db.models.fields import NOT_PROVIDED
 from psycopg2.extensions import connection as PgConnection  # noqa: N812 - a class, whatever its author named it
 
-from rupaya.migrator.analysis.gate.rows import ROWS, Table
+from rupaya.migrator.analysis.gate.madeuprows import ROWS, MadeUpTable
 from rupaya.migrator.django import table_of
 from rupaya.migrator.errors import driver_text
 
@@ -50,7 +50,7 @@ def grant(cursor: Any) -> None:
     cursor.execute(_GRANTS)
 
 
-def statements(models: Iterable[type[Model]], tables: Mapping[str, Table]) -> list[Sent]:
+def statements(models: Iterable[type[Model]], tables: Mapping[str, MadeUpTable]) -> list[Sent]:
     """A select, an insert, an update and a deletion for each model whose table is there."""
     found = []
     for model in models:
@@ -66,7 +66,7 @@ def statements(models: Iterable[type[Model]], tables: Mapping[str, Table]) -> li
     return found
 
 
-def _writing(name: str, columns: list[Any], table: Table) -> list[Sent]:
+def _writing(name: str, columns: list[Any], table: MadeUpTable) -> list[Sent]:
     # Far behind the rows there are, but within what made-up values of a short type tell apart.
     number = ROWS + 7
     named, values, put = [], [], []

@@ -15,14 +15,14 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 
-from rupaya.migrator.analysis.gate import facts, oldcode, rows
-from rupaya.migrator.analysis.gate.facts import Facts
+from rupaya.migrator.analysis.gate import effects, madeuprows, oldcode
+from rupaya.migrator.analysis.gate.effects import Inventory
+from rupaya.migrator.analysis.gate.madeuprows import Filled
 from rupaya.migrator.analysis.gate.oldcode import Sent
-from rupaya.migrator.analysis.gate.rows import Filled
-from rupaya.migrator.analysis.stage import Looping, Stage, Statement, Step, Witness
-from rupaya.migrator.debts import refusals
+from rupaya.migrator.analysis.stage import Looping, Stage, StagedMigration, Statement, Witness
+from rupaya.migrator.debts import unshareable
 from rupaya.migrator.debts.debt import Debt
-from rupaya.migrator.debts.store import Store
+from rupaya.migrator.debts.debtstore import DebtStore
 from rupaya.migrator.django import table_of
 from rupaya.migrator.errors import HistoryRefused, MigrationFailed, MigratorError, driver_text, sqlstate
 from rupaya.migrator.plan.phases import is_known, is_nothing
@@ -39,10 +39,10 @@ class Trial:
     """One migration, tried once."""
 
     migration: Migration
-    step: Step
+    step: StagedMigration
     rows: dict[str, int]
     """How many rows each table had; those that had none are left out."""
-    facts: dict[int, tuple[Facts, Facts]] = field(default_factory=dict)
+    facts: dict[int, tuple[Inventory, Inventory]] = field(default_factory=dict)
     """The schema before and after each operation."""
     outcomes: dict[int, tuple[dict[Sent, str], dict[Sent, str]]] = field(default_factory=dict)
     """How old code's statements ended before and after each operation that nobody can judge by its form."""
@@ -50,7 +50,7 @@ class Trial:
     """Each (table, column) that was taken from the models alone."""
     expected: list[tuple[str, str]] = field(default_factory=list)
     """Each (table, column) of the models that SeparateDatabaseAndState has to do with, as they are afterwards."""
-    at_the_end: Facts = field(default_factory=Facts)
+    at_the_end: Inventory = field(default_factory=Inventory)
     """The schema when all migrations were tried; known if one of these two is asked about."""
     refused: str = ""
     """Why it was tried a second time, on emptied tables: what the made-up rows did not keep to."""
@@ -77,7 +77,7 @@ class _Observer(Witness):
         self.sent = sent
         self.as_application = as_application
         self.trial: Trial | None = None
-        self._facts = Facts()
+        self._facts = Inventory()
         self._outcomes: dict[Sent, str] = {}
         self._guessed = 0
 
@@ -96,10 +96,10 @@ class _Observer(Witness):
         if _is_anybodys_guess(operation):
             self.trial.outcomes[part] = (self._outcomes, self._ask())
 
-    def _read(self) -> Facts:
+    def _read(self) -> Inventory:
         self.connection.ensure_connection()
         with self.connection.connection.cursor() as cursor:
-            return facts.read(cursor)
+            return effects.read(cursor)
 
     def _ask(self) -> dict[Sent, str]:
         self.connection.ensure_connection()
@@ -121,7 +121,7 @@ def try_on_empty_tables(
             trials[key_of(migration)] = _try(stage, observer, migration, {})
         asked = [trial for trial in trials.values() if trial.forgotten or trial.expected]
         with connection.cursor() as cursor:
-            at_the_end = facts.read(cursor) if asked else Facts()
+            at_the_end = effects.read(cursor) if asked else Inventory()
         for trial in asked:
             trial.at_the_end = at_the_end
         for debt in _due(connection, trials):
@@ -148,7 +148,7 @@ def try_on_rows(
             again.refused, again.looping = trial.error, trial.looping
             trial = again
         with connection.connection.cursor() as cursor:
-            counts = {name: count for name, count in rows.fill(cursor, list(counts)).counts.items() if count}
+            counts = {name: count for name, count in madeuprows.fill(cursor, list(counts)).counts.items() if count}
         return trial
 
     with Stage(connection, observer, by_halves=True) as stage:
@@ -183,7 +183,7 @@ class Setting:
     models: Sequence[type]
     as_application: bool
 
-    def statements(self, tables: dict[str, rows.Table]) -> list[Sent]:
+    def statements(self, tables: dict[str, madeuprows.MadeUpTable]) -> list[Sent]:
         """What its code sends."""
         return oldcode.statements(self.models, tables)
 
@@ -202,7 +202,9 @@ def may_be_the_application(connection: BaseDatabaseWrapper) -> bool:
 
 
 def _try(stage: Stage, observer: _Observer, migration: Migration, counts: dict[str, int]) -> Trial:
-    trial = observer.trial = Trial(migration, Step(str(migration), "apply", bool(migration.atomic)), dict(counts))
+    trial = observer.trial = Trial(
+        migration, StagedMigration(str(migration), "apply", bool(migration.atomic)), dict(counts)
+    )
 
     def work() -> None:
         _foresee(stage, trial)
@@ -219,7 +221,7 @@ def _foresee(stage: Stage, trial: Trial) -> None:
     try:
         foreseen = stage.foresee(trial.migration)
         for debts in foreseen.pay_first.values():
-            trial.refusal = refusals.name_owed(str(trial.migration), debts[0], same_plan=True)
+            trial.refusal = unshareable.name_owed(str(trial.migration), debts[0], same_plan=True)
             for debt in debts:
                 stage.payer().pay(debt)
     except HistoryRefused as refused:
@@ -227,11 +229,11 @@ def _foresee(stage: Stage, trial: Trial) -> None:
 
 
 def _due(connection: BaseDatabaseWrapper, trials: dict[Key, Trial]) -> list[Debt]:
-    return [debt for debt in Store(connection).owed() if not trials[debt.key].error]
+    return [debt for debt in DebtStore(connection).owed() if not trials[debt.key].error]
 
 
 def _pay(stage: Stage, observer: _Observer, migration: Migration, debt: Debt, counts: dict[str, int]) -> Trial:
-    step = Step(str(migration), "pay", atomic=False)
+    step = StagedMigration(str(migration), "pay", atomic=False)
     trial = observer.trial = Trial(migration, step, dict(counts), debt=debt)
     _watch(trial, lambda: stage.pay(debt, migration, step))
     return trial

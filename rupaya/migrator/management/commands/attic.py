@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser, no_translations
 
-from rupaya.migrator.attic.emptying import Kept, listed
+from rupaya.migrator.attic.emptying import AtticEntry, listed
 from rupaya.migrator.management.logged import LoggedCommand
 from rupaya.migrator.output import Output, logs_json
 from rupaya.migrator.run import tidying
@@ -53,7 +53,7 @@ class Command(LoggedCommand):
                     found = listed(session.connection)
                 self._show(found, options["format"])
 
-    def _show(self, found: list[Kept], style: str) -> None:
+    def _show(self, found: list[AtticEntry], style: str) -> None:
         if style == "json":
             self.stdout.write(json.dumps([_facts(kept) for kept in found], indent=2))
             return
@@ -74,7 +74,7 @@ def _age(text: str) -> timedelta:
         raise ArgumentTypeError(str(error)) from None
 
 
-def _facts(kept: Kept) -> dict[str, Any]:
+def _facts(kept: AtticEntry) -> dict[str, Any]:
     item = kept.item
     return {
         "what": item.label,
@@ -91,7 +91,7 @@ def _facts(kept: Kept) -> dict[str, Any]:
     }
 
 
-def _cells(kept: Kept) -> tuple[str, ...]:
+def _cells(kept: AtticEntry) -> tuple[str, ...]:
     item = kept.item
     return (
         item.label,

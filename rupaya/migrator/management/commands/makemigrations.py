@@ -11,7 +11,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from rupaya.migrator.authoring import explain
 from rupaya.migrator.authoring.autodetector import SafeAutodetector
-from rupaya.migrator.authoring.questions import Answers
+from rupaya.migrator.authoring.questioner import Answers
 from rupaya.migrator.authoring.updating import why_not_update
 from rupaya.migrator.authoring.writer import StepWriter, format_files
 from rupaya.migrator.django import writing_migrations_with

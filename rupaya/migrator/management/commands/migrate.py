@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -13,9 +14,9 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 
-from rupaya.migrator.debts.store import Store
+from rupaya.migrator.debts.debtstore import DebtStore
 from rupaya.migrator.django import DjangoMigrate
-from rupaya.migrator.errors import exit_codes
+from rupaya.migrator.exitcodes import EXIT_CODES
 from rupaya.migrator.management.logged import LoggedCommand
 from rupaya.migrator.output import Output, logs_json
 from rupaya.migrator.run import order
@@ -34,11 +35,13 @@ class Command(LoggedCommand, migrate.Command):
     help = (
         "Brings the database to the schema that this code needs: one migrator at a time, with lock timeouts and "
         "retries, each migration recorded exactly once. Exit codes: "
-        + " ".join(f"{code}: {exit_code.meaning}" for code, exit_code in exit_codes().items())
+        + " ".join(f"{code}: {exit_code.meaning}" for code, exit_code in EXIT_CODES.items())
     )
 
+    ours: frozenset[str] = frozenset()
+
     def add_arguments(self, parser: CommandParser) -> None:
-        """Django's arguments and our own."""
+        """Django's arguments and our own; `Request` has a field of the same name for what a run must know of ours."""
         super().add_arguments(parser)
         ours = parser.add_argument_group("safe migrations")
         ours.add_argument(
@@ -90,6 +93,11 @@ class Command(LoggedCommand, migrate.Command):
             help="Record that applied migrations which were edited since, or which the ledger does not know to have "
             "succeeded, are in the database as they are now.",
         )
+        self.ours = frozenset(action.dest for action in ours._group_actions)
+
+    def of_django(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options without our own, as Django's command takes them."""
+        return {name: value for name, value in options.items() if name not in self.ours}
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Run the command as the process it is."""
@@ -120,13 +128,8 @@ class Command(LoggedCommand, migrate.Command):
         output = Output(self.stdout, self.style, verbosity=options["verbosity"], as_json=logs_json())
         session = Session(output, alias=options["database"])
         procedure = Procedure(
-            Request(
-                retry_failed=options["retry_failed"],
-                contract=options["contract"],
-                accept_edited=options["accept_edited"],
-                in_use_anyway=options["in_use_anyway"].strip(),
-            ),
-            DjangoMigrate(self, _of_django(options)),
+            Request.of(options),
+            DjangoMigrate(self, self.of_django(options)),
         )
         if options["dry_run"]:
             self._preview(procedure, session, options["format"])
@@ -157,7 +160,7 @@ class Command(LoggedCommand, migrate.Command):
 
     def _join(self, context: RunContext, options: dict[str, Any]) -> None:
         """A receiver or a migration of a run has called `migrate`: it is part of that run, and has its lock already."""
-        procedure = Procedure(Request(), DjangoMigrate(self, _of_django(options)))
+        procedure = Procedure(Request(), DjangoMigrate(self, self.of_django(options)))
         if options["plan"] or options["check_unapplied"] or options["prune"]:
             super().handle(**options)
             return
@@ -171,7 +174,7 @@ class Command(LoggedCommand, migrate.Command):
 
     def _preview(self, procedure: Procedure, session: Session, style: str) -> None:
         from rupaya.migrator.analysis.preview import as_text, preview
-        from rupaya.migrator.run.rows import look_at
+        from rupaya.migrator.run.rowsahead import look_at
 
         with session.reading():
             plan = procedure.read_plan(session)
@@ -187,12 +190,12 @@ class Command(LoggedCommand, migrate.Command):
         from rupaya.migrator.analysis.presuming import presumed_by
         from rupaya.migrator.analysis.rehearsal import rehearse
         from rupaya.migrator.analysis.timing import measure
-        from rupaya.migrator.run.rows import look_at
+        from rupaya.migrator.run.rowsahead import look_at
 
         with session.reading():
             plan = procedure.read_plan(session)
             alike: dict[str, Any] = {
-                "owed": Store(session.connection).due(plan.status.pending),
+                "owed": DebtStore(session.connection).due(plan.status.pending),
                 "by_halves": procedure.runs_by_halves(session, plan),
                 "pays_first": procedure.request.contract,
             }
@@ -235,8 +238,3 @@ def _is_gone(app_label: str | None, session: Session) -> bool:
 def _is_inside_a_transaction(connection: BaseDatabaseWrapper) -> bool:
     """Whether the caller has one open, which is the caller's to end: a test case, or `atomic()` around the call."""
     return connection.in_atomic_block or (connection.connection is not None and not connection.autocommit)
-
-
-def _of_django(options: dict[str, Any]) -> dict[str, Any]:
-    ours = ("retry_failed", "contract", "dry_run", "rehearse", "rows", "format", "accept_edited", "in_use_anyway")
-    return {name: value for name, value in options.items() if name not in ours}

@@ -19,8 +19,8 @@ from django.db.migrations.loader import MigrationLoader
 from rupaya.migrator import conf
 from rupaya.migrator.analysis.audit import BAD_STATES, COLUMNS, Entry, as_rows, audit, is_clean
 from rupaya.migrator.analysis.schemadiff import with_snapshot
-from rupaya.migrator.analysis.table import fitted
-from rupaya.migrator.debts.store import Store
+from rupaya.migrator.analysis.terminal import fitted
+from rupaya.migrator.debts.debtstore import DebtStore
 from rupaya.migrator.debts.window import windows
 from rupaya.migrator.errors import counted
 from rupaya.migrator.ledger.ledger import Ledger
@@ -75,7 +75,7 @@ class Command(LoggedCommand, showmigrations.Command):
         if options["app_label"]:
             self._validate_app_names(loader, options["app_label"])  # type: ignore[attr-defined]
         ledger = Ledger(connection.connection)
-        debts = Store(connection).owed()
+        debts = DebtStore(connection).owed()
         entries = [
             entry
             for entry in audit(loader, connection, ledger, owed={debt.key for debt in debts})

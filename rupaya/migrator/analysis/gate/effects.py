@@ -28,7 +28,7 @@ _INDEXES = """
 
 
 @dataclass
-class Facts:
+class Inventory:
     """The relations, columns, primary keys and indexes of people's at one moment."""
 
     relations: dict[int, tuple[str, str, str]] = field(default_factory=dict)
@@ -50,9 +50,9 @@ class Change:
     column: str = ""
 
 
-def read(cursor: Any) -> Facts:
+def read(cursor: Any) -> Inventory:
     """What is there now."""
-    facts = Facts()
+    facts = Inventory()
     cursor.execute(_RELATIONS)
     facts.relations = {oid: (written, name, kind) for oid, written, name, kind in cursor.fetchall()}
     oids = list(facts.relations)
@@ -65,7 +65,7 @@ def read(cursor: Any) -> Facts:
     return facts
 
 
-def changes(before: Facts, after: Facts, existing: Collection[int]) -> Iterator[Change]:
+def changes(before: Inventory, after: Inventory, existing: Collection[int]) -> Iterator[Change]:
     """What happened to the relations that exist for the deployed release."""
     for oid in sorted(existing):
         if oid not in before.relations or oid not in after.relations:
@@ -84,7 +84,7 @@ def changes(before: Facts, after: Facts, existing: Collection[int]) -> Iterator[
             yield Change("wide-index", after.relations[of][0], f"index {name} has {keys} columns")
 
 
-def _of_columns(before: Facts, after: Facts, oid: int, table: str) -> Iterator[Change]:
+def _of_columns(before: Inventory, after: Inventory, oid: int, table: str) -> Iterator[Change]:
     for key, (name, type_name, not_null, unfilled) in after.columns.items():
         if key[0] != oid:
             continue
@@ -102,7 +102,7 @@ def _of_columns(before: Facts, after: Facts, oid: int, table: str) -> Iterator[C
             yield Change("type", table, f"column {table}.{name} was {old[1]} and is {type_name}", name)
 
 
-def is_required(facts: Facts, table: str, column: str) -> bool:
+def is_required(facts: Inventory, table: str, column: str) -> bool:
     """Whether no row can be inserted by whoever does not name this column."""
     return any(
         name == column and not_null and unfilled and facts.relations[oid][1].partition(".")[2] == table
@@ -110,7 +110,7 @@ def is_required(facts: Facts, table: str, column: str) -> bool:
     )
 
 
-def has_column(facts: Facts, table: str, column: str) -> bool:
+def has_column(facts: Inventory, table: str, column: str) -> bool:
     """Whether it is there, in whichever schema."""
     return any(
         name == column and facts.relations[oid][1].partition(".")[2] == table

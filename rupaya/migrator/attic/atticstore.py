@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from rupaya.migrator.attic.item import KEPT, RESTORED, Item, Source
+from rupaya.migrator.attic.item import KEPT, RESTORED, Item, Origin
 
 _COLUMNS = (
     "kind, table_name, object, app, migration, reason, release, run_id, fingerprint, details, state, item_id, "
@@ -113,5 +113,5 @@ def _item(row: Sequence[Any]) -> Item:
     kind, table, name, app, migration, reason, release, run_id, fingerprint, details, state, id_, since, until = row
     # Django's connections leave jsonb as text.
     read = json.loads(details) if isinstance(details, str) else details
-    source = Source(app, migration, reason, release, run_id, fingerprint)
+    source = Origin(app, migration, reason, release, run_id, fingerprint)
     return Item(kind, table, name, source, read, state, id_, since, until)

@@ -13,7 +13,7 @@ NAME_MIN = 38
 
 
 @dataclass(frozen=True)
-class Column:
+class TerminalColumn:
     """A column: its heading, how an entry is told in it, and how dear it is."""
 
     title: str
@@ -27,21 +27,21 @@ def _time(entry: Entry) -> str:
 
 
 COLUMNS = (
-    Column("migration", lambda entry: f"{entry.app}.{entry.migration}", 0),
-    Column("phase", lambda entry: entry.phase, 3),
-    Column("state", lambda entry: entry.state, 0),
-    Column("applied at", _time, 0),
-    Column("batch", lambda entry: str(entry.batch or ""), 4),
-    Column("release", lambda entry: entry.release, 2),
-    Column("by", lambda entry: entry.by, 6),
-    Column("duration", lambda entry: f"{entry.duration_s:.3f} s" if entry.duration_s is not None else "", 5),
-    Column("tries", lambda entry: str(entry.tries or ""), 7),
+    TerminalColumn("migration", lambda entry: f"{entry.app}.{entry.migration}", 0),
+    TerminalColumn("phase", lambda entry: entry.phase, 3),
+    TerminalColumn("state", lambda entry: entry.state, 0),
+    TerminalColumn("applied at", _time, 0),
+    TerminalColumn("batch", lambda entry: str(entry.batch or ""), 4),
+    TerminalColumn("release", lambda entry: entry.release, 2),
+    TerminalColumn("by", lambda entry: entry.by, 6),
+    TerminalColumn("duration", lambda entry: f"{entry.duration_s:.3f} s" if entry.duration_s is not None else "", 5),
+    TerminalColumn("tries", lambda entry: str(entry.tries or ""), 7),
 )
 STATE = "state"
 
 
 @dataclass(frozen=True)
-class Table:
+class TerminalTable:
     """The lines of it, each with the place of its state, and the columns that did not fit."""
 
     heading: str
@@ -50,7 +50,7 @@ class Table:
     left_out: list[str]
 
 
-def fitted(entries: Sequence[Entry], width: int | None) -> Table:
+def fitted(entries: Sequence[Entry], width: int | None) -> TerminalTable:
     """The table in so many characters; without a width, all of it."""
     columns = list(COLUMNS)
     cells = {column.title: [column.cell(entry) for entry in entries] for column in columns}
@@ -76,7 +76,7 @@ def fitted(entries: Sequence[Entry], width: int | None) -> Table:
         after = "".join(GAP + text for _, text in padded[place + 1 :]).rstrip()
         lines.append((before, padded[place][1] if after else padded[place][1].rstrip(), after))
     heading = GAP.join(column.title.ljust(widths[column.title]) for column in columns).rstrip()
-    return Table(heading, lines, [column.title for column in COLUMNS if column.title in left_out])
+    return TerminalTable(heading, lines, [column.title for column in COLUMNS if column.title in left_out])
 
 
 def _cut(text: str, width: int) -> str:

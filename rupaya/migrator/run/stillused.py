@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 import psycopg2
 
 from rupaya.migrator.debts.debt import Debt
-from rupaya.migrator.debts.store import Store
+from rupaya.migrator.debts.debtstore import DebtStore
 from rupaya.migrator.errors import HistoryRefused
 from rupaya.migrator.foresight.use import IN_USE, NOT_SEEN, Use, keep_baseline, takes_away, uses
 from rupaya.migrator.run.context import RunContext
@@ -21,7 +21,7 @@ SECONDS_AN_HOUR = 3600
 def remember_use(context: RunContext) -> None:
     """Keep what the statistics have at the moment when this run left something owed that takes something away."""
     run_id = context.ledger.run_id
-    debts = [debt for debt in Store(context.connection).owed() if debt.run_id == run_id and takes_away(debt)]
+    debts = [debt for debt in DebtStore(context.connection).owed() if debt.run_id == run_id and takes_away(debt)]
     if debts:
         with suppress(psycopg2.Error):  # without it nothing is lost but the right to say "not seen"
             keep_baseline(context.ledger.connection, debts)

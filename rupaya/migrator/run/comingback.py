@@ -9,9 +9,9 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from rupaya.migrator.attic import bringing
+from rupaya.migrator.attic.atticstore import AtticStore
 from rupaya.migrator.attic.instep import IN_STEP
 from rupaya.migrator.attic.item import COLUMN, DEBT, KEPT, RESTORED, ROLLBACK, Item
-from rupaya.migrator.attic.store import AtticStore
 from rupaya.migrator.django import Key, table_of
 from rupaya.migrator.plan.fingerprint import do_the_same, migration_hashes
 from rupaya.migrator.plan.plan import Plan, key_of

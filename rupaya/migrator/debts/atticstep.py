@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rupaya.migrator.attic import putting
+from rupaya.migrator.attic.atticstore import AtticStore
 from rupaya.migrator.attic.bringing import bring_back
-from rupaya.migrator.attic.item import DEBT, ROLLBACK, TABLE, Item, Source
-from rupaya.migrator.attic.store import AtticStore
+from rupaya.migrator.attic.item import DEBT, ROLLBACK, TABLE, Item, Origin
 from rupaya.migrator.plan.fingerprint import do_the_same
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Attic:
         """What this step takes away backwards."""
         step, book, connection = self.editor.step, self.editor.book, self.editor.connection
         assert step is not None  # noqa: S101 - only a step takes away backwards
-        source = Source(step.app, step.migration, ROLLBACK, book.release, book.run_id, book.fingerprint)
+        source = Origin(step.app, step.migration, ROLLBACK, book.release, book.run_id, book.fingerprint)
         if step.forget:
             putting.forget(connection, kind, table, name, source)
         elif kind == TABLE:

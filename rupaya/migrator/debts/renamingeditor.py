@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models.fields import NOT_PROVIDED
 
 from rupaya.migrator.attic.instep import IN_STEP, InStep, why_not
-from rupaya.migrator.debts import refusals
+from rupaya.migrator.debts import unshareable
 from rupaya.migrator.debts.altering import copied
 from rupaya.migrator.debts.constraints import ConstraintsEditor
 from rupaya.migrator.debts.debt import COLUMN, CONSTRAINT, TYPE, UNIQUE, Debt
@@ -42,7 +42,7 @@ class RenamingEditor(ConstraintsEditor):
         owed = self.book.of(TYPE, UNIQUE, CONSTRAINT, table=table, column=old)
         self._pay_first([*owed, *self.book.of(COLUMN, table=table, object=new), *self._in_step(table, old)])
         if reason := why_not(self.connection, table, old, is_null=old_field.null):
-            raise refusals.not_in_step(self.where, table, old, new, reason)
+            raise unshareable.not_in_step(self.where, table, old, new, reason)
         self.book.fresh.columns.add((table, new))
         super().add_field(new_model, _bare(new_field))
         for sql in pair.create():

@@ -17,7 +17,7 @@ import psycopg2
 from psycopg2.extensions import cursor as PgCursor  # noqa: N812 - a class, whatever its author named it
 
 from rupaya.migrator.analysis.gate.alike import Alike, Statistics, as_wide, in_live_order
-from rupaya.migrator.analysis.gate.makers import Column, Maker, maker_of, null, offers_for
+from rupaya.migrator.analysis.gate.makers import MadeUpColumn, Maker, maker_of, null, offers_for
 from rupaya.migrator.errors import driver_text
 
 ROWS = 12_000
@@ -86,12 +86,12 @@ class Check:
 
 
 @dataclass
-class Table:
+class MadeUpTable:
     """A table and what its rows must keep to."""
 
     oid: int
     name: str
-    columns: dict[str, Column] = field(default_factory=dict)
+    columns: dict[str, MadeUpColumn] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
     foreign_keys: list[tuple[int, list[str], list[str]]] = field(default_factory=list)
     makers: dict[str, Maker] = field(default_factory=dict)
@@ -104,18 +104,18 @@ class Table:
 class Filled:
     """What became of it: the rows of each table, and why others have none."""
 
-    tables: dict[str, Table] = field(default_factory=dict)
+    tables: dict[str, MadeUpTable] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     empty: dict[str, str] = field(default_factory=dict)
 
 
-def read_tables(cursor: PgCursor) -> dict[int, Table]:
+def read_tables(cursor: PgCursor) -> dict[int, MadeUpTable]:
     """Every table of people's, with its columns and constraints."""
     cursor.execute(_TABLES)
-    tables = {oid: Table(oid, name) for oid, name in cursor.fetchall()}
+    tables = {oid: MadeUpTable(oid, name) for oid, name in cursor.fetchall()}
     cursor.execute(_COLUMNS, [list(tables)])
     for oid, name, *facts, domain_checks in cursor.fetchall():
-        tables[oid].columns[name] = Column(name, *facts)
+        tables[oid].columns[name] = MadeUpColumn(name, *facts)
         for expression in domain_checks:
             own = re.sub(r"\bVALUE\b", _quoted(name), expression)
             tables[oid].checks.append(Check("", own, "", (name,)))
@@ -176,11 +176,11 @@ def fill(
     return filled
 
 
-def _names(table: Table) -> set[str]:
+def _names(table: MadeUpTable) -> set[str]:
     return {table.name, *table.partitions}
 
 
-def _in_partitions(cursor: PgCursor, table: Table) -> dict[str, int]:
+def _in_partitions(cursor: PgCursor, table: MadeUpTable) -> dict[str, int]:
     if not table.partitions:
         return {}
     cursor.execute(f"SELECT tableoid::regclass::text, count(*) FROM {table.name} GROUP BY 1")
@@ -191,16 +191,16 @@ class _CannotBeFilled(Exception):
     """No value could be made up for a column that must have one."""
 
 
-def _with_parents(tables: dict[int, Table], wanted: set[int]) -> set[int]:
+def _with_parents(tables: dict[int, MadeUpTable], wanted: set[int]) -> set[int]:
     found = set(wanted)
     while more := {p for oid in found for p, _c, _k in tables[oid].foreign_keys if p in tables} - found:
         found |= more
     return found
 
 
-def _parents_first(tables: dict[int, Table], wanted: set[int]) -> list[Table]:
+def _parents_first(tables: dict[int, MadeUpTable], wanted: set[int]) -> list[MadeUpTable]:
     """Each after those it refers to; in a circle, a foreign key that may be NULL does not count."""
-    order: list[Table] = []
+    order: list[MadeUpTable] = []
     left = dict.fromkeys(oid for oid in tables if oid in wanted)
     while left:
         ready = [oid for oid in left if not _waits_for(tables[oid], left, strict=True)]
@@ -210,14 +210,16 @@ def _parents_first(tables: dict[int, Table], wanted: set[int]) -> list[Table]:
     return order
 
 
-def _waits_for(table: Table, left: Iterable[int], *, strict: bool) -> bool:
+def _waits_for(table: MadeUpTable, left: Iterable[int], *, strict: bool) -> bool:
     return any(
         parent in left and parent != table.oid and (strict or any(table.columns[name].not_null for name in names))
         for parent, names, _keys in table.foreign_keys
     )
 
 
-def _fill(cursor: PgCursor, table: Table, tables: dict[int, Table], rows: int, alike: Mapping[str, Alike]) -> int:
+def _fill(
+    cursor: PgCursor, table: MadeUpTable, tables: dict[int, MadeUpTable], rows: int, alike: Mapping[str, Alike]
+) -> int:
     for column in table.columns.values():
         if not column.fills_itself:
             maker = maker_of(column)
@@ -253,8 +255,8 @@ def _fill(cursor: PgCursor, table: Table, tables: dict[int, Table], rows: int, a
 
 def _refer(
     cursor: PgCursor,
-    table: Table,
-    tables: dict[int, Table],
+    table: MadeUpTable,
+    tables: dict[int, MadeUpTable],
     parent: int,
     names: list[str],
     keys: list[str],
@@ -281,7 +283,7 @@ def _refer(
         table.makers[name] = lambda number, position=position: chosen(number)[position]  # type: ignore[misc]
 
 
-def _keep_to_checks(cursor: PgCursor, table: Table) -> list[Check]:
+def _keep_to_checks(cursor: PgCursor, table: MadeUpTable) -> list[Check]:
     """Change makers until each CHECK holds for the rows that are tried; those that never do are returned."""
     unmet = []
     for check in table.checks:
@@ -305,7 +307,7 @@ def _keep_to_checks(cursor: PgCursor, table: Table) -> list[Check]:
     return unmet
 
 
-def _be_alike(cursor: PgCursor, table: Table, alike: Mapping[str, Alike], rows: int) -> None:
+def _be_alike(cursor: PgCursor, table: MadeUpTable, alike: Mapping[str, Alike], rows: int) -> None:
     """Change makers to values as wide as live ones, and out of order, where no rule speaks against it."""
     referring = {name for _parent, names, _keys in table.foreign_keys for name in names}
     together = {name for _parent, names, _keys in table.foreign_keys if len(names) > 1 for name in names}
@@ -321,7 +323,7 @@ def _be_alike(cursor: PgCursor, table: Table, alike: Mapping[str, Alike], rows: 
             table.makers[name] = in_live_order(table.makers[name], alike[name], rows)
 
 
-def _holds(cursor: PgCursor, table: Table, checks: Sequence[Check], makers: dict[str, Maker]) -> bool:
+def _holds(cursor: PgCursor, table: MadeUpTable, checks: Sequence[Check], makers: dict[str, Maker]) -> bool:
     columns = [column for column in table.columns.values() if column.name in makers]
     if not columns:
         return False

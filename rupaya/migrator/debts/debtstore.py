@@ -18,7 +18,7 @@ _COLUMNS = (
 )
 
 
-class Store:
+class DebtStore:
     """Reads and writes `migrator_debts` on Django's connection."""
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:

@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 from rupaya.migrator.debts.debt import Debt
+from rupaya.migrator.debts.debtstore import DebtStore
 from rupaya.migrator.debts.pay import Limits, Payer
-from rupaya.migrator.debts.store import Store
 from rupaya.migrator.errors import HistoryRefused, MigrationFailed, counted
 from rupaya.migrator.foresight.look import look_at_debts
 from rupaya.migrator.plan.plan import Plan
@@ -100,6 +100,6 @@ def _pay_one(context: RunContext, payer: Payer, debt: Debt) -> None:
 
 def _state(debt: Debt, connection: Any) -> str:
     """What became of a debt."""
-    if debt.id in {owed.id for owed in Store(connection).owed()}:
+    if debt.id in {owed.id for owed in DebtStore(connection).owed()}:
         return f"{debt} is still owed; both releases can go on as they are."
     return f"{debt} is not owed any more."

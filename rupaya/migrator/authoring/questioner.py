@@ -14,7 +14,7 @@ from django.db.migrations.state import ModelState, ProjectState
 from django.db.models.fields import NOT_PROVIDED
 
 from rupaya.migrator.authoring.fields import AnyField, column_of, target_of
-from rupaya.migrator.authoring.refusals import Unasked
+from rupaya.migrator.authoring.unwritable import Unasked
 from rupaya.migrator.django import unquoted
 
 

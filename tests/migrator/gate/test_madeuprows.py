@@ -7,10 +7,10 @@ import re
 import psycopg2
 import pytest
 
-from rupaya.migrator.analysis.gate import rows
-from rupaya.migrator.analysis.gate.makers import Column, maker_of
-from rupaya.migrator.analysis.gate.rows import Filled, fill
-from rupaya.migrator.analysis.gate.texts import matching
+from rupaya.migrator.analysis.gate import madeuprows
+from rupaya.migrator.analysis.gate.madeuprows import Filled, fill
+from rupaya.migrator.analysis.gate.makers import MadeUpColumn, maker_of
+from rupaya.migrator.analysis.gate.regextexts import matching
 from tests.conftest import new_database
 
 PATTERNS = [
@@ -38,7 +38,7 @@ def test_another_number_makes_another_text() -> None:
 
 
 def test_a_small_integer_holds_its_value_in_whatever_row() -> None:
-    make = maker_of(Column("n", "int2", "N", "smallint", -1, True, False, False, ()))
+    make = maker_of(MadeUpColumn("n", "int2", "N", "smallint", -1, True, False, False, ()))
 
     assert make is not None
     assert max(int(make(number) or 0) for number in (32_767, 32_768, 1_000_000)) == 32_767
@@ -60,7 +60,7 @@ def filled(url: str) -> Filled:
 
 
 def test_every_table_of_the_service_gets_rows(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "ROWS", 300)
+    monkeypatch.setattr(madeuprows, "ROWS", 300)
 
     made = filled(migrated_url)
 
@@ -94,7 +94,7 @@ TABLES = """
 
 
 def test_types_checks_domains_and_foreign_keys_are_kept_to(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "ROWS", 300)
+    monkeypatch.setattr(madeuprows, "ROWS", 300)
     with new_database(server_url) as url:
         with psycopg2.connect(url) as connection, connection.cursor() as cursor:
             cursor.execute(TABLES)
@@ -137,7 +137,7 @@ PARTITIONED = """
 def test_partitioned_tables_get_rows_that_their_partitions_take(
     server_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows, "ROWS", 300)
+    monkeypatch.setattr(madeuprows, "ROWS", 300)
     with new_database(server_url) as url:
         with psycopg2.connect(url) as connection, connection.cursor() as cursor:
             cursor.execute(PARTITIONED)

@@ -11,8 +11,8 @@ import pytest
 from django.db.backends.postgresql.base import DatabaseWrapper
 
 from rupaya.migrator.foresight.delta import cannot_fail, presumed, read_facts
-from rupaya.migrator.foresight.look import Finding, look
-from rupaya.migrator.foresight.presumed import Known
+from rupaya.migrator.foresight.look import RowFinding, look
+from rupaya.migrator.foresight.presumed import KnownPresumptions
 from rupaya.migrator.foresight.presumption import KINDS, Presumed
 from tests.conftest import new_database
 from tests.faults.migrator import query
@@ -194,7 +194,7 @@ def databases(
 
 
 @functools.cache
-def what_it_presumes(empty: str, *scripts: str, writes: tuple[tuple[str, ...], ...] = ()) -> Known:
+def what_it_presumes(empty: str, *scripts: str, writes: tuple[tuple[str, ...], ...] = ()) -> KnownPresumptions:
     """What each script presumes, one after the other; in a transaction that is rolled back."""
     steps = []
     connection = psycopg2.connect(empty)
@@ -209,10 +209,10 @@ def what_it_presumes(empty: str, *scripts: str, writes: tuple[tuple[str, ...], .
                 before = after
     finally:
         connection.close()
-    return Known(tuple(f"step {number}" for number in range(len(steps))), tuple(steps), ())
+    return KnownPresumptions(tuple(f"step {number}" for number in range(len(steps))), tuple(steps), ())
 
 
-def findings(connection: DatabaseWrapper, known: Known) -> list[Finding]:
+def findings(connection: DatabaseWrapper, known: KnownPresumptions) -> list[RowFinding]:
     return list(look(connection, known, budget_s=60, here_only=True).findings)
 
 
