@@ -34,7 +34,10 @@ RUN --mount=type=secret,id=pip_cert \
     && pip --python /opt/venv/bin/python install --no-compile --require-hashes --no-deps \
         --requirement requirements/production.txt \
     && pip --python /opt/venv/bin/python check \
-    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
+    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib \
+    # The first process keeps all that the container was told, the owner's password too. A program that its user may not
+    # read is one whose memory and environment nobody of that user may read either: Linux sees to that.
+    && chmod 711 /opt/venv/bin/dumb-init
 COPY manage.py entrypoint.sh gunicorn.conf.py schema.sql ./
 COPY rupaya rupaya
 COPY accounts accounts

@@ -29,6 +29,7 @@ from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
+from readiness import Readiness
 from served import Served
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
@@ -94,6 +95,8 @@ class Facts:
     url: str
     minimum_tasks: int
     grace_period_s: int
+    ready_within_s: float = 300
+    """How long after its server's start a task may take until the load balancer finds it ready."""
     is_public: bool = True
     """Whether the load balancer lets anyone in, so that this script may ask it."""
 
@@ -274,6 +277,7 @@ class Environment:
     def wait_until_completed(self, deployment_id: str, definition: str, definition_before: str) -> None:
         """Wait for *this* deployment: a service is stable after a rollback too."""
         said = ""
+        readiness = Readiness(self.ecs, self.elb, self.logs, self.facts)
         for _ in self.polls(rollout_wait_s(self.facts.grace_period_s)):
             service = self.service()
             ours = next((item for item in service["deployments"] if item["id"] == deployment_id), None)
@@ -287,12 +291,34 @@ class Environment:
                 if is_primary(ours) and state == "COMPLETED":
                     return
                 if is_primary(ours) and state != "FAILED":
+                    if (late := readiness.late(definition)) is not None:
+                        raise self.never_ready(*late, definition, definition_before)
                     continue
             primary = next((item for item in service["deployments"] if is_primary(item)), None)
             raise self.failure(definition, definition_before, primary, deployment_id)
         raise DeploymentError(
             "The rollout is still under way, but nobody waits for it any longer. Look at the service's events.",
             self.stopped_tasks(definition),
+        )
+
+    def never_ready(
+        self, task: dict[str, Any], health: str, definition: str, definition_before: str
+    ) -> DeploymentError:
+        """Stop a rollout whose tasks start and do not serve: send the service back to what serves."""
+        details = self.task_details(task, self.facts.container)
+        cause = (
+            f"The server of task {short(task['taskArn'])} started, its migrations are done, and it is not ready after "
+            f"{self.facts.ready_within_s:g} s ({health})."
+        )
+        service = self.service()
+        others = [item for item in service["deployments"] if not is_primary(item) and item["runningCount"]]
+        if definition_before == definition or not others:
+            return DeploymentError(f"{cause} There is nothing to go back to: it was left as it is.", details)
+        self.ecs.update_service(
+            cluster=self.facts.cluster, service=self.facts.service, taskDefinition=definition_before
+        )
+        return DeploymentError(
+            f"{cause} The service was sent back to {short(definition_before)}, which served all along.", details
         )
 
     def failure(
@@ -483,7 +509,7 @@ class Environment:
         """One task: how it ended, and the log lines that matter."""
         container = next(item for item in task["containers"] if item["name"] == container_name)
         lines = [line.replace("```", "'''") for line in self.log_lines(task, container_name)]
-        sentence = ending(container, task)
+        sentence = ending(container, task) if task["lastStatus"] == "STOPPED" else "It runs, and does not serve."
         self.report.say(f"task {short(task['taskArn'])}: {sentence}")
         for line in lines:
             # Never at the beginning of a line, where GitHub would take it for a command.

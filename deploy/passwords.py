@@ -2,10 +2,12 @@
 """Give an environment's secrets their values, which Terraform neither knows nor may read.
 
     passwords.py --environment staging                          (those that have none)
-    passwords.py --environment staging --renew db/password      (another one; deploy at once afterwards)
+    passwords.py --environment staging --renew db/service       (another password for what serves)
+    passwords.py --environment production --hand-over           (the master user's, to RDS: once, where RDS has it not)
 
 For an administrator, after the first `terraform apply`. A secret that has a value keeps it, so that it may be run again
-and again. It prints no value. It needs boto3 and nothing of this project.
+and again. It prints no value. It needs boto3 and nothing of this project, and no way to the database: whoever starts
+brings the password there (docs/runbook.md, "The role that serves").
 """
 
 from __future__ import annotations
@@ -13,24 +15,35 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
-PASSWORD, KEY, PROXY = "db/password", "django/secret-key", "db/proxy"
+MASTER, SERVICE, KEY = "db/password", "db/service", "django/secret-key"
+GROUP = "rupaya_app"
+# The logins that take turns, and the secrets by which RDS Proxy knows them. The second one's may hold the master user,
+# from before there were two: the first renewal ends that, and nothing serves as the master user by then.
+LOGINS = {"rupaya_app_a": "db/proxy-2", "rupaya_app_b": "db/proxy"}
+
+
+class Refused(Exception):
+    """What was asked for would take the database from running tasks. The text says what to do first."""
 
 
 class Secrets:
-    """The three secrets of an environment, and the database that one of them opens."""
+    """The secrets of an environment, and the database that they open."""
 
     def __init__(self, environment: str) -> None:
         suffix = "" if environment == "production" else f"-{environment}"
-        self.folder = f"rupaya{suffix}"
+        self.environment = environment
+        self.folder = self.cluster = f"rupaya{suffix}"
         self.database = f"rupaya-postgres{suffix}"
         self.manager: Any = boto3.client("secretsmanager")
         self.rds: Any = boto3.client("rds")
+        self.ecs: Any = boto3.client("ecs")
 
     def name(self, which: str) -> str:
         """The whole name of a secret."""
@@ -40,6 +53,10 @@ class Secrets:
         """Whether it was ever given one; asked without reading it."""
         stages = self.manager.describe_secret(SecretId=self.name(which)).get("VersionIdsToStages", {})
         return any("AWSCURRENT" in names for names in stages.values())
+
+    def read(self, which: str) -> str:
+        """The value that tasks are given now."""
+        return str(self.manager.get_secret_value(SecretId=self.name(which))["SecretString"])
 
     def random(self, length: int) -> str:
         """Letters and digits, which need escaping nowhere."""
@@ -51,53 +68,114 @@ class Secrets:
         self.manager.put_secret_value(SecretId=self.name(which), SecretString=value)
         print(f"{self.name(which)} has a new value")
 
-    def renew_password(self) -> None:
-        """Change it in the database, then in the secrets; cut off in between, the same again heals it.
+    # The role that serves
 
-        RDS made one at the instance's birth, and would rotate it every week; tasks read theirs only once.
+    def renew_service(self) -> None:
+        """Give what serves another password: the other login's, so that running tasks keep theirs.
+
+        Raises:
+            Refused: if a running task is older than the password of now, for it may have the one that is replaced.
         """
-        password = self.random(40)
-        instance = self.rds.describe_db_instances(DBInstanceIdentifier=self.database)["DBInstances"][0]
-        managed = {"ManageMasterUserPassword": False} if instance.get("MasterUserSecret") else {}
-        self.rds.modify_db_instance(
-            DBInstanceIdentifier=self.database, MasterUserPassword=password, ApplyImmediately=True, **managed
-        )
-        self.rds.get_waiter("db_instance_available").wait(DBInstanceIdentifier=self.database)
-        self.write(PASSWORD, password)
-        self.tell_the_proxy(password)
+        login, since = "rupaya_app_a", datetime.now(UTC).replace(microsecond=0)
+        if self.has_value(SERVICE):
+            now = json.loads(self.read(SERVICE))
+            self.refuse_older_tasks(datetime.fromisoformat(now["since"]))
+            login = next(name for name in LOGINS if name != now["username"])
+            # Later than the one before, whatever the clock of this machine says.
+            since = max(since, datetime.fromisoformat(now["since"]) + timedelta(seconds=1))
+        known = {"username": login, "password": self.random(40)}
+        # The proxy first: whoever is told who serves finds it known there.
+        self.write(LOGINS[login], json.dumps(known))
+        self.write(SERVICE, json.dumps(known | {"member_of": GROUP, "since": since.isoformat(timespec="seconds")}))
 
-    def tell_the_proxy(self, password: str) -> None:
-        """RDS Proxy's own copy, with the user that the service connects as."""
-        instance = self.rds.describe_db_instances(DBInstanceIdentifier=self.database)["DBInstances"][0]
-        self.write(PROXY, json.dumps({"username": instance["MasterUsername"], "password": password}))
+    def refuse_older_tasks(self, since: datetime) -> None:
+        """Refuse what would take the database from tasks that were started before a password was made."""
+        # One without the time is being placed, and reads its secrets later than now.
+        created = {task["taskArn"].rpartition("/")[2]: task.get("createdAt") for task in self.running_tasks()}
+        older = [name for name, at in created.items() if at is not None and at <= since]
+        if older:
+            raise Refused(
+                f"{len(older)} tasks, such as {older[0]}, were started before the password of {since.isoformat()}: "
+                "they may have the one that would be replaced. Deploy first (deploy/ecs.py deploy, or "
+                "`aws ecs update-service --force-new-deployment`), then run this again."
+            )
+
+    def running_tasks(self) -> Iterator[dict[str, Any]]:
+        """Every task of the cluster that runs, of the service and others."""
+        pages = self.ecs.get_paginator("list_tasks").paginate(cluster=self.cluster, desiredStatus="RUNNING")
+        for page in pages:
+            if page["taskArns"]:
+                yield from self.ecs.describe_tasks(cluster=self.cluster, tasks=page["taskArns"])["tasks"]
+
+    # The master user
+
+    def hand_over(self) -> None:
+        """Let RDS make, keep and change the master user's password, which only `migrate` still uses.
+
+        Until the next deployment tasks start from a definition that names db/password, so that gets RDS' one too. Cut
+        off in between, the same again heals it.
+
+        Raises:
+            Refused: if a running task may still serve as the master user.
+        """
+        if not self.has_value(SERVICE):
+            raise Refused(
+                "Nothing serves but the master user yet. Run this without --hand-over, deploy, and then again."
+            )
+        self.refuse_older_tasks(datetime.fromisoformat(json.loads(self.read(SERVICE))["since"]))
+        if not self.instance().get("MasterUserSecret"):
+            self.rds.modify_db_instance(
+                DBInstanceIdentifier=self.database,
+                ManageMasterUserPassword=True,
+                MasterUserSecretKmsKeyId=f"alias/rupaya-{self.environment}",
+                ApplyImmediately=True,
+            )
+            self.rds.get_waiter("db_instance_available").wait(DBInstanceIdentifier=self.database)
+        secret = self.manager.get_secret_value(SecretId=self.instance()["MasterUserSecret"]["SecretArn"])
+        self.write(MASTER, json.loads(secret["SecretString"])["password"])
+        print("RDS has the master user's password. Within its week: terraform apply, then deploy.")
+
+    def instance(self) -> dict[str, Any]:
+        """The database as RDS describes it."""
+        return dict(self.rds.describe_db_instances(DBInstanceIdentifier=self.database)["DBInstances"][0])
 
     def complete(self) -> None:
         """Give each secret a value that has none."""
         if not self.has_value(KEY):
             self.write(KEY, self.random(64))
-        if not self.has_value(PASSWORD):
-            self.renew_password()
-        elif not self.has_value(PROXY):
-            self.tell_the_proxy(str(self.manager.get_secret_value(SecretId=self.name(PASSWORD))["SecretString"]))
+        if not self.has_value(SERVICE):
+            self.renew_service()
+        for login, which in LOGINS.items():
+            if not self.has_value(
+                which
+            ):  # a proxy knows what to do with a user whom nobody has heard of, and not with none
+                self.write(which, json.dumps({"username": login, "password": self.random(40)}))
 
 
 def main(arguments: Sequence[str]) -> int:
     """Do what was asked; 0 if every secret has a value now."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--environment", required=True, choices=("staging", "production"))
-    parser.add_argument("--renew", choices=(PASSWORD, KEY), help="give this one another value")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--renew", choices=(SERVICE, KEY), help="give this one another value")
+    what.add_argument("--hand-over", action="store_true", help="let RDS keep the master user's password from now on")
     options = parser.parse_args(arguments)
     secrets = Secrets(options.environment)
     try:
-        if options.renew == PASSWORD:
-            secrets.renew_password()
+        if options.renew == SERVICE:
+            secrets.renew_service()
         elif options.renew == KEY:
             secrets.write(KEY, secrets.random(64))
+        elif options.hand_over:
+            secrets.hand_over()
         secrets.complete()
+    except Refused as refused:
+        print(f"REFUSED: {refused}", file=sys.stderr)
+        return 1
     except (BotoCoreError, ClientError, WaiterError) as error:
         print(f"FAILED: {error}\nThe secrets are not complete. Run it again, with the same arguments.", file=sys.stderr)
         return 1
-    print("Every secret has a value. Tasks read theirs when they start: deploy.")
+    print("Every secret has a value. Tasks read theirs when they start.")
     return 0
 
 

@@ -245,6 +245,36 @@ resource "aws_cloudwatch_metric_alarm" "server_errors" {
   }
 }
 
+# A release that starts and is never ready: nobody is sent to it, so nobody sees an error. Before its server starts nothing
+# answers, so that a migration is never taken for it; a failover of the database is over sooner.
+resource "aws_cloudwatch_log_metric_filter" "not_ready" {
+  name           = "${local.prefix}-not-ready"
+  log_group_name = aws_cloudwatch_log_group.this.name
+  pattern        = "{ $.path = \"/health/ready\" && $.status = 503 }"
+
+  metric_transformation {
+    namespace     = local.metrics
+    name          = "NotReady"
+    value         = "1"
+    default_value = "0"
+    unit          = "Count"
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "not_ready" {
+  alarm_name          = "${local.prefix}-not-ready"
+  alarm_description   = "A task's server runs and has been answering for ${local.ready_within_s / 60} minutes that it is not ready. The log group ${local.log_group} says which; /health/ready says why."
+  namespace           = local.metrics
+  metric_name         = aws_cloudwatch_log_metric_filter.not_ready.metric_transformation[0].name
+  statistic           = "Sum"
+  period              = 60
+  evaluation_periods  = local.ready_within_s / 60
+  threshold           = 1
+  comparison_operator = "GreaterThanOrEqualToThreshold"
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+}
+
 resource "aws_cloudwatch_metric_alarm" "database_storage" {
   alarm_name          = "${local.prefix}-database-storage"
   alarm_description   = "Less than 2 GiB are free; a full disk stops every write and each migration."

@@ -83,8 +83,9 @@ resource "aws_db_instance" "this" {
 
   db_name  = "rupaya"
   username = "rupaya"
-  # RDS makes the first password, and keeps it; then deploy/passwords.py gives the service one. Terraform knows neither.
-  manage_master_user_password = true
+  # RDS makes the password, keeps it and changes it every week; only migrate uses it, which reads it at its start.
+  manage_master_user_password   = true
+  master_user_secret_kms_key_id = aws_kms_key.this.arn
   # People may come with an IAM token in place of the password, once granted rds_iam.
   iam_database_authentication_enabled = true
 
@@ -125,8 +126,8 @@ resource "aws_db_instance" "this" {
     # What can only be had by making the database anew: one that was taken over keeps its own, as long as it lives.
     ignore_changes = [
       db_name, db_subnet_group_name, kms_key_id, performance_insights_kms_key_id, storage_encrypted, username,
-      # Of the first moment alone.
-      manage_master_user_password,
+      # One from before is handed over to RDS by a person, once nothing serves as the master user (docs/deploying.md).
+      manage_master_user_password, master_user_secret_kms_key_id,
     ]
   }
 }
@@ -150,10 +151,13 @@ resource "aws_db_proxy" "this" {
   vpc_subnet_ids         = var.database_subnet_ids
   vpc_security_group_ids = [aws_security_group.database.id]
 
-  auth {
-    auth_scheme = "SECRETS"
-    iam_auth    = "DISABLED"
-    secret_arn  = aws_secretsmanager_secret.proxy.arn
+  dynamic "auth" {
+    for_each = aws_secretsmanager_secret.proxy
+    content {
+      auth_scheme = "SECRETS"
+      iam_auth    = "DISABLED"
+      secret_arn  = auth.value.arn
+    }
   }
 }
 

@@ -19,6 +19,7 @@ resource "aws_ssm_parameter" "deployment" {
     url               = "https://${var.hostname}"
     minimum_tasks     = var.minimum_tasks
     grace_period_s    = local.grace_period_s
+    ready_within_s    = local.ready_within_s
     # A runner of GitHub's can ask only what everybody may ask.
     is_public = contains(var.client_cidrs, "0.0.0.0/0")
   })

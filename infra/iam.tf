@@ -51,7 +51,10 @@ data "aws_iam_policy_document" "execution" {
     sid     = "Secrets"
     actions = ["secretsmanager:GetSecretValue"]
     resources = concat(
-      [aws_secretsmanager_secret.database_password.arn, aws_secretsmanager_secret.django.arn],
+      [aws_secretsmanager_secret.service.arn, aws_secretsmanager_secret.django.arn],
+      # The second for tasks of a definition from before the hand-over, until the next deployment.
+      local.master_secret_arn == null ? [] : [local.master_secret_arn],
+      [aws_secretsmanager_secret.database_password.arn],
       # ECS lets one name a key of a JSON secret after its ARN; IAM knows the secret alone.
       [for arn in values(var.extra_secrets) : join(":", slice(split(":", arn), 0, 7))],
     )
@@ -326,7 +329,7 @@ data "aws_iam_policy_document" "proxy" {
   count = var.use_rds_proxy ? 1 : 0
   statement {
     actions   = ["secretsmanager:GetSecretValue"]
-    resources = [aws_secretsmanager_secret.proxy.arn]
+    resources = [for secret in aws_secretsmanager_secret.proxy : secret.arn]
   }
   statement {
     actions   = ["kms:Decrypt"]

@@ -28,6 +28,8 @@ locals {
   # it sooner stops a migration that would have succeeded. A minute is for pulling the image's last layers and starting
   # Python.
   grace_period_s = var.migrate_db_wait_s + var.migrate_lock_wait_s + var.migrate_deadline_s + 60
+  # From its server's start to its first good answer: there is nothing to wait for any more but processes and connections.
+  ready_within_s = 300
   # The tag that the deployment moves onto each image that has proved itself here. Deployments go by digest; this is
   # only what a task definition says that Terraform has just written.
   image = "${data.aws_ecr_repository.this.repository_url}:${var.environment}"

@@ -26,27 +26,27 @@ locals {
       DB_HOST         = var.use_rds_proxy ? aws_db_proxy.this[0].endpoint : aws_db_instance.this.address
       DB_PORT         = "5432"
       DB_NAME         = aws_db_instance.this.db_name
-      DB_USER         = aws_db_instance.this.username
       DB_SSL          = "true"
       # verify-full: RDS' own authorities, and those of its proxy, are in the image.
-      DB_SSL_ROOT_CERT    = "/app/rupaya/rds-ca.pem"
-      MIGRATE_DB_WAIT_S   = tostring(var.migrate_db_wait_s)
-      MIGRATE_LOCK_WAIT_S = tostring(var.migrate_lock_wait_s)
-      MIGRATE_DEADLINE_S  = tostring(var.migrate_deadline_s)
-    },
-    # The password is not in it: libpq takes PGPASSWORD where a URL has none.
-    var.use_rds_proxy ? {
+      DB_SSL_ROOT_CERT = "/app/rupaya/rds-ca.pem"
+      # migrate alone, as the owner and past the proxy. The password is not in it: libpq takes PGPASSWORD where a URL has none.
       MIGRATION_DATABASE_URL = "postgresql://${aws_db_instance.this.username}@${aws_db_instance.this.address}:5432/${aws_db_instance.this.db_name}"
-    } : {},
+      MIGRATE_DB_WAIT_S      = tostring(var.migrate_db_wait_s)
+      MIGRATE_LOCK_WAIT_S    = tostring(var.migrate_lock_wait_s)
+      MIGRATE_DEADLINE_S     = tostring(var.migrate_deadline_s)
+    },
     var.extra_environment,
   )
 
   secrets = merge(
     {
-      SECRET_KEY  = aws_secretsmanager_secret.django.arn
-      DB_PASSWORD = aws_secretsmanager_secret.database_password.arn
+      SECRET_KEY     = aws_secretsmanager_secret.django.arn
+      DB_CREDENTIALS = aws_secretsmanager_secret.service.arn
+      PGPASSWORD     = local.master_password
+      # The same in two, for images that are older than DB_CREDENTIALS: a rollback may bring one back.
+      DB_USER     = "${aws_secretsmanager_secret.service.arn}:username::"
+      DB_PASSWORD = "${aws_secretsmanager_secret.service.arn}:password::"
     },
-    var.use_rds_proxy ? { PGPASSWORD = aws_secretsmanager_secret.database_password.arn } : {},
     var.extra_secrets,
   )
 
@@ -194,7 +194,7 @@ resource "aws_ecs_service" "this" {
     rollback = true
     alarm_names = concat(
       [for code in local.hopeless : aws_cloudwatch_metric_alarm.exit_code[code].alarm_name],
-      [aws_cloudwatch_metric_alarm.server_errors.alarm_name],
+      [aws_cloudwatch_metric_alarm.server_errors.alarm_name, aws_cloudwatch_metric_alarm.not_ready.alarm_name],
     )
   }
 

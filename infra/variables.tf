@@ -181,7 +181,7 @@ variable "extra_environment" {
   default     = {}
 
   validation {
-    condition     = length(setintersection(keys(var.extra_environment), ["SECRET_KEY", "DB_PASSWORD", "PGPASSWORD", "METRICS_TOKEN"])) == 0
+    condition     = length(setintersection(keys(var.extra_environment), ["SECRET_KEY", "DB_CREDENTIALS", "DB_PASSWORD", "PGPASSWORD", "METRICS_TOKEN"])) == 0
     error_message = "What is secret goes into extra_secrets: a task definition is no place for it."
   }
 }

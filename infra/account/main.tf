@@ -165,12 +165,12 @@ resource "aws_iam_openid_connect_provider" "github" {
 }
 
 locals {
-  # Each role, and the one kind of workflow run that may assume it.
+  # Each role, and the kinds of workflow run that may assume it.
   subjects = {
-    build            = "repo:${var.github_repository}:ref:refs/heads/main"
-    plan             = "repo:${var.github_repository}:pull_request"
-    apply-staging    = "repo:${var.github_repository}:environment:infrastructure-staging"
-    apply-production = "repo:${var.github_repository}:environment:infrastructure-production"
+    build            = ["repo:${var.github_repository}:ref:refs/heads/main"]
+    plan             = ["repo:${var.github_repository}:pull_request", "repo:${var.github_repository}:ref:refs/heads/main"]
+    apply-staging    = ["repo:${var.github_repository}:environment:infrastructure-staging"]
+    apply-production = ["repo:${var.github_repository}:environment:infrastructure-production"]
   }
   environments = toset(["staging", "production"])
 }
@@ -191,7 +191,7 @@ data "aws_iam_policy_document" "assume" {
     condition {
       test     = "StringEquals"
       variable = "token.actions.githubusercontent.com:sub"
-      values   = [each.value]
+      values   = each.value
     }
   }
 }
@@ -480,6 +480,16 @@ data "aws_iam_policy_document" "boundary" {
   statement {
     actions   = ["secretsmanager:GetSecretValue"]
     resources = ["arn:aws:secretsmanager:${var.region}:${var.account_id}:secret:${local.plain[each.key]}/*"]
+  }
+  statement {
+    # The master user's, which RDS names by chance, and marks with the database that it opens.
+    actions   = ["secretsmanager:GetSecretValue"]
+    resources = ["arn:aws:secretsmanager:${var.region}:${var.account_id}:secret:rds!db-*"]
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/aws:rds:primaryDBInstanceArn"
+      values   = ["arn:aws:rds:${var.region}:${var.account_id}:db:${local.databases[each.key]}"]
+    }
   }
   statement {
     actions   = ["kms:Decrypt"]

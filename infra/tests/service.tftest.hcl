@@ -38,6 +38,12 @@ mock_provider "aws" {
   mock_resource "aws_ecs_cluster" {
     defaults = { arn = "arn:aws:ecs:us-east-1:590184132516:cluster/mock" }
   }
+  mock_resource "aws_db_instance" {
+    defaults = {
+      username           = "rupaya"
+      master_user_secret = [{ secret_arn = "arn:aws:secretsmanager:us-east-1:590184132516:secret:rds!db-1" }]
+    }
+  }
   mock_resource "aws_db_proxy_default_target_group" {
     defaults = { name = "default" }
   }
@@ -94,7 +100,7 @@ run "deploys_without_downtime" {
 run "a_release_that_cannot_serve_is_taken_back_within_minutes" {
   assert {
     condition = aws_ecs_service.this.alarms[0].enable && aws_ecs_service.this.alarms[0].rollback && length(setsubtract(
-      ["rupaya-production-migrate-exit-13", "rupaya-production-migrate-exit-15", "rupaya-production-server-errors"],
+      ["rupaya-production-migrate-exit-13", "rupaya-production-migrate-exit-15", "rupaya-production-server-errors", "rupaya-production-not-ready"],
       aws_ecs_service.this.alarms[0].alarm_names,
     )) == 0
     error_message = "A failed migration or errors after it must end a rollout before the circuit breaker does."
@@ -102,6 +108,14 @@ run "a_release_that_cannot_serve_is_taken_back_within_minutes" {
   assert {
     condition     = !contains(aws_ecs_service.this.alarms[0].alarm_names, "rupaya-production-migrate-exit-12") && !contains(aws_ecs_service.this.alarms[0].alarm_names, "rupaya-production-no-healthy-target")
     error_message = "What the next task may get past, or was so before, is no reason to go back."
+  }
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.not_ready.period * aws_cloudwatch_metric_alarm.not_ready.evaluation_periods <= 300 && jsondecode(aws_ssm_parameter.deployment.value).ready_within_s <= 300
+    error_message = "Within minutes of its migrations' end a release that is never ready must be known, and not after two grace periods."
+  }
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.not_ready.period * aws_cloudwatch_metric_alarm.not_ready.evaluation_periods > tonumber(aws_lb_target_group.this.health_check[0].unhealthy_threshold) * aws_lb_target_group.this.health_check[0].interval
+    error_message = "A database that fails over to its standby is no reason to take a release back."
   }
 }
 
@@ -147,8 +161,8 @@ run "containers_can_do_no_more_than_they_must" {
   assert {
     condition = toset([
       for secret in jsondecode(aws_ecs_task_definition.service.container_definitions)[0].secrets : secret.name
-    ]) == toset(["SECRET_KEY", "DB_PASSWORD"])
-    error_message = "Two secrets, and no other."
+    ]) == toset(["SECRET_KEY", "DB_CREDENTIALS", "DB_USER", "DB_PASSWORD", "PGPASSWORD"])
+    error_message = "Who serves and by what, the owner's password for migrate, and no other."
   }
   assert {
     condition     = !aws_ecs_service.this.network_configuration[0].assign_public_ip && !aws_ecs_service.this.enable_execute_command
@@ -300,7 +314,7 @@ run "an_environment_that_may_be_destroyed_may_be_made_again" {
     deletion_protection = false
   }
   assert {
-    condition     = aws_secretsmanager_secret.database_password.recovery_window_in_days == 0 && aws_secretsmanager_secret.django.recovery_window_in_days == 0 && aws_secretsmanager_secret.proxy.recovery_window_in_days == 0
+    condition     = aws_secretsmanager_secret.database_password.recovery_window_in_days == 0 && aws_secretsmanager_secret.django.recovery_window_in_days == 0 && alltrue([for secret in concat(values(aws_secretsmanager_secret.proxy), [aws_secretsmanager_secret.service]) : secret.recovery_window_in_days == 0])
     error_message = "A secret that can come back holds its name for a month."
   }
   assert {
@@ -387,6 +401,34 @@ run "staging_shares_the_account_but_no_name" {
   assert {
     condition     = aws_cloudwatch_log_group.this.name == "/ecs/rupaya-backend-staging" && aws_ecs_service.this.name == "rupaya-backend-staging" && aws_db_instance.this.identifier == "rupaya-postgres-staging"
     error_message = "Two environments in one account must not share a name."
+  }
+}
+
+run "what_serves_is_not_the_master_user" {
+  assert {
+    condition = alltrue([
+      for definition in [aws_ecs_task_definition.service, aws_ecs_task_definition.migrate] : alltrue([
+        contains(jsondecode(definition.container_definitions)[0].secrets, { name = "DB_CREDENTIALS", valueFrom = aws_secretsmanager_secret.service.arn }),
+        contains(jsondecode(definition.container_definitions)[0].secrets, { name = "PGPASSWORD", valueFrom = "arn:aws:secretsmanager:us-east-1:590184132516:secret:rds!db-1:password::" }),
+        contains(jsondecode(definition.container_definitions)[0].environment, {
+          name  = "MIGRATION_DATABASE_URL"
+          value = "postgresql://rupaya@${aws_db_instance.this.address}:5432/rupaya"
+        }),
+      ])
+    ])
+    error_message = "The service has a role of its own; migrate is the owner, by the password that RDS keeps."
+  }
+}
+
+run "an_account_whose_master_password_is_its_own_keeps_it" {
+  state_key = "from_before"
+  override_resource {
+    target = aws_db_instance.this
+    values = { username = "owner", master_user_secret = [] }
+  }
+  assert {
+    condition     = contains(jsondecode(aws_ecs_task_definition.service.container_definitions)[0].secrets, { name = "PGPASSWORD", valueFrom = aws_secretsmanager_secret.database_password.arn })
+    error_message = "Until the hand-over to RDS the master's password is where the guide has it."
   }
 }
 

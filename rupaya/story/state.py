@@ -155,6 +155,17 @@ def lead() -> tuple[Fact, LastRun | None]:
         return unknown, None
 
 
+def read_ahead() -> None:
+    """Read what a new worker's first page would wait for longest; what fails is read by the page.
+
+    In a thread of its own, whose connections are closed.
+    """
+    try:
+        lead()
+    finally:
+        connections.close_all()
+
+
 def state(connection: BaseDatabaseWrapper) -> State:
     """How things stand; at most `STATE_FOR_S` old, and the drift in it `DRIFT_FOR_S`."""
     return keep(("state",), STATE_FOR_S, lambda: _state(connection))

@@ -62,6 +62,15 @@ def test_dumb_init_is_the_first_process(serving: Container) -> None:
     assert serving.execute("cat", "/proc/1/cmdline").split("\0")[:2] == ["dumb-init", "--"]
 
 
+def test_whoever_gets_into_the_server_cannot_read_what_the_first_process_was_told(serving: Container) -> None:
+    script = (
+        "import pathlib\n"
+        "try: print(pathlib.Path('/proc/1/environ').read_text())\n"
+        "except PermissionError: print('refused')"
+    )
+    assert serving.execute("python", "-c", script).strip() == "refused"
+
+
 def test_the_server_has_replaced_the_shell(serving: Container) -> None:
     script = (
         "import pathlib; print([p.read_text().split(chr(0))[:2] for p in pathlib.Path('/proc').glob('[0-9]*/cmdline')])"

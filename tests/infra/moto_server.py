@@ -34,15 +34,22 @@ class Aws:
 
     url: str
     rollout: str = "completes"
-    """What the next rollout does: completes, fails (and goes back, if it can), or is replaced by another."""
+    """What the next rollout does: completes, fails (and goes back, if it can), is replaced by another, or hangs.
+
+    One that hangs has a task that has written what the first of `endings` says.
+    """
     endings: list[Ending] = field(default_factory=list)
     """How the next tasks end, in order: those of a failing rollout, or one-off ones."""
     calls: list[str] = field(default_factory=list)
     """The calls that changed ECS."""
     denied: set[str] = field(default_factory=set)
     """What nobody may do, as SERVICE:ACTION; moto itself checks no permissions."""
+    denied_after: dict[str, int] = field(default_factory=dict)
+    """The same, after so many times."""
     before_update: Callable[[Any], None] = lambda _service: None
     """Called with the service before UpdateService changes it: what somebody else does meanwhile."""
+    on_start: Callable[[str], None] = lambda _address: None
+    """Called with the address of a task that a hanging rollout starts."""
     on_complete: Callable[[str], None] = lambda _image: None
     """Called with the image of a rollout that completes."""
 
@@ -100,7 +107,7 @@ class _Rollouts:
             "rolloutState": "IN_PROGRESS",
         }
         service.deployments = [deployment, before]
-        steps = {"completes": self._complete, "fails": self._fail, "is replaced": self._replace}
+        steps = {"completes": self._complete, "fails": self._fail, "is replaced": self._replace, "hangs": self._hang}
         self._steps = steps[self.aws.rollout](service, deployment, before)
 
     def look(self) -> None:
@@ -129,6 +136,18 @@ class _Rollouts:
             service.deployments = [back, ours]
         yield
 
+    def _hang(self, service: Any, ours: dict[str, Any], _before: dict[str, Any]) -> Iterator[None]:
+        ending = self.aws.endings.pop(0)
+        task = run_task(self.aws, service.cluster_name, ours["taskDefinition"])
+        task.last_status = task.desired_status = "RUNNING"
+        task.advance = lambda: None
+        _write(task, ours["taskDefinition"], ending.log)
+        ours["runningCount"] = 1
+        details = task.attachments[0]["details"]
+        self.aws.on_start(next(item["value"] for item in details if item["name"] == "privateIPv4Address"))
+        while True:
+            yield
+
     def _replace(self, service: Any, ours: dict[str, Any], before: dict[str, Any]) -> Iterator[None]:
         yield
         other = ours | {"id": "ecs-svc/other", "taskDefinition": ours["taskDefinition"][:-1] + "99"}
@@ -138,15 +157,17 @@ class _Rollouts:
 
 def end_task(aws: Aws, cluster: str, definition: str, ending: Ending) -> None:
     """A task of a task definition that has already ended, with its log."""
+    _stop(run_task(aws, cluster, definition), definition, ending)
+
+
+def run_task(aws: Aws, cluster: str, definition: str) -> Any:
+    """A task of a task definition, where the service's are."""
     service = next(iter(aws.ecs.services.values()))
     network = {"awsvpcConfiguration": service.network_configuration["awsvpcConfiguration"]}
-    task = _plain_run_task(aws.ecs, cluster, definition, 1, None, "", None, "FARGATE", network)[0]
-    _stop(task, definition, ending)
+    return _plain_run_task(aws.ecs, cluster, definition, 1, None, "", None, "FARGATE", network)[0]
 
 
 def _stop(task: Any, definition: str, ending: Ending) -> None:
-    from moto.logs.models import logs_backends
-
     task.desired_status = "STOPPED"
     task._status = "STOPPED"
     task.last_status = "STOPPED"
@@ -156,13 +177,20 @@ def _stop(task: Any, definition: str, ending: Ending) -> None:
     if ending.reason:
         container.reason = ending.reason
     if ending.log:
-        logs = logs_backends[ACCOUNT_ID][REGION]
-        options = task._backend.describe_task_definition(definition).container_definitions[0]["logConfiguration"]
-        group = options["options"]["awslogs-group"]
-        stream = f"ecs/{container.name}/{task.id}"
-        logs.create_log_stream(group, stream)
-        now_ms = int(datetime.now(UTC).timestamp() * 1000)
-        logs.put_log_events(group, stream, [{"timestamp": now_ms, "message": line} for line in ending.log])
+        _write(task, definition, ending.log)
+
+
+def _write(task: Any, definition: str, lines: Sequence[str]) -> None:
+    """A task's log."""
+    from moto.logs.models import logs_backends
+
+    logs = logs_backends[ACCOUNT_ID][REGION]
+    options = task._backend.describe_task_definition(definition).container_definitions[0]["logConfiguration"]
+    group = options["options"]["awslogs-group"]
+    stream = f"ecs/{task.containers[0].name}/{task.id}"
+    logs.create_log_stream(group, stream)
+    now_ms = int(datetime.now(UTC).timestamp() * 1000)
+    logs.put_log_events(group, stream, [{"timestamp": now_ms, "message": line} for line in lines])
 
 
 _plain_run_task: Any = None
@@ -221,7 +249,9 @@ def running() -> Iterator[Aws]:
 
         def call_action(self: Any) -> Any:
             asked = f"{self.service_name}:{self._get_action()}"
-            if asked in aws.denied:
+            if asked in aws.denied_after:
+                aws.denied_after[asked] -= 1
+            if asked in aws.denied or aws.denied_after.get(asked, 0) < 0:
                 text = f"not authorized to perform: {asked}"
                 if "X-Amz-Target" in self.headers:
                     return 400, {}, json.dumps({"__type": "AccessDeniedException", "message": text})

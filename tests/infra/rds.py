@@ -11,6 +11,7 @@ import pwd
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -110,26 +111,28 @@ def database(password: str, parameters: Mapping[str, str]) -> Iterator[Database]
             _running([programs / "postgres", "-D", data], signal.SIGINT, log),
         ):
             _wait(lambda: server.sql("SELECT 1", "postgres"), folder / "postgres.log")
-            server.sql(f"CREATE ROLE rupaya LOGIN CREATEDB PASSWORD '{password}'", "postgres")
+            server.sql(f"CREATE ROLE rupaya LOGIN CREATEDB CREATEROLE PASSWORD '{password}'", "postgres")
             server.renew()
             yield server
 
 
 @contextmanager
-def proxy(server: Database, username: str, password: str) -> Iterator[str]:
-    """PgBouncer before it, transaction by transaction, with the user that it is told; yields its address."""
+def proxy(server: Database, users: Mapping[str, str]) -> Iterator[str]:
+    """PgBouncer before it, transaction by transaction, with the users that it is told; yields its address."""
     program = require("pgbouncer", "is not installed: nothing can stand in RDS Proxy's place")
     with _folder() as folder:
         address = _address()
-        (folder / "users.txt").write_text(f'"{username}" "{password}"\n')
+        (folder / "users.txt").write_text("".join(f'"{name}" "{users[name]}"\n' for name in users))
         configuration = folder / "pgbouncer.ini"
         configuration.write_text(POOLER.format(address=server.address, listen=address, folder=folder))
         with (folder / "pgbouncer.log").open("wb") as log, _running([program, configuration], signal.SIGTERM, log):
 
             def answers() -> None:
-                psycopg2.connect(
-                    host=address, dbname="rupaya", user=username, password=password, sslmode="require"
-                ).close()
+                # Whether it listens: the server may know none of the users yet.
+                try:
+                    socket.create_connection((address, 5432), 1).close()
+                except OSError as error:
+                    raise psycopg2.OperationalError(str(error)) from error
 
             _wait(answers, folder / "pgbouncer.log")
             yield address

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,6 +123,8 @@ class Applied:
     of_account: int
     of_environment: int
     state: str
+    plan: bytes
+    """All that is in a saved plan."""
     told: str
     """What making the secrets' values printed."""
     secrets: dict[str, str]
@@ -148,9 +151,23 @@ class Applied:
     destroyed_of_account: int
     destroyed_of_environment: int
 
+    def told_secret(self, value_from: str) -> str:
+        """What ECS gives for `valueFrom`: a secret, or one key of its JSON."""
+        arn, key = ":".join(value_from.split(":")[:7]), value_from.split(":")[7:8]
+        return str(json.loads(self.secrets[arn])[key[0]]) if key else self.secrets[arn]
+
+    @property
+    def master_password(self) -> str:
+        """The password that RDS keeps."""
+        (value,) = (value for arn, value in self.secrets.items() if ":secret:rds!db-" in arn)
+        return str(json.loads(value)["password"])
+
     def secret(self, name: str) -> str:
         """The value of a secret by its name."""
-        (value,) = (value for arn, value in self.secrets.items() if f":secret:rupaya-staging/{name}-" in arn)
+        # AWS adds six letters to the name.
+        (value,) = (
+            value for arn, value in self.secrets.items() if re.search(rf":secret:rupaya-staging/{name}-\w{{6}}$", arn)
+        )
         return value
 
 
@@ -179,6 +196,8 @@ def whole_life(aws: Aws, directory: Path) -> Applied:
     values = {
         item["ARN"]: secrets.get_secret_value(SecretId=item["ARN"])["SecretString"]
         for item in secrets.list_secrets()["SecretList"]
+        # RDS keeps the master's itself: nobody is asked for one in an account that was empty.
+        if item["Name"] != "rupaya-staging/db/password"
     }
     (service,) = ecs.describe_task_definition(taskDefinition=facts["service"])["taskDefinition"]["containerDefinitions"]
     (migrate,) = ecs.describe_task_definition(taskDefinition=facts["migrate_family"])["taskDefinition"][
@@ -211,7 +230,11 @@ def whole_life(aws: Aws, directory: Path) -> Applied:
     )["taskDefinition"]["taskDefinitionArn"]
     ecs.update_service(cluster=facts["cluster"], service=facts["service"], taskDefinition=deployed, desiredCount=3)
     aws.denied.add("secretsmanager:GetSecretValue")
-    environment("apply", "-input=false", "-auto-approve")
+    # As the workflow does it: planned, kept, and then that very plan.
+    environment("plan", "-input=false", "-out=kept.tfplan")
+    with zipfile.ZipFile(environment.directory / "kept.tfplan") as archive:
+        plan = b"".join(archive.read(name) for name in archive.namelist())
+    environment("apply", "-input=false", "kept.tfplan")
     aws.denied.clear()
     state = (environment.directory / "terraform.tfstate").read_text()
     later = ecs.describe_services(cluster=facts["cluster"], services=[facts["service"]])["services"][0]
@@ -221,6 +244,7 @@ def whole_life(aws: Aws, directory: Path) -> Applied:
         of_account=of_account,
         of_environment=of_environment,
         state=state,
+        plan=plan,
         told=told,
         secrets=values,
         service=service,

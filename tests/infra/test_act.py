@@ -49,15 +49,17 @@ description: keeps a file for later jobs
 inputs: {name: {required: true}, path: {required: true}, retention-days: {}}
 runs:
   using: composite
-  steps: [{run: 'cp "${{ inputs.path }}" "$ARTIFACTS/"', shell: sh}]
+  steps:
+    - shell: sh
+      run: mkdir -p "$ARTIFACTS/${{ inputs.name }}" && cp "${{ inputs.path }}" "$ARTIFACTS/${{ inputs.name }}/"
 """
 DOWNLOAD = """
 name: stand-in
 description: brings what an earlier job kept
-inputs: {name: {required: true}}
+inputs: {name: {required: true}, path: {default: .}}
 runs:
   using: composite
-  steps: [{run: 'cp "$ARTIFACTS"/* .', shell: sh}]
+  steps: [{run: 'cp "$ARTIFACTS/${{ inputs.name }}"/* "${{ inputs.path }}"', shell: sh}]
 """
 OUTPUTS = {
     "actions/upload-artifact": UPLOAD,
@@ -338,14 +340,21 @@ def test_a_failing_plan_fails_its_job(act: Act) -> None:
     assert "Error: no" in ran.said
 
 
-def test_a_push_applies_staging_then_production(act: Act) -> None:
-    act.stand_in("terraform", 'echo "terraform was told: $*"')
+def test_a_push_plans_both_and_applies_those_very_plans_staging_first(act: Act) -> None:
+    act.stand_in(
+        "terraform",
+        'echo "terraform was told: $*"\n'
+        'for last; do case "$last" in -out=*) echo "was planned for $ENVIRONMENT" > "${last#-out=}" ;; esac; done\n'
+        'if [ "$1" = apply ]; then cat "$last"; fi',
+    )
 
     ran = act("push", "06-terraform-infrastructure.yml")
 
     assert ran.succeeded, ran.output
-    applied = re.findall(r"terraform was told: apply .*-var-file=environments/(\w+)\.tfvars", ran.said)
-    assert applied == ["staging", "production"]
+    applied = re.findall(r"terraform was told: apply (.*)", ran.said)
+    assert [re.findall(r"(\w+)\.tfplan", told) for told in applied] == [["staging"], ["production"]]
+    assert not [told for told in applied if "-auto-approve" in told or "-var-file" in told], "it would plan anew"
+    assert ran.said.count("was planned for staging") == ran.said.count("was planned for production") == 1
 
 
 # 08, 09, 10

@@ -99,6 +99,12 @@ class Staging:
         ssm.put_parameter(Name="/rupaya/production/deployment", Type="String", Value=value)
         self.name = "production"
 
+    def set_fact(self, **facts: Any) -> None:
+        """Let Terraform have written something else."""
+        ssm, name = self.clients("ssm"), f"/rupaya/{self.name}/deployment"
+        known = json.loads(ssm.get_parameter(Name=name)["Parameter"]["Value"])
+        ssm.put_parameter(Name=name, Type="String", Overwrite=True, Value=json.dumps(known | facts))
+
     def set_targets(self, *addresses: str) -> None:
         self.clients("elbv2").register_targets(
             TargetGroupArn=self.target_group, Targets=[{"Id": address, "Port": 8000} for address in addresses]
@@ -447,6 +453,48 @@ def test_production_takes_what_staging_has_proved_but_not_what_it_rolled_back_fr
     assert "was rolled back from in staging" in deployed.summary
     result = deployed.ecs("deploy", "--image=v1-aaaaaaa")
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+SERVER_STARTED = Ending(None, ['{"message": "Running database migrations..."}', '{"message": "Starting server..."}'])
+
+
+def test_a_server_that_started_and_is_never_ready_ends_the_rollout_and_is_named(deployed: Staging) -> None:
+    deployed.aws.rollout, deployed.aws.endings = "hangs", [SERVER_STARTED]
+    deployed.set_fact(ready_within_s=0.2)
+
+    result = deployed.ecs("deploy", "--image=v2-bbbbbbb")
+
+    assert result.returncode == 1
+    assert "is not ready after 0.2 s (not registered: the load balancer does not know it)" in deployed.summary
+    assert "The service was sent back to rupaya-backend-staging:" in deployed.summary
+    assert "Starting server..." in deployed.summary
+    assert deployed.aws.calls == ["UpdateService", "UpdateService"]
+    assert deployed.service_image.endswith(deployed.digests["v1-aaaaaaa"])
+
+
+def test_the_first_release_that_is_never_ready_is_left_for_people_to_look_at(staging: Staging) -> None:
+    staging.aws.rollout, staging.aws.endings = "hangs", [SERVER_STARTED]
+    staging.set_fact(ready_within_s=0.2)
+
+    assert staging.ecs("deploy", "--image=v1-aaaaaaa").returncode == 1
+
+    assert "There is nothing to go back to: it was left as it is." in staging.summary
+    assert staging.aws.calls == ["UpdateService"]
+
+
+@pytest.mark.parametrize("ending", [Ending(None, ["Running database migrations..."]), SERVER_STARTED])
+def test_a_task_that_still_migrates_or_is_ready_is_waited_for(deployed: Staging, ending: Ending) -> None:
+    deployed.aws.rollout, deployed.aws.endings = "hangs", [ending]
+    # The second makes it two seconds until nobody waits for the rollout any longer.
+    deployed.set_fact(ready_within_s=0.2, grace_period_s=-419)
+    if ending is SERVER_STARTED:
+        deployed.aws.on_start = deployed.set_targets
+
+    result = deployed.ecs("deploy", "--image=v2-bbbbbbb")
+
+    assert result.returncode == 1
+    assert "still under way" in deployed.summary
+    assert deployed.aws.calls == ["UpdateService"]
 
 
 def test_a_command_can_be_run_by_the_release_whose_deployment_failed(deployed: Staging) -> None:

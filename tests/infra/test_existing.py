@@ -129,13 +129,17 @@ def test_an_account_that_has_it_all_is_taken_over(aws: Aws, tmp_path: Path) -> N
     assert group in [item["VpcSecurityGroupId"] for item in instance["VpcSecurityGroups"]]
     make_secrets("production")
     secrets = boto3.client("secretsmanager")
-    proxys = json.loads(secrets.get_secret_value(SecretId="rupaya/db/proxy")["SecretString"])
-    assert proxys == {"username": "owner", "password": PASSWORD}
+    serves = json.loads(secrets.get_secret_value(SecretId="rupaya/db/service")["SecretString"])
+    assert serves["username"] == "rupaya_app_a"
     assert secrets.get_secret_value(SecretId="rupaya/django/secret-key")["SecretString"] == "k" * 50
     assert secrets.get_secret_value(SecretId="rupaya/db/password")["SecretString"] == PASSWORD
     (definition,) = boto3.client("ecs").describe_task_definition(taskDefinition="rupaya-backend")["taskDefinition"][
         "containerDefinitions"
     ]
     told = {item["name"]: item["value"] for item in definition["environment"]}
-    assert (told["DB_NAME"], told["DB_USER"]) == ("rupaya_live", "owner")
+    assert told["DB_NAME"] == "rupaya_live"
+    assert told["MIGRATION_DATABASE_URL"].startswith("postgresql://owner@")
+    assert told["MIGRATION_DATABASE_URL"].endswith("/rupaya_live")
+    of_secrets = {item["name"]: item["valueFrom"] for item in definition["secrets"]}
+    assert of_secrets["PGPASSWORD"] == existing["database_password"]
     assert REGION in definition["logConfiguration"]["options"]["awslogs-region"]

@@ -52,6 +52,8 @@ ARN_OR_ALL = re.compile(r"""["'](arn:[^"'\],]+|\*)["']""")
 
 def holds(condition: dict[str, Any], environment: str, tag: str) -> bool:
     """Whether a condition about the resource's tag holds; what others ask for, this test gives them."""
+    if unlisted(condition["variable"]) == "aws:ResourceTag/aws:rds:primaryDBInstanceArn":
+        return filled(str(unlisted(unlisted(condition["values"]))), environment) == tag
     if unlisted(condition["variable"]) != "aws:ResourceTag/Environment":
         return True
     return tag == environment or (not tag and unlisted(condition["test"]) == "StringEqualsIfExists")
@@ -129,6 +131,10 @@ def test_no_role_of_an_environment_can_read_the_others_secrets(environment: str,
     secret = f"arn:aws:secretsmanager:us-east-1:590184132516:secret:{NAMES[whose]['plain']}/db/password-AbCdEf"
     key = "arn:aws:kms:us-east-1:590184132516:key/1"
     assert allows(boundary, "secretsmanager:GetSecretValue", secret, environment) is (environment == whose)
+    # What RDS calls the master user's says nothing of whose it is: its tag does.
+    masters = "arn:aws:secretsmanager:us-east-1:590184132516:secret:rds!db-1"
+    opens = f"arn:aws:rds:us-east-1:590184132516:db:{NAMES[whose]['databases']}"
+    assert allows(boundary, "secretsmanager:GetSecretValue", masters, environment, tag=opens) is (environment == whose)
     assert allows(boundary, "kms:Decrypt", key, environment, tag=whose) is (environment == whose)
     served = f"arn:aws:ssm:us-east-1:590184132516:parameter/rupaya/{whose}/served"
     assert allows(boundary, "ssm:PutParameter", served, environment) is (environment == whose)

@@ -27,25 +27,23 @@ from rupaya.migrator.session.lock import FIRST_KEY
 from tests.infra import rds
 from tests.infra.terraform import Applied
 from tests.infra.tools import PROJECT, require
+from tests.patience import HANGING_S
 from tests.server.service import free_port
 
 pytestmark = [pytest.mark.infra, pytest.mark.timeout(1200), pytest.mark.filterwarnings("default")]
 
 ENTRYPOINT = ("dumb-init", "--", "./entrypoint.sh")  # the image's own, which the service's definition leaves alone
+WRONG = '{"username": "rupaya_app_a", "password": "wrong"}'
 SERVER = ("gunicorn", "rupaya.wsgi")
 
 
 def matches(pattern: str, line: str) -> bool:
-    """Whether CloudWatch would count a line: quoted phrases, all of them, or with ? any; or one number of a JSON line.
+    """Whether CloudWatch would count a line: quoted phrases, all of them, or with ? any; or fields of a JSON line.
 
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html
     """
-    if of_json := re.fullmatch(r"\{ \$\.(\w+) >= (\d+) \}", pattern):
-        try:
-            number = json.loads(line).get(of_json[1])
-        except (ValueError, AttributeError):  # no JSON, or no object
-            return False
-        return isinstance(number, int | float) and number >= int(of_json[2])
+    if pattern.startswith("{"):
+        return all(holds(line, condition) for condition in pattern.strip("{ }").split(" && "))
     terms = re.findall(r'(\??)"([^"]+)"', pattern)
     assert " ".join(f'{mark}"{phrase}"' for mark, phrase in terms) == pattern, f"{pattern} is more than this knows"
     marks = {mark for mark, _ in terms}
@@ -53,9 +51,21 @@ def matches(pattern: str, line: str) -> bool:
     return (any if marks == {"?"} else all)(phrase in line for _, phrase in terms)
 
 
+def holds(line: str, condition: str) -> bool:
+    """Whether a field of a JSON line is what one condition says: a number, or a text."""
+    found = re.fullmatch(r'\$\.(\w+) (>=|=) (\d+|"[^"]*")', condition)
+    assert found, f"{condition} is more than this knows"
+    try:
+        value = json.loads(line).get(found[1])
+    except (ValueError, AttributeError):  # no JSON, or no object
+        return False
+    wanted = json.loads(found[3])
+    return isinstance(value, int | float) and value >= wanted if found[2] == ">=" else bool(value == wanted)
+
+
 @pytest.fixture(scope="module")
 def server(applied: Applied) -> Iterator[rds.Database]:
-    with rds.database(applied.secret("db/password"), applied.parameters) as server:
+    with rds.database(applied.master_password, applied.parameters) as server:
         yield server
 
 
@@ -119,7 +129,8 @@ class Environment:
             (self.applied.database_name, self.server.address),
         ):
             told = {key: value.replace(name, address) for key, value in told.items()}
-        return told | {item["name"]: self.applied.secrets[item["valueFrom"]] for item in container["secrets"]} | others
+        given = {item["name"]: self.applied.told_secret(item["valueFrom"]) for item in container["secrets"]}
+        return told | given | others
 
     def counted(self, output: str) -> set[str]:
         """The metric filters, by their names without the environment's, that count a line of a log."""
@@ -155,8 +166,8 @@ class Environment:
 @pytest.fixture(scope="module")
 def environment(applied: Applied, server: rds.Database) -> Iterator[Environment]:
     """The environment after its first deployment."""
-    known = json.loads(applied.secret("db/proxy"))
-    with rds.proxy(server, known["username"], known["password"]) as pooler:
+    known = [json.loads(applied.secret(name)) for name in ("db/proxy", "db/proxy-2")]
+    with rds.proxy(server, {one["username"]: one["password"] for one in known}) as pooler:
         environment = Environment(applied, server, pooler)
         status, output = environment.migrates()
         assert status == 0, output
@@ -210,6 +221,32 @@ def test_a_task_of_its_own_migrates_past_the_proxy_with_the_password_alone(deplo
     assert deployed.counted(output) == set()
 
 
+def test_what_serves_is_a_role_that_changes_no_table_and_the_statements_of_all_are_counted(
+    deployed: Environment,
+) -> None:
+    serves = json.loads(deployed.applied.secret("db/service"))["username"]
+    owned = "SELECT count(*) FILTER (WHERE tableowner = %r), count(*) FROM pg_tables WHERE schemaname = 'public'"
+    mine, tables = deployed.server.sql(owned % serves)[0]
+    assert (mine, tables > 10) == (0, True)
+    assert deployed.server.sql(f"SELECT has_table_privilege('{serves}', 'migrator_runs', 'INSERT')") == [(False,)]
+    assert deployed.server.sql("SHOW pg_stat_statements.max") == [("10000",)]
+
+
+def test_a_release_that_starts_and_is_not_ready_is_counted(deployed: Environment) -> None:
+    port = free_port()
+    with deployed.start(PORT=str(port)) as task:
+        wait_until_ready(port, task)
+        assert "not-ready" not in deployed.counted(task.output)
+        # What its image cannot know of: the history lost what it needs.
+        deployed.server.sql("DELETE FROM django_migrations WHERE app = 'transactions'")
+        deadline = time.monotonic() + HANGING_S
+        while "not-ready" not in deployed.counted(task.output):
+            assert time.monotonic() < deadline, task.output
+            ask(port)
+            time.sleep(0.2)
+        assert task.output.index("Starting server...") < task.output.index("/health/ready")
+
+
 # Once a day
 
 
@@ -243,7 +280,7 @@ def test_drift_raises_its_alarm(deployed: Environment) -> None:
 
 def test_a_daily_check_that_cannot_look_is_no_drift(deployed: Environment) -> None:
     status, output = deployed.runs(
-        deployed.applied.override["command"], DB_PASSWORD="wrong", PGPASSWORD="wrong", MIGRATE_DB_WAIT_S="1"
+        deployed.applied.override["command"], DB_CREDENTIALS=WRONG, PGPASSWORD="wrong", MIGRATE_DB_WAIT_S="1"
     )
 
     assert status == 1
@@ -352,6 +389,17 @@ def descendants(pid: int) -> Iterator[int]:
 
 def program_of(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_text().partition("\0")[0].rpartition("/")[2]
+
+
+def ask(port: int) -> tuple[int, bytes]:
+    """What readiness answers to the load balancer, which asks by address."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", "/health/ready", headers={"Host": f"10.0.2.7:{port}"})
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
 
 
 def wait_until_ready(port: int, task: Task) -> dict[str, Any]:

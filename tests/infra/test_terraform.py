@@ -17,6 +17,7 @@ from tests.infra.tools import PROJECT, require
 # The provider is a program of 700 MB that is started anew for each command, and its own waits are minutes long.
 pytestmark = [pytest.mark.infra, pytest.mark.timeout(1200), pytest.mark.filterwarnings("default")]
 
+BUCKET = "rupaya-terraform-state-590184132516"
 ROOTS = [pytest.param(INFRA, id="environment"), pytest.param(INFRA / "account", id="account")]
 
 
@@ -51,9 +52,10 @@ def test_both_roots_are_applied_to_an_empty_account_and_destroyed(
 
 
 def test_no_secret_is_in_the_state(applied: Applied) -> None:
-    for name in ("db/password", "django/secret-key"):
-        assert len(applied.secret(name)) >= 40
-    for arn, value in applied.secrets.items():
+    assert len(applied.secret("django/secret-key")) >= 40
+    assert len(json.loads(applied.secret("db/service"))["password"]) >= 40
+    for arn, text in applied.secrets.items():
+        value = json.loads(text)["password"] if text.startswith("{") else text
         assert value not in applied.state, f"the value of {arn} is in the state"
         assert value not in applied.told
 
@@ -108,14 +110,11 @@ def test_the_deployment_may_do_all_that_it_does_and_no_more(applied: Applied) ->
     assert called == allowed
 
 
-def test_each_environment_keeps_its_state_encrypted_in_s3_and_a_lock_beside_it_keeps_others_out(
-    aws: Aws, tmp_path: Path
-) -> None:
+def state_in_s3(tmp_path: Path) -> Terraform:
+    """The root, with staging's state in its bucket on loopback."""
     import boto3
 
-    s3 = boto3.client("s3")
-    bucket = "rupaya-terraform-state-590184132516"
-    s3.create_bucket(Bucket=bucket)
+    boto3.client("s3").create_bucket(Bucket=BUCKET)
     # What AWS on loopback cannot be asked, or has no names for.
     loopback = (
         "use_path_style",
@@ -123,27 +122,70 @@ def test_each_environment_keeps_its_state_encrypted_in_s3_and_a_lock_beside_it_k
         "skip_metadata_api_check",
         "skip_requesting_account_id",
     )
-    terraform = Terraform(
+    return Terraform(
         INFRA,
         tmp_path / "root",
         *("-backend-config=environments/staging.s3.tfbackend", *(f"-backend-config={name}=true" for name in loopback)),
     )
+
+
+def test_each_environment_keeps_its_state_encrypted_in_s3_and_a_lock_beside_it_keeps_others_out(
+    aws: Aws, tmp_path: Path
+) -> None:
+    import boto3
+
+    s3 = boto3.client("s3")
+    terraform = state_in_s3(tmp_path)
     (terraform.directory / "anything.tf").write_text('resource "terraform_data" "anything" {}\n')
     apply = ("apply", "-input=false", "-auto-approve", "-target=terraform_data.anything")
     values = "-var-file=environments/staging.tfvars"
 
     terraform(*apply, values)
 
-    assert [item["Key"] for item in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["staging.tfstate"]
-    assert s3.head_object(Bucket=bucket, Key="staging.tfstate")["ServerSideEncryption"]
+    assert [item["Key"] for item in s3.list_objects_v2(Bucket=BUCKET)["Contents"]] == ["staging.tfstate"]
+    assert s3.head_object(Bucket=BUCKET, Key="staging.tfstate")["ServerSideEncryption"]
 
     lock = {"ID": "1", "Operation": "apply", "Who": "somebody else", "Created": "2026-01-01T00:00:00Z"}
-    s3.put_object(Bucket=bucket, Key="staging.tfstate.tflock", Body=json.dumps(lock).encode())
+    s3.put_object(Bucket=BUCKET, Key="staging.tfstate.tflock", Body=json.dumps(lock).encode())
     refused = terraform(*apply, values, check=False)
 
     assert refused.returncode != 0
     assert "Error acquiring the state lock" in refused.stderr
     assert "somebody else" in refused.stderr
+
+
+def test_a_saved_plan_is_what_is_applied_and_not_once_the_state_has_moved(aws: Aws, tmp_path: Path) -> None:
+    import boto3
+
+    terraform = state_in_s3(tmp_path)
+    thing = terraform.directory / "anything.tf"
+    values = ("-input=false", "-var-file=environments/staging.tfvars", "-target=terraform_data.anything")
+
+    def plan(what: str) -> None:
+        thing.write_text(f'resource "terraform_data" "anything" {{\n  input = "{what}"\n}}\n')
+        terraform("plan", *values, f"-out={what}.tfplan")
+
+    plan("read")
+    thing.write_text('resource "terraform_data" "anything" {\n  input = "written since"\n}\n')
+    terraform("apply", "-input=false", "read.tfplan")
+    state = boto3.client("s3").get_object(Bucket=BUCKET, Key="staging.tfstate")["Body"].read().decode()
+    assert '"read"' in state
+    assert "written since" not in state
+
+    plan("first")
+    plan("second")
+    terraform("apply", "-input=false", "second.tfplan")
+    refused = terraform("apply", "-input=false", "first.tfplan", check=False)
+    assert refused.returncode != 0
+    assert "Saved plan is stale" in refused.stderr
+
+
+def test_no_secret_is_in_a_saved_plan(applied: Applied) -> None:
+    """It holds the state and all that is to be; artifacts of a workflow run are read by more people than secrets."""
+    assert b"rupaya-postgres-staging" in applied.plan, "this would find nothing"
+    for text in applied.secrets.values():
+        value = json.loads(text)["password"] if text.startswith("{") else text
+        assert value.encode() not in applied.plan
 
 
 @pytest.mark.parametrize("environment", ["staging", "production"])

@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
+from rupaya.migrator.session.lock import FIRST_KEY, MigrationLock
 from tests.faults.migrator import applied, query
 from tests.migrator.releases import CREATE, Deployed, Release, migration
 
@@ -33,6 +34,31 @@ def v2(tmp_path: Path) -> Release:
 @pytest.fixture
 def v3(tmp_path: Path) -> Release:
     return Release(tmp_path, "v3", V3)
+
+
+# When it is said
+
+
+def test_what_no_run_may_go_on_from_is_refused_before_anybody_is_waited_for(
+    database_url: str, lock: MigrationLock, v3: Release
+) -> None:
+    """A release that cannot start at all must say so while a long migration of another one is under way."""
+    assert v3.run(database_url).returncode == 0
+    v3.write("0003_add_weight", V3["0003_add_weight"].replace("weight", "width"))
+    with lock.lock_connection.cursor() as cursor:
+        cursor.execute(f"SELECT pg_advisory_lock({FIRST_KEY})")
+
+    refused = v3.run(database_url, MIGRATE_LOCK_WAIT_S="600")
+
+    assert refused.returncode == 14, refused.stderr
+    assert "shop.0003_add_weight" in refused.stderr
+
+
+def test_a_run_that_had_something_to_do_does_not_tell_of_the_releases_first_start(
+    database_url: str, v1: Release, v2: Release
+) -> None:
+    assert "First start" not in v1.run(database_url).stdout
+    assert "First start" not in v2.run(database_url).stdout
 
 
 # Edited

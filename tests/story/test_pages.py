@@ -191,6 +191,18 @@ def test_a_squash_breaks_no_page(
     assert "Traceback" not in headline(client)
 
 
+def test_the_first_page_finds_read_what_its_worker_read_ahead(client: Client) -> None:
+    """The catalog, which is compared with the last snapshot, takes longest."""
+    state.forget()
+    state.read_ahead()
+
+    with CaptureQueriesContext(connection) as queries:
+        page = client.get("/admin/").content.decode()
+
+    assert "In step" in page
+    assert not [query["sql"] for query in queries if "FROM pg_attribute" in query["sql"]]
+
+
 def test_in_step(viewer: Client) -> None:
     said = headline(viewer)
 
