@@ -215,7 +215,8 @@ def _attend(connection: socket.socket) -> None:
         sys.stdout.reconfigure(line_buffering=bool(env.get("PYTHONUNBUFFERED")))
     sys.dont_write_bytecode = bool(env.get("PYTHONDONTWRITEBYTECODE"))
     os.chdir(cwd)
-    sys.path[:1] = [cwd, *(env["PYTHONPATH"].split(os.pathsep) if env.get("PYTHONPATH") else [])]
+    first = str(Path(arguments[0]).absolute().parent) if is_script(arguments) else cwd
+    sys.path[:1] = [first, *(env["PYTHONPATH"].split(os.pathsep) if env.get("PYTHONPATH") else [])]
     sys.argv = arguments if is_script(arguments) else [arguments[0], *arguments[2:]]
     sys.orig_argv = [sys.executable, *arguments]
 
