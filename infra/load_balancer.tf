@@ -56,6 +56,20 @@ resource "aws_lb_listener" "https" {
   }
 }
 
+resource "aws_route53_record" "this" {
+  count   = var.zone_id == "" ? 0 : 1
+  zone_id = var.zone_id
+  name    = var.hostname
+  type    = "A"
+
+  alias {
+    name    = aws_lb.this.dns_name
+    zone_id = aws_lb.this.zone_id
+    # There is one load balancer; an answer that leaves it out leads nowhere.
+    evaluate_target_health = false
+  }
+}
+
 resource "aws_lb_listener" "http" {
   load_balancer_arn = aws_lb.this.arn
   protocol          = "HTTP"

@@ -27,7 +27,7 @@ variable "environment" {
   }
 }
 
-# The network, which other things share and which is therefore not made here
+# The network, which other things share and which is therefore not made here: network/ makes one where there is none
 
 variable "vpc_id" {
   description = "The VPC; its enableDnsHostnames must be on."
@@ -79,13 +79,19 @@ variable "client_cidrs" {
 # The name
 
 variable "hostname" {
-  description = "The name that people and the deployment reach the service by; its record points at the output load_balancer_dns_name."
+  description = "The name that people and the deployment reach the service by."
   type        = string
 }
 
 variable "certificate_arn" {
   description = "The ACM certificate of that name."
   type        = string
+}
+
+variable "zone_id" {
+  description = "The Route 53 zone of that name, whose record is then made here; empty where people make it, pointing at the output load_balancer_dns_name."
+  type        = string
+  default     = ""
 }
 
 variable "load_balancer_log_bucket" {

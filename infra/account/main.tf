@@ -55,6 +55,18 @@ variable "state_bucket" {
   default     = "rupaya-terraform-state-590184132516"
 }
 
+variable "zone_id" {
+  description = "The Route 53 zone of the environments' names, where they are to make their records themselves; else empty."
+  type        = string
+  default     = ""
+}
+
+variable "hostnames" {
+  description = "The environments' names in that zone."
+  type        = map(string)
+  default     = { staging = "staging.api.rupaya.example", production = "api.rupaya.example" }
+}
+
 # As in infra/existing.tf: what the account has already is taken over and not made.
 
 variable "existing" {
@@ -83,7 +95,7 @@ import {
 # Images
 
 resource "aws_ecr_repository" "this" {
-  # checkov:skip=CKV_AWS_51: The tags latest, staging and production move; deployments go by digest, which cannot.
+  # checkov:skip=CKV_AWS_51: The tags latest, staging and production move, and this provider knows no exceptions; deploy/tags.py makes all others immutable.
   name                 = "rupaya-backend"
   image_tag_mutability = "MUTABLE"
 
@@ -97,8 +109,9 @@ resource "aws_ecr_repository" "this" {
   }
 
   lifecycle {
-    # It can be had only by making the repository anew, without its images: one that was taken over keeps its own.
-    ignore_changes = [encryption_configuration]
+    # The first can be had only by making the repository anew, without its images: one that was taken over keeps its own.
+    # The second is what deploy/tags.py has made of it.
+    ignore_changes = [encryption_configuration, image_tag_mutability]
   }
 }
 
@@ -290,8 +303,8 @@ data "aws_iam_policy_document" "apply" {
       "application-autoscaling:Describe*", "application-autoscaling:List*", "cloudwatch:Describe*", "cloudwatch:List*",
       "ec2:Describe*", "ecr:Describe*", "ecr:List*", "ecs:Describe*", "ecs:List*", "elasticloadbalancing:Describe*",
       "events:Describe*", "events:List*", "iam:Get*", "iam:List*", "kms:Describe*", "kms:List*", "kms:Get*",
-      "logs:Describe*", "logs:List*", "rds:Describe*", "rds:List*", "scheduler:Get*", "scheduler:List*",
-      "secretsmanager:Describe*", "secretsmanager:List*",
+      "logs:Describe*", "logs:List*", "rds:Describe*", "rds:List*", "route53:Get*", "route53:List*", "scheduler:Get*",
+      "scheduler:List*", "secretsmanager:Describe*", "secretsmanager:List*",
       "secretsmanager:GetResourcePolicy", "sns:Get*", "sns:List*", "ssm:Describe*", "ssm:List*",
     ]
     resources = ["*"]
@@ -373,6 +386,21 @@ data "aws_iam_policy_document" "apply" {
         "arn:aws:secretsmanager:${var.region}:${var.account_id}:secret:${local.plain[each.key]}/*",
       "arn:aws:ssm:${var.region}:${var.account_id}:parameter/rupaya/${each.key}/*"],
     )
+  }
+
+  # Its one record, where the account has the zone: no other name of it, such as the other environment's.
+  dynamic "statement" {
+    for_each = var.zone_id == "" ? [] : [var.zone_id]
+    content {
+      sid       = "Record"
+      actions   = ["route53:ChangeResourceRecordSets"]
+      resources = ["arn:aws:route53:::hostedzone/${statement.value}"]
+      condition {
+        test     = "ForAllValues:StringEquals"
+        variable = "route53:ChangeResourceRecordSetsNormalizedRecordNames"
+        values   = [var.hostnames[each.key]]
+      }
+    }
   }
 
   # RDS makes a new database's first password, in a secret of its own, on behalf of whoever makes the database.

@@ -18,6 +18,7 @@ from psycopg2.extensions import encrypt_password, quote_ident
 from rupaya.adoption.privileges import grants
 from rupaya.credentials import Credentials
 from rupaya.migrator.errors import DatabaseUnreachable, EnvironmentUnfit
+from rupaya.migrator.schema.prescribed import HISTORY
 from rupaya.migrator.session import database
 
 # Held for a moment while the roles are looked after, so that of many who start at once one makes them.
@@ -87,11 +88,15 @@ def _keep_group(cursor: Any, group: str) -> None:
     cursor.execute("SELECT FROM pg_roles WHERE rolname = %s", [group])
     if cursor.fetchone() is None:
         cursor.execute(f"CREATE ROLE {_quoted(cursor, group)} NOLOGIN")
-    cursor.execute(_OPEN_SCHEMA)
-    for (schema,) in cursor.fetchall():
-        cursor.execute(f"REVOKE CREATE ON SCHEMA {_quoted(cursor, schema)} FROM PUBLIC")
-    cursor.execute(_OWN)
-    for statement in list(grants(cursor, group, {name for (name,) in cursor.fetchall()})):
+    tables: set[str] = set()
+    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [HISTORY])
+    if cursor.fetchone()[0]:  # else what is there is somebody else's, who may not even know of this run
+        cursor.execute(_OPEN_SCHEMA)
+        for (schema,) in cursor.fetchall():
+            cursor.execute(f"REVOKE CREATE ON SCHEMA {_quoted(cursor, schema)} FROM PUBLIC")
+        cursor.execute(_OWN)
+        tables = {name for (name,) in cursor.fetchall()}
+    for statement in list(grants(cursor, group, tables)):
         cursor.execute(statement)
 
 

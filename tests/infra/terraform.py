@@ -35,7 +35,10 @@ class Terraform:
         self.directory = directory
         self.program = require("terraform")
         shutil.copytree(
-            root, directory, ignore=shutil.ignore_patterns(".terraform", "account", "*.tfstate*"), dirs_exist_ok=True
+            root,
+            directory,
+            ignore=shutil.ignore_patterns(".terraform", "account", "network", "*.tfstate*"),
+            dirs_exist_ok=True,
         )
         if not backend:
             (directory / "local_state_override.tf").write_text('terraform {\n  backend "local" {}\n}\n')
@@ -150,6 +153,10 @@ class Applied:
     """What the service had after the next apply."""
     destroyed_of_account: int
     destroyed_of_environment: int
+    of_network: int
+    destroyed_of_network: int
+    records: dict[str, str]
+    """What the zone said of names: where each leads to."""
 
     def told_secret(self, value_from: str) -> str:
         """What ECS gives for `valueFrom`: a secret, or one key of its JSON."""
@@ -175,12 +182,26 @@ def whole_life(aws: Aws, directory: Path) -> Applied:
     """Apply both roots to the empty AWS of the environment's variables, with all that is optional, and destroy them."""
     import boto3
 
+    hostname = "staging.example.com"
+    zone = boto3.client("route53").create_hosted_zone(Name="example.com", CallerReference="1")["HostedZone"]["Id"]
+    network = Terraform(INFRA / "network", directory / "network")
+    network.variables({"hostnames": [hostname], "zone_name": "example.com"})
+    of_network = network.apply()
+    asked_for = json.loads(network("output", "-json").stdout)
+    # What people copy is what is asked for.
+    copied = set(re.findall(r"^(\w+) +=", asked_for["tfvars"]["value"], re.MULTILINE))
+    assert copied == asked_for["network"]["value"].keys() | asked_for["names"]["value"][hostname].keys()
     account = Terraform(INFRA / "account", directory / "account")
+    account.variables(
+        {"zone_id": zone.rpartition("/")[2], "hostnames": {"staging": hostname, "production": "example.com"}}
+    )
     of_account = account.apply()
     environment = Terraform(INFRA, directory / "environment")
     environment.variables(
-        network("staging.example.com")
+        asked_for["network"]["value"]
+        | asked_for["names"]["value"][hostname]
         | {
+            "alarm_emails": ["a@b.example"],
             "environment": "staging",
             "deletion_protection": False,
             "use_rds_proxy": True,
@@ -211,6 +232,11 @@ def whole_life(aws: Aws, directory: Path) -> Applied:
     parameters = rds.describe_db_parameters(DBParameterGroupName=group)["Parameters"]
     proxy_name = rds.describe_db_proxies()["DBProxies"][0]["Endpoint"]
 
+    records = {
+        item["Name"].rstrip("."): item["AliasTarget"]["DNSName"].rstrip(".")
+        for item in boto3.client("route53").list_resource_record_sets(HostedZoneId=zone)["ResourceRecordSets"]
+        if "AliasTarget" in item
+    }
     lifecycle = json.loads(
         boto3.client("ecr").get_lifecycle_policy(repositoryName=facts["repository"])["lifecyclePolicyText"]
     )["rules"]
@@ -261,4 +287,7 @@ def whole_life(aws: Aws, directory: Path) -> Applied:
         tasks_later=later["desiredCount"],
         destroyed_of_environment=environment.destroy(),
         destroyed_of_account=account.destroy(),
+        of_network=of_network,
+        destroyed_of_network=network.destroy(),
+        records=records,
     )

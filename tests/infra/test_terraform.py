@@ -18,7 +18,11 @@ from tests.infra.tools import PROJECT, require
 pytestmark = [pytest.mark.infra, pytest.mark.timeout(1200), pytest.mark.filterwarnings("default")]
 
 BUCKET = "rupaya-terraform-state-590184132516"
-ROOTS = [pytest.param(INFRA, id="environment"), pytest.param(INFRA / "account", id="account")]
+ROOTS = [
+    pytest.param(INFRA, id="environment"),
+    pytest.param(INFRA / "account", id="account"),
+    pytest.param(INFRA / "network", id="network"),
+]
 
 
 def test_it_is_formatted() -> None:
@@ -46,9 +50,37 @@ def test_both_roots_are_applied_to_an_empty_account_and_destroyed(
     applied: Applied, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with capsys.disabled():
-        print(f"\napplied: {applied.of_account} resources of the account, {applied.of_environment} of an environment")
+        print(
+            f"\napplied: {applied.of_network} resources of the network, {applied.of_account} of the account, "
+            f"{applied.of_environment} of an environment"
+        )
     assert applied.destroyed_of_environment >= applied.of_environment
     assert applied.destroyed_of_account == applied.of_account
+    assert applied.destroyed_of_network == applied.of_network
+
+
+@pytest.mark.parametrize("egress", ["endpoints", "nat", "one-nat"])
+def test_a_database_has_no_way_out_and_tasks_have_the_one_that_was_asked_for(
+    aws: Aws, tmp_path: Path, egress: str
+) -> None:
+    network = Terraform(INFRA / "network", tmp_path / "network")
+    network.variables({"hostnames": [], "egress": egress})
+    network("plan", "-input=false", "-out=plan")
+    resources = json.loads(network("show", "-json", "plan").stdout)["planned_values"]["root_module"]["resources"]
+    found = [f"{item['type']}.{item['name']}[{item.get('index', '')}]" for item in resources]
+
+    ways = [name for name in found if name.startswith("aws_route.")]
+    tasks = ["aws_route.nat[task-0]", "aws_route.nat[task-1]"] if egress != "endpoints" else []
+    assert sorted(ways) == [*tasks, "aws_route.public[public-0]", "aws_route.public[public-1]"]
+    gateways = [name for name in found if name.startswith("aws_nat_gateway.")]
+    assert len(gateways) == {"endpoints": 0, "nat": 2, "one-nat": 1}[egress]
+    asked = {"ecr.api", "ecr.dkr", "logs", "secretsmanager"} if egress == "endpoints" else set()
+    assert {name for name in asked if f"aws_vpc_endpoint.this[{name}]" in found} == asked
+
+
+def test_an_empty_accounts_name_leads_to_its_load_balancer(applied: Applied) -> None:
+    assert list(applied.records) == ["staging.example.com"]
+    assert ".elb." in applied.records["staging.example.com"]
 
 
 def test_no_secret_is_in_the_state(applied: Applied) -> None:

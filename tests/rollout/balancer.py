@@ -77,9 +77,9 @@ class Balancer:
         row = self._row(slot)
         return row["status"] == "UP" and row["check_status"] == "L7OK" and row["check_code"] == "200"
 
-    def send_traffic(self, slot: int) -> None:
-        """From now on the task gets its share."""
-        self._tell(f"set weight tasks/task{slot} 100")
+    def send_traffic(self, slot: int, weight: int = 100) -> None:
+        """From now on the task gets its share, by its weight."""
+        self._tell(f"set weight tasks/task{slot} {weight}")
 
     def drain(self, slot: int) -> None:
         """No new requests; returns when those under way have ended."""
