@@ -278,7 +278,7 @@ class Adoption(AdoptionRun):
         """Align what the original tolerates, then let Django's command record and make the rest."""
         assert isinstance(executor, AdoptingExecutor)  # noqa: S101 - the class says so
         if _is_to_be_recorded(executor.plan):
-            self.output.say(f"Adopting the original system's database: {self.original().said}")
+            self.output.say(f"Adopting the original system's database: {self.original().summary}")
         self._begin(executor, executor.plan)
         super().apply(executor)
         self.grant(executor)

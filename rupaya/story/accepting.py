@@ -153,14 +153,19 @@ def declare(comparison: Comparison, chosen: Collection[str], *, reason: str, use
                 "SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true)",
                 [str(WRITE_TIMEOUT_MS), str(reading.LOCK_TIMEOUT_MS)],
             )
-        lines = [one.said(comparison.side, LIVE_SIDE) for one in picked]
+        lines = [one.compared(comparison.side, LIVE_SIDE) for one in picked]
         accept(connection, comparison.side, picked, lines, reason=reason, by=by)
         snapshot = last_snapshot(connection.connection)
         about = {_about(one) for one in picked}
         portable = differences(snapshot.catalog, comparison.live, portable=True) if snapshot else []
         of_code = [one for one in portable if _about(one) in about]
         accept(
-            connection, CODE_SIDE, of_code, [one.said(CODE_SIDE, LIVE_SIDE) for one in of_code], reason=reason, by=by
+            connection,
+            CODE_SIDE,
+            of_code,
+            [one.compared(CODE_SIDE, LIVE_SIDE) for one in of_code],
+            reason=reason,
+            by=by,
         )
         more = f" and {len(lines) - 1} more" if len(lines) > 1 else ""
         LogEntry.objects.using(connection.alias).create(

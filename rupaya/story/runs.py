@@ -213,7 +213,7 @@ def _changes(connection: BaseDatabaseWrapper, run_id: int) -> Changes | None:
     return Changes(
         added=[_subject(item) for item in found if item.old is None],
         removed=[_subject(item) for item in found if item.new is None],
-        changed=[item.told() for item in found if item.old is not None and item.new is not None],
+        changed=[item.happened() for item in found if item.old is not None and item.new is not None],
         by_hand=json.loads(by_hand[0][0]) if by_hand else [],
         ddl=sides(old, new),
     )

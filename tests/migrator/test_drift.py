@@ -182,7 +182,7 @@ def test_two_snapshots_tell_what_a_run_did(live: str) -> None:
     try:
         did = what_a_run_did(connection, 2)
         assert did is not None
-        assert [item.told() for item in did] == ["index points_order_total on points_order: created"]
+        assert [item.happened() for item in did] == ["index points_order_total on points_order: created"]
         assert what_a_run_did(connection, 1) is None
         snapshot = last_snapshot(connection)
         assert snapshot is not None

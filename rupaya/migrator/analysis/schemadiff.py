@@ -45,12 +45,12 @@ class Comparison:
 
     @property
     def lines(self) -> list[str]:
-        return [difference.said(self.side, LIVE_SIDE) for difference in self.differences]
+        return [difference.compared(self.side, LIVE_SIDE) for difference in self.differences]
 
     @property
     def known_lines(self) -> list[str]:
         """A line a difference that was accepted: by whom, when and why."""
-        return [f"{difference.said(self.side, LIVE_SIDE)} ({known})" for difference, known in self.accepted]
+        return [f"{difference.compared(self.side, LIVE_SIDE)} ({known})" for difference, known in self.accepted]
 
 
 def with_snapshot(connection: BaseDatabaseWrapper, snapshot: Snapshot) -> Comparison:

@@ -124,7 +124,7 @@ class StagedMigration:
     duration_s: float = 0.0
     statements: list[Statement] = field(default_factory=list)
     error: str = ""
-    said: list[str] = field(default_factory=list)
+    logged: list[str] = field(default_factory=list)
     """What its operations logged."""
 
 
@@ -240,7 +240,7 @@ class Stage:
         began = time.monotonic()
         try:
             with (
-                heard(lambda message, _is_warning: step.said.append(message)),
+                heard(lambda message, _is_warning: step.logged.append(message)),
                 session_settings(self.connection, lock_timeout=lock_timeout_ms),
                 attributed(migration, backwards),
                 self.connection.execute_wrapper(self._recorded),
@@ -261,7 +261,7 @@ class Stage:
         began = time.monotonic()
         try:
             with (
-                heard(lambda message, _is_warning: step.said.append(message)),
+                heard(lambda message, _is_warning: step.logged.append(message)),
                 self._at_work(number, operation, looked_at=looked_at),
                 self.connection.execute_wrapper(self._recorded),
             ):

@@ -59,7 +59,7 @@ class Drift:
         side = "in the last snapshot"
         with self.connection.cursor() as cursor:
             drift = sort(cursor, side, differences(self.snapshot.catalog, live)).drift
-        self.lines = [difference.said(side, "in the database") for difference in drift]
+        self.lines = [difference.compared(side, "in the database") for difference in drift]
 
     def say_or_refuse(self, output: Output, on_drift: str) -> None:
         """Tell what was found.

@@ -46,7 +46,7 @@ class Change:
 
     rule: str
     table: str
-    told: str
+    text: str
     column: str = ""
 
 

@@ -55,7 +55,7 @@ def judge(empty: Trial, full: Trial | None, existing: Collection[int], kinds: di
     for payment in empty.payments:
         assert payment.debt is not None  # noqa: S101 - or it would be none
         for one in _tried(payment, on_rows.get(payment.debt.identity), parts, existing, kinds):
-            yield replace(one, told=f"When it is paid, after the rollout: {one.told[0].lower()}{one.told[1:]}")
+            yield replace(one, text=f"When it is paid, after the rollout: {one.text[0].lower()}{one.text[1:]}")
 
 
 def _tried(
@@ -143,8 +143,8 @@ def _remarks(trial: Trial, parts: list[Operation]) -> Iterator[Finding]:
 def _identities(trial: Trial, parts: list[Operation], existing: Collection[int]) -> Iterator[Finding]:
     for part, (before, after) in trial.facts.items():
         for change in effects.changes(before, after, existing):
-            told = f"{change.told[0].upper()}{change.told[1:]}."
-            if change.rule == "type" and _widens(change.told):
+            told = f"{change.text[0].upper()}{change.text[1:]}."
+            if change.rule == "type" and _widens(change.text):
                 continue
             if change.rule == "required-column" and is_known(parts[part - 1]):
                 continue  # Django's default for it is kept in the database; without one, that is known without trying
