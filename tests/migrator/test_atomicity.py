@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
+import psycopg2
 import pytest
 
-from tests.faults.migrator import applied, query
+from tests.faults.migrator import applied, query, wait_for
 from tests.migrator.releases import CREATE, Deployed, Release, migration
 
 FIRST = {"0001_initial": migration(CREATE)}
@@ -251,6 +254,32 @@ def test_what_somebody_cancelled_is_tried_again_and_what_took_too_long_is_not(
 
     assert cancelled == [13, 13]
     assert took_too_long == [13, 15]
+
+
+def test_a_table_that_is_locked_for_a_while_is_tried_again_within_the_deadline(
+    database_url: str, release: Release
+) -> None:
+    assert release.run(database_url).returncode == 0
+    release.write("0002_add", sql("ALTER TABLE shop_item ADD size integer"))
+
+    def somebody_waits() -> bool:
+        return query(database_url, "SELECT count(*) FROM pg_locks WHERE NOT granted") != [(0,)]
+
+    with (
+        ThreadPoolExecutor() as pool,
+        closing(psycopg2.connect(database_url)) as holder,
+        holder.cursor() as cursor,
+    ):
+        cursor.execute("LOCK TABLE shop_item IN ACCESS SHARE MODE")
+        run = pool.submit(release.run, database_url, MIGRATE_LOCK_TIMEOUT_MS="200", MIGRATE_RETRIES="50")
+        wait_for(somebody_waits, "the first try")
+        wait_for(lambda: not somebody_waits(), "its end")
+        holder.rollback()
+        ran = run.result()
+
+    assert ran.returncode == 0, ran.stderr
+    ((tries,),) = query(database_url, "SELECT tries FROM migrator_attempts WHERE name = '0002_add'")
+    assert tries > 1
 
 
 @pytest.mark.parametrize("text", ["bad \\x00 byte", "\\udcff"], ids=["NUL", "a surrogate"])
