@@ -286,7 +286,7 @@ class Environment:
         if database.name and database.name != self.database.name:
             self._problem(
                 f"REPLICA_DATABASE_URL names the database {database.name!r}, but the service uses "
-                f"{self.database.name!r}, which is what a replica of it is called too: name the same."
+                f"{self.database.name!r}, and a replica of it has the same name: give that one."
             )
         return database
 

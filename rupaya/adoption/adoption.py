@@ -283,7 +283,8 @@ class Adoption(AdoptionRun):
         super().apply(executor)
         self.grant(executor)
         self.output.say(
-            "Adopted. The original can go on on this database; once it is switched off: 'manage.py adopt --finish'",
+            "Adopted. The original can keep running on this database. "
+            "Once it is switched off: 'manage.py adopt --finish'",
             success=True,
         )
 

@@ -184,7 +184,7 @@ def drift(connection: BaseDatabaseWrapper, tables: reading.Tables, *, max_age_s:
         except reading.ERRORS as error:
             if sqlstate(error) not in reading.OUT_OF_TIME_SQLSTATES:
                 raise
-            return Drift(None, f"Changes by hand were not looked for: {driver_text(error)}.")
+            return Drift(None, f"Could not check for changes by hand: {driver_text(error)}.")
         # As a run judges it (`rupaya.migrator.run.drift`).
         same_server = snapshot.server_major == connection.connection.server_version // 10000
         return Drift(comparison, tells=same_server and not snapshot.is_superseded)

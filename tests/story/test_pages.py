@@ -464,7 +464,7 @@ def test_a_locked_table_keeps_no_page_waiting(client: Client, url: str) -> None:
         )
         overview = text(client, "/admin/schema/")
         assert "In step" in overview
-        assert "Changes by hand were not looked for: canceling statement due to lock timeout." in overview
+        assert "Could not check for changes by hand: canceling statement due to lock timeout." in overview
         assert "Not now" not in text(client, "/admin/schema/diagram/")
     finally:
         holder.close()

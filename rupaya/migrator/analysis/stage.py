@@ -389,7 +389,7 @@ class Stage:
             result = run()
             self._look(statement)
             return result
-        # Locks are gone when a transaction ends: one around the statement shows them, if it bears that.
+        # Locks are gone when a transaction ends: one around the statement shows them, if it can run in one.
         self._strongest = {}
         self.connection.ensure_connection()
         self._execute("BEGIN")

@@ -108,7 +108,7 @@ class Questioner:
 
     def _ask(self, question: str, seen: str, how: str, arguments: tuple[Any, ...]) -> bool:
         unasked = Unasked(
-            f"{seen}. If it was renamed, say {how}; if what the old one holds is to go, say --no-renames. "
+            f"{seen}. If it was renamed, say {how}; if the old one's data may go, say --no-renames. "
             "Nothing was written."
         )
         if isinstance(self.asked, NonInteractiveMigrationQuestioner):
@@ -153,8 +153,8 @@ def _refuse_likely_rename(app: str, added: ops.AddField, removed: ops.RemoveFiel
         return
     raise Unasked(
         f"{app}.{model.name}.{removed.name} is gone, and {app}.{model.name}.{added.name} is new and of its type. If it "
-        "was renamed, rename it first and let makemigrations write that; then change what else is another. If what the "
-        "old one holds is to go, say --no-renames. Nothing was written."
+        "was renamed, rename it first and let makemigrations write that; then make the other changes. If the old "
+        "one's data may go, say --no-renames. Nothing was written."
     )
 
 

@@ -1,4 +1,4 @@
-"""What paying a debt does, in forms that keep nobody waiting; each part bears being carried out again."""
+"""What paying a debt does, in forms that keep nobody waiting; each part may be carried out again."""
 
 from __future__ import annotations
 

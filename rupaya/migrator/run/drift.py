@@ -54,7 +54,7 @@ class Drift:
         except OperationalError as error:
             if sqlstate(error) != LOCK_NOT_AVAILABLE:
                 raise
-            output.say(f"Changes by hand were not looked for: {driver_text(error)}", warning=True)
+            output.say(f"Could not check for changes by hand: {driver_text(error)}", warning=True)
             return
         side = "in the last snapshot"
         with self.connection.cursor() as cursor:

@@ -242,8 +242,8 @@ def _ensure_records(session: Session, ledger: Ledger) -> None:
             raise
         fact, remedy = UNFIT.get(code, ("the server refuses it", "Look at what the server says"))
         raise EnvironmentUnfit(
-            f"The migrator cannot keep its record, because {fact}: {driver_text(cause)}",
-            "Without its record nothing is migrated; nothing was changed.",
+            f"The migrator cannot write its ledger, because {fact}: {driver_text(cause)}",
+            "Without its ledger nothing is migrated; nothing was changed.",
             f"{remedy}; it needs CREATE on the schema and ownership of the tables.",
         ) from None
     if missing:
