@@ -47,11 +47,9 @@ class Kept(Generic[Value]):
             if key in self._under_way:
                 return
             if connections[alias].in_atomic_block:  # whose rows no other connection sees
-                self._keep(key, read)
+                self._read[key] = self._ended(read)
                 return
-            thread = threading.Thread(
-                target=self._work, args=(key, alias, connections[alias].copy(), read), daemon=True
-            )
+            thread = threading.Thread(target=self._work, args=(key, alias, connections[alias], read), daemon=True)
             self._under_way[key] = thread
             thread.start()
 
@@ -62,31 +60,40 @@ class Kept(Generic[Value]):
             NotReadYet: if it is still being read then.
             DatabaseError: what ended the reading.
         """
-        if self._age_s(key) >= self.shown_s and (thread := self._under_way.get(key)) is not None:
+        if not self._may_be_shown(key) and (thread := self._under_way.get(key)) is not None:
             thread.join(max(0.0, until - time.monotonic()))
         found = self._read.get(key)
-        if found is None or self._age_s(key) >= self.shown_s:
+        if found is None or (not self._may_be_shown(key) and key in self._under_way):
             raise NotReadYet
         if found.error is not None:
             raise found.error
         return found.value  # type: ignore[return-value]  # there is one where there is no error
 
+    def _may_be_shown(self, key: Hashable) -> bool:
+        """A value for a while after it is stale, an error only until then."""
+        found = self._read.get(key)
+        return self._age_s(key) < (self.shown_s if found is not None and found.error is None else self.fresh_s)
+
     def _work(self, key: Hashable, alias: str, like: BaseDatabaseWrapper, read: Callable[[], Value]) -> None:
         connections[alias] = connection = like.copy()  # a connection is of the thread that made it
+        ended = None
         try:
-            self._keep(key, read)
+            ended = self._ended(read)
         finally:
-            connection.close()
-            with self._lock:
+            with self._lock:  # at once: who finds it no longer under way finds what was read
+                if ended is not None:
+                    self._read[key] = ended
                 del self._under_way[key]
+            connection.close()
 
-    def _keep(self, key: Hashable, read: Callable[[], Value]) -> None:
+    def _ended(self, read: Callable[[], Value]) -> _Read[Value]:
         try:
-            self._read[key] = _Read(time.monotonic(), value=read())
+            value = read()
+            return _Read(time.monotonic(), value=value)
         except DatabaseError as error:
             # What takes too long does so for a while; anything else may be over at once.
             lasts = isinstance(error.__cause__, QueryCanceled)
-            self._read[key] = _Read(time.monotonic() - (0 if lasts else self.fresh_s), error=error)
+            return _Read(time.monotonic() - (0 if lasts else self.fresh_s), error=error)
 
     def forget(self) -> None:
         """Read anew whatever is asked for next."""

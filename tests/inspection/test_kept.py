@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
 from contextlib import closing
 from datetime import date
 from pathlib import Path
@@ -10,11 +12,14 @@ from typing import Any
 
 import psycopg2
 import pytest
+from django.db import OperationalError
 from django.test import Client
 
 from accounts.models import User
 from rupaya.inspection import home
+from rupaya.inspection.kept import Kept
 from tests.faults.migrator import query, wait_for
+from tests.patience import HANGING_S
 from tests.pointed import pointed_at
 from transactions.models import Account, Transaction
 
@@ -64,3 +69,30 @@ def test_nobody_waits_long_for_a_figure_and_what_was_read_is_shown_meanwhile(
     assert "being added up" in first
     assert "being added up" not in meanwhile
     assert "came in +5.00" in meanwhile
+
+
+def test_an_error_is_over_once_it_can_be_read_again(django_db_blocker: Any, migrated_url: str) -> None:
+    """Nobody meets an error of before, nor one that was kept: but what takes too long is not tried by each."""
+    kept: Kept[int] = Kept(fresh_s=300, shown_s=3600)
+    tries: list[str] = []
+
+    def fails(error: type[Exception]) -> int:
+        tries.append(error.__name__)
+        raise OperationalError from error("no")
+
+    with pointed_at(migrated_url, django_db_blocker):
+
+        def ask(read: Callable[[], int]) -> int:
+            kept.begin("key", "default", read)
+            return kept.get("key", time.monotonic() + HANGING_S)
+
+        for _ in range(2):
+            with pytest.raises(OperationalError):
+                ask(lambda: fails(psycopg2.errors.AdminShutdown))
+        assert ask(lambda: 7) == 7
+        kept.forget()
+        for _ in range(2):
+            with pytest.raises(OperationalError):
+                ask(lambda: fails(psycopg2.errors.QueryCanceled))
+
+    assert tries == ["AdminShutdown", "AdminShutdown", "QueryCanceled"]
