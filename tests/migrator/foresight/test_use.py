@@ -238,7 +238,9 @@ def test_it_cannot_be_said_before_it_was_watched_long_enough(connection: Connect
     assert (found.answer, "watched for 0.0 h only" in found.lines[0]) == (CANNOT_SAY, True)
 
 
-def test_it_cannot_be_said_of_what_was_never_watched(connection: Connection) -> None:
+def test_it_cannot_be_said_of_what_was_never_watched(server: LocalPostgres, connection: Connection) -> None:
+    server.psql("SELECT pg_stat_statements_reset()", database="rupaya")
+
     assert use(connection, debt(table="merchants", name="label", number=4)).answer == CANNOT_SAY
 
 
