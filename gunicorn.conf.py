@@ -5,6 +5,7 @@ It runs no system checks, so what production must not have is refused here.
 
 import logging
 import sys
+import threading
 from pathlib import Path
 
 from rupaya import environment, logs
@@ -50,7 +51,9 @@ logconfig_dict = logs.logging_config(env)
 
 
 def post_worker_init(worker: object) -> None:
-    """Ask the database from the first moment, so that the first probe has an answer to read."""
+    """Ask the database from the first moment: the first probe and the first page have an answer to read."""
     from rupaya.health.sampler import sampler
+    from rupaya.story.state import read_ahead
 
     sampler.ensure_started()
+    threading.Thread(target=read_ahead, name="read-ahead", daemon=True).start()

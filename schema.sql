@@ -1,4 +1,4 @@
--- The schema that the migrations build, as PostgreSQL tells it. Written by `make schema`; not to be edited.
+-- The schema that the migrations build, as PostgreSQL reports it. Written by `make schema`; not to be edited.
 
 CREATE FUNCTION set_updated_at() RETURNS trigger
     LANGUAGE plpgsql AS $$

@@ -61,7 +61,7 @@ class E164PhoneNumberField(PhoneNumberField):  # type: ignore[misc]  # the libra
     """A phone number that reaches the database in E.164 form or not at all.
 
     The library's own field writes what it cannot understand as it came; this one raises ValidationError on every path
-    that writes: `save`, `create`, `bulk_create`, `update` and `bulk_update`. An empty text becomes NULL, for the
+    that writes: `save`, `create`, `bulk_create`, `update` and `bulk_update`. An empty text becomes NULL, because the
     column is unique.
     """
 

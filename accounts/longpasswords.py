@@ -1,6 +1,6 @@
 """Passwords over 72 bytes: the original took them, and its bcrypt read the first 72 bytes.
 
-Such a hash is told from the rest by its cost, which the original alone wrote. It is never written anew, for a hash of
+Such a hash is recognised by its cost, which the original alone wrote. It is never written again, as a hash of
 this service's is of a whole password, and what is longer is a wrong one there.
 """
 

@@ -222,6 +222,10 @@ def main(what: str, users: int, each: int) -> None:
         from rupaya.inspection import counting
 
         counting.EXACT_UP_TO = 20
+    if what == "time" and settings.SETTINGS_MODULE == "rupaya.settings":  # as a worker does when it starts
+        from rupaya.story.state import read_ahead
+
+        read_ahead()
     json.dump(plans(client, users, each) if what == "plans" else timed(client, users, each), sys.stdout)
 
 

@@ -103,7 +103,7 @@ def run(_lineup: Lineup, server: Server, runs: int) -> Section:
         if live.is_promised:
             worst = max(max(one.ratio, 1 / one.ratio) for kind, one in compared.items() if kind != UPDATE)
             reaches.append(Reach(f"{live} rows: the estimate that is most out, by a factor of", worst, FACTOR_AT_MOST))
-    header = ["live rows", "", "range told", "its middle", "truth", "truth ÷ middle", "within the range"]
+    header = ["live rows", "", "range shown", "its middle", "truth", "truth ÷ middle", "within the range"]
     return Section(TITLE, PROSE, header, rows, reaches=reaches, runs=runs)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from statistics import median
+from textwrap import fill
 
 INTRODUCTION = """\
 # Benchmarks
@@ -65,12 +66,19 @@ class Section:
 
     def markdown(self, today: date, missing: dict[str, str]) -> str:
         """The section as it stands in the page, title included."""
-        lines = [f"## {self.title}", "", self.prose, "", _line(self.header), _line(["---"] * len(self.header))]
+        lines = [
+            f"## {self.title}",
+            "",
+            _wrapped(self.prose),
+            "",
+            _line(self.header),
+            _line(["---"] * len(self.header)),
+        ]
         lines += [_line(row) for row in self.rows]
         if self.reaches:
             lines += ["", "| reach | | found | |", "|---|---|---|---|", *(reach.line() for reach in self.reaches)]
-        lines += [line for note in self.notes for line in ("", note)]
-        lines += [line for name, why in missing.items() for line in ("", f"{name} was not measured: {why}.")]
+        lines += [line for note in self.notes for line in ("", _wrapped(note))]
+        lines += [line for name, why in missing.items() for line in ("", _wrapped(f"{name} was not measured: {why}."))]
         runs = "one run of each" if self.runs == 1 else f"{self.runs} runs of each"
         return "\n".join([*lines, "", f"{today.isoformat()}, {runs}.", ""])
 
@@ -112,13 +120,18 @@ def write_page(path: Path, machine: str, sections: dict[str, str], order: Sequen
     known = sections_of(path.read_text()) if path.exists() else {}
     known |= sections
     body = [known[title] for title in order if title in known]
-    path.write_text("\n".join([INTRODUCTION, f"## Machine\n\n{machine}\n", *body]))
+    path.write_text("\n".join([INTRODUCTION, f"## Machine\n\n{_wrapped(machine)}\n", *body]))
 
 
 def sections_of(page: str) -> dict[str, str]:
     """The sections of a page by title."""
     found = re.split(r"^(?=## )", page, flags=re.MULTILINE)[1:]
     return {section.split("\n", 1)[0].removeprefix("## "): section.rstrip("\n") + "\n" for section in found}
+
+
+def _wrapped(text: str) -> str:
+    """As wide as every page of the docs."""
+    return fill(text, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -8,7 +8,7 @@
 The workflows call it, and people may. What it must know of an environment, Terraform has written into the parameter
 /rupaya/ENVIRONMENT/deployment. --dry-run reads everything and changes nothing.
 
-It needs boto3, and of this project nothing that needs more than Python. It exits with 0 when what it was told to bring
+It needs boto3, and of this project nothing that needs more than Python. It exits with 0 when what it was to bring
 serves, else with 1.
 """
 
@@ -42,7 +42,7 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 # What only a container can end with, or a server; the others are migrate's own.
 EXIT_CODES = {
-    0: "It ended of its own accord, which a server never does.",
+    0: "It ended by itself, which a server never does.",
     1: "manage.py was given wrong arguments, or Python failed: see the lines below.",
     137: "It was killed: out of memory, or it did not end within 30 s of being told to.",
     139: "It crashed (segmentation fault).",
@@ -103,7 +103,7 @@ class Facts:
     shift: Shift | None = None
     """How requests come to a new release, where not task by task."""
     is_public: bool = True
-    """Whether the load balancer lets in whoever asks, so that this script may ask it."""
+    """Whether the load balancer lets anyone in, so that this script may ask it."""
 
     @property
     def target_groups(self) -> list[str]:
@@ -521,7 +521,7 @@ class Environment:
         ]
         tasks = self.ecs.describe_tasks(cluster=self.facts.cluster, tasks=arns[:100])["tasks"] if arns else []
         ours = [task for task in tasks if task["taskDefinitionArn"] == definition]
-        # A failed migration is most telling in the first task that tried it; those after it say only that it failed.
+        # A failed migration shows best in the first task that tried it; those after it say only that it failed.
         ours.sort(key=lambda task: task.get("createdAt") or task.get("startedAt") or datetime.min.replace(tzinfo=UTC))
         if not ours:
             return "No task of it has ended; ECS may not have been able to start one: look at the service's events.\n"

@@ -1,6 +1,6 @@
 """What served an environment, in order: the parameter /rupaya/ENVIRONMENT/served, which the deployment alone writes.
 
-Tags of images cannot tell it: they name what is, and a rollback must know what was, and what was rolled back from.
+Tags of images do not show it: they name what is, and a rollback must know what was, and what was rolled back from.
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ class Served:
 
     @property
     def now(self) -> Entry | None:
-        """What serves."""
         return self.entries[-1] if self.entries else None
 
     def before(self) -> Entry | None:
@@ -57,7 +56,7 @@ class Served:
         return None
 
     def deployed(self, digest: str, version: str) -> None:
-        """Write down that this image serves; whoever deploys it again has changed their mind about it."""
+        """Write down that this image serves; to deploy it again is to change one's mind about it."""
         entries = [replace(entry, rolled_back=False) if entry.digest == digest else entry for entry in self.entries]
         self._write(entries, digest, version)
 

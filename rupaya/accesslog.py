@@ -20,7 +20,7 @@ class ServerLogger(Logger):  # type: ignore[misc]  # gunicorn is not typed
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
         """Log one answered request; a probe only if its answer is bad news."""
         status = str(resp.status).partition(" ")[0]
-        # As it was sent, percent-encoded, for it may hold anything; without the query, for that may hold tokens.
+        # As it was sent, percent-encoded, as it may hold anything; without the query, as that may hold tokens.
         path = str(environ.get("RAW_URI", "")).partition("?")[0][:PATH_MAX_CHARACTERS]
         if status == "200" and path in PROBES:
             return

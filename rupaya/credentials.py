@@ -1,6 +1,6 @@
 """User and password of the role that serves, in the form in which AWS Secrets Manager keeps them: JSON.
 
-Both come in one variable, for they change together: a user of before beside a password of now would fit nothing.
+Both come in one variable, because they change together: a user of before beside a password of now would fit nothing.
 No Django here: the early exit of `migrate` reads it too.
 """
 

@@ -72,7 +72,7 @@ def nothing_to_migrate(env: Environment, arguments: list[str]) -> bool:
 
 
 def _serving_role_fits(env: Environment) -> bool:
-    """Whether the server takes whoever serves, where it is for `migrate` to see to that."""
+    """Whether the server accepts the role that serves, where it is for `migrate` to see to that."""
     credentials, direct = env.credentials, env.migration_database
     if credentials is None or direct is None or not credentials.are_to_be_made:
         return True
@@ -159,7 +159,7 @@ class _Waiter:
                     return True, None  # a pooler: a lock taken here might stay behind with a session of its own
                 cursor.execute("SELECT pg_try_advisory_lock(%s)", [TURN_KEY])
                 if cursor.fetchone()[0]:
-                    # Asked again: whoever had the turn before may have done it all meanwhile.
+                    # Asked again: the process before may have done it all meanwhile.
                     if (owed := self._owed(cursor)) is not None:
                         return True, owed
                     keep = True

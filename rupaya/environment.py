@@ -40,7 +40,7 @@ NOTICE_A_CUT = {
 }
 LOCAL_PROXIES = ("127.0.0.1", "::1")
 
-# What libpq takes in a connection URL and what makes sense for this service to be told.
+# What libpq takes in a connection URL and what makes sense for this service.
 LIBPQ_PARAMETERS = frozenset(
     (
         "application_name channel_binding client_encoding connect_timeout gssencmode keepalives "
@@ -139,7 +139,7 @@ class Environment:
         )
         self.csrf_trusted_origins = self._list("CSRF_TRUSTED_ORIGINS")
         self.port = self._integer("PORT", 8000, 1, 65535)
-        # In development nobody but whoever sits at this machine is meant to reach it.
+        # In development nobody but the person at this machine is meant to reach it.
         self.bind_address = self._text("BIND_ADDRESS") or ("0.0.0.0" if self.is_production else "127.0.0.1")  # noqa: S104 - behind a load balancer
         self.web_concurrency = self._integer("WEB_CONCURRENCY", 2, 1, 64)
         self.log_level = self._choice("LOG_LEVEL", "INFO", LOG_LEVELS, normalise=str.upper)
@@ -286,7 +286,7 @@ class Environment:
         if database.name and database.name != self.database.name:
             self._problem(
                 f"REPLICA_DATABASE_URL names the database {database.name!r}, but the service uses "
-                f"{self.database.name!r}, which is what a replica of it is called too: name the same."
+                f"{self.database.name!r}, and a replica of it has the same name: give that one."
             )
         return database
 
@@ -394,7 +394,7 @@ def task_name(environ: Mapping[str, str]) -> str:
 
 
 def logs_json(environ: Mapping[str, str]) -> bool:
-    """Whether this process logs JSON, told even where the rest of its environment is refused."""
+    """Whether this process logs JSON, known even where the rest of its environment is refused."""
     chosen = environ.get("LOG_FORMAT", "").strip().lower()
     return chosen == "json" or (not chosen and environ.get("RUPAYA_ENV", "").strip().lower() == "production")
 

@@ -26,7 +26,6 @@ class JsonLines:
         print(self.line(message, level=level, logger=logger, **fields), file=stream, flush=True)
 
     def line(self, message: str, *, level: str = "INFO", logger: str = "migration", **fields: object) -> str:
-        """The object as text."""
         import json
         from datetime import UTC, datetime
 

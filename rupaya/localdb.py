@@ -64,7 +64,6 @@ class LocalPostgres:
         return self.data_dir / "server.log"
 
     def url(self, database: str = DATABASE, user: str = OWNER) -> str:
-        """A connection URL for `DATABASE_URL`."""
         return f"postgresql://{user}@/{database}?host={self.socket_dir}"
 
     def postmaster_pid(self) -> int | None:

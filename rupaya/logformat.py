@@ -1,4 +1,4 @@
-"""The JSON form of a log record; a module of its own, for only what logs JSON needs the library."""
+"""The JSON form of a log record; a module of its own, because only what logs JSON needs the library."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pythonjsonlogger.json import JsonFormatter
 from rupaya.jsonline import LINE_SEPARATORS
 from rupaya.logs import request_id
 
-# What Django hangs on its records: the whole request, query and cookies included, which belong into no log.
+# What Django hangs on its records: the whole request, query and cookies included, which belong in no log.
 NOT_LOGGED = ("request", "response", "server_time", "taskName")
 
 

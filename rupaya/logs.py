@@ -38,7 +38,7 @@ def logging_config(env: Environment) -> dict[str, Any]:
         "root": {"handlers": ["stderr"], "level": env.log_level},
         "loggers": {
             "django": {"handlers": [], "level": env.log_level, "propagate": True},
-            # A scanner's nonsense is no error of ours, and needs no traceback: the access log has its 400.
+            # What a scanner sends is no error of ours, and needs no traceback: the access log has its 400.
             "django.security.DisallowedHost": {"handlers": ["nowhere"], "propagate": False},
             "django.server": {"handlers": [], "level": env.log_level, "propagate": True},
             "axes": {"handlers": [], "level": "WARNING", "propagate": True},

@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 Network = IPv4Network | IPv6Network
 
-# What a proxy tells about the client. From anybody else it is a claim, and is dropped.
+# What a proxy says about the client. From anybody else it is a claim, and is dropped.
 FORWARDED_HEADERS = (
     "HTTP_FORWARDED",
     "HTTP_X_FORWARDED_FOR",

@@ -104,12 +104,12 @@ SERVING_ROLE = (
     if env.migration_database and env.migration_database.user != env.database.user
     else ""
 )
-# Before a run looks at anything, for it may ask as the one that serves; and after what has made tables.
+# Before a run looks at anything, because it may ask as the one that serves; and after what has made tables.
 MIGRATOR_RIGHTS = "rupaya.security.servingrole.keep"
 # What `migrate` must not do on a database that another system made.
 MIGRATOR_HISTORY_CHECKS = ["rupaya.adoption.original.refuse_unadopted"]
 # MIGRATE_LOCK_WAIT_S and its like, as the environment has them; `rupaya.migrator.conf` knows their meaning.
-MIGRATE_PHASE: str = env.migrate["MIGRATE_PHASE"]  # by name too, for health and story read it
+MIGRATE_PHASE: str = env.migrate["MIGRATE_PHASE"]  # by name too, because health and story read it
 globals().update(env.migrate)
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

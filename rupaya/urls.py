@@ -34,7 +34,7 @@ handler500 = went_wrong
 urlpatterns = [
     path("", RedirectView.as_view(url="/admin/")),
     path("admin/second-factor/", SecondFactorView.as_view(), name="second-factor"),
-    # In place of Django's, which would tell everybody's name to whoever may look for one.
+    # In place of Django's, which would show everybody's name to all who may search.
     path("admin/autocomplete/", admin.site.admin_view(Autocomplete.as_view(admin_site=admin.site))),
     path("admin/search/", admin.site.admin_view(finding.view), name="search"),
     path("admin/r/<path:where>", admin.site.admin_view(nowhere)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.patience import HANGING_S
@@ -22,10 +23,17 @@ def python(
     *arguments: str, cwd: Path = PROJECT, answer: str = "", **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run Python to its end, whatever its status; `answer`: what it reads, which is no terminal."""
+    return run(arguments, inherited(**variables), cwd, answer)
+
+
+def run(
+    arguments: Sequence[str], env: Mapping[str, str], cwd: Path, answer: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """As `python`, with exactly these variables."""
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=cwd,
-        env=inherited(**variables),
+        env=env,
         input=answer,
         capture_output=True,
         text=True,

@@ -106,7 +106,7 @@ def main() -> int:
         roundtrip.forward()
         second = read()
     found = differences(first, second)
-    problems += [difference.said("the first time", "the second time") for difference in found]
+    problems += [difference.compared("the first time", "the second time") for difference in found]
     if not found and draw(first) != draw(second):
         problems.append("The columns of a table are in another order the second time.")
     print(roundtrip.table())

@@ -50,9 +50,15 @@ def python(
     *arguments: str, cwd: Path = processes.PROJECT, answer: str = "", **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run Python to its end as `processes.python` does, in a fork where that comes to the same."""
-    env = processes.inherited(**variables)
+    return run(arguments, processes.inherited(**variables), cwd, answer)
+
+
+def run(
+    arguments: Sequence[str], env: Mapping[str, str], cwd: Path, answer: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """As `python`, with exactly these variables."""
     if not comes_to_the_same(env):
-        return processes.python(*arguments, cwd=cwd, answer=answer, **variables)
+        return processes.run(arguments, env, cwd, answer)
     with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         asked.write(answer.encode())
         asked.seek(0)
@@ -215,7 +221,8 @@ def _attend(connection: socket.socket) -> None:
         sys.stdout.reconfigure(line_buffering=bool(env.get("PYTHONUNBUFFERED")))
     sys.dont_write_bytecode = bool(env.get("PYTHONDONTWRITEBYTECODE"))
     os.chdir(cwd)
-    sys.path[:1] = [cwd, *(env["PYTHONPATH"].split(os.pathsep) if env.get("PYTHONPATH") else [])]
+    first = str(Path(arguments[0]).absolute().parent) if is_script(arguments) else cwd
+    sys.path[:1] = [first, *(env["PYTHONPATH"].split(os.pathsep) if env.get("PYTHONPATH") else [])]
     sys.argv = arguments if is_script(arguments) else [arguments[0], *arguments[2:]]
     sys.orig_argv = [sys.executable, *arguments]
 

@@ -4,6 +4,4 @@ from django.apps import AppConfig
 
 
 class TransactionsConfig(AppConfig):
-    """The transactions app."""
-
     name = "transactions"

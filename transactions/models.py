@@ -5,7 +5,7 @@ database's (`db_default`, constraints), and names are what that database calls t
 
 - A foreign key has ``db_constraint=False``: Django's would be deferrable and without ON DELETE. The migration that
   makes the column adds the real one, ``<table>_<column>_foreign``. A user takes all their rows along; whatever else is
-  referred to cannot be deleted (NO ACTION in the database, RESTRICT in Django), for the history of money would change:
+  referred to cannot be deleted (NO ACTION in the database, RESTRICT in Django), as the history of money would change:
   set `is_deleted` instead.
 - Uniqueness is a named constraint, not ``unique=True``, whose name Django makes up.
 - `updated_at` is set by a trigger. After ``save()`` an instance still has the value that it was loaded with;
@@ -34,7 +34,7 @@ COLOR_PATTERN = r"^#[0-9A-Fa-f]{6}$"
 TOO_MUCH = Decimal(10**13)
 
 POSITIVE_AMOUNT = Q(amount__gt=0, amount__lt=TOO_MUCH)
-# No part of it is NULL for any row, for a CHECK lets NULL pass.
+# No part of it is NULL for any row, because a CHECK lets NULL pass.
 TRANSFER_HAS_TWO_ACCOUNTS = Q(~Q(to_account=F("account")), transaction_type="transfer", to_account__isnull=False) | Q(
     ~Q(transaction_type="transfer"), to_account__isnull=True
 )

@@ -81,7 +81,7 @@ class AdoptionRun(Procedure):
             raise HistoryRefused(*refused)
         if found := obstacles(self.connection, self.live(), self._applied(), self.serves):
             raise _in_the_way(found)
-        if self._verdict is None:  # once, for what another migrator does until the lock is had is no obstacle
+        if self._verdict is None:  # once, because what another migrator does until the lock is had is no obstacle
             self._verdict = self.prove(self.rows_to_try(), lambda trial: self.carry_out(trial, plan))
             if self._verdict.stumbled:
                 raise _in_the_way(list(self._verdict.stumbled))
@@ -117,7 +117,7 @@ class AdoptionRun(Procedure):
             self._before_in_trial = None
 
     def carry_out(self, carrier: Carrier, plan: Plan | None) -> None:
-        """All that this run does, by whoever carries it out."""
+        """All that this run does, no matter who carries it out."""
         raise NotImplementedError
 
     def refuse_under_the_lock(self, context: RunContext, plan: Plan) -> None:
@@ -257,7 +257,7 @@ class Adoption(AdoptionRun):
         return without_migrations(plan, later) if later else plan
 
     def refused(self, original: Original) -> tuple[str, str, str] | None:
-        """Why not to begin: moreover, what Knex has not applied."""
+        """Why not to begin: also what Knex has not applied."""
         if (refused := super().refused(original)) or not (missing := original.missing_migrations):
             return refused
         return (
@@ -272,19 +272,19 @@ class Adoption(AdoptionRun):
             return _is_to_be_recorded(plan) or not succeeded(cursor, COMMAND)
 
     def nothing_to_do(self, session: Session, plan: Plan) -> None:
-        """Say so."""
         self.output.say("Nothing to adopt: the history is recorded already", success=True)
 
     def apply(self, executor: Executor) -> None:
         """Align what the original tolerates, then let Django's command record and make the rest."""
         assert isinstance(executor, AdoptingExecutor)  # noqa: S101 - the class says so
         if _is_to_be_recorded(executor.plan):
-            self.output.say(f"Adopting the original system's database: {self.original().said}")
+            self.output.say(f"Adopting the original system's database: {self.original().summary}")
         self._begin(executor, executor.plan)
         super().apply(executor)
         self.grant(executor)
         self.output.say(
-            "Adopted. The original can go on on this database; once it is switched off: 'manage.py adopt --finish'",
+            "Adopted. The original can keep running on this database. "
+            "Once it is switched off: 'manage.py adopt --finish'",
             success=True,
         )
 
@@ -348,7 +348,6 @@ class Finish(AdoptionRun):
             return not finished_by(cursor)
 
     def nothing_to_do(self, session: Session, plan: Plan) -> None:
-        """Say so."""
         with self.connection.cursor() as cursor:
             self.output.say(f"Nothing to do: the adoption was finished {finished_by(cursor)}", success=True)
 
@@ -368,7 +367,7 @@ class Finish(AdoptionRun):
         self.output.say("Finished. The contract's rules hold; the original must not run on this database again")
 
     def rows_to_try(self) -> dict[str, list[str]]:
-        """Those that break a rule, and others; none where that is not decided, for the run will be refused."""
+        """Those that break a rule, and others; none where that is not decided, because the run will be refused."""
         survey = self.survey(self.decisions)
         return {} if survey.is_undecided else survey.rows
 

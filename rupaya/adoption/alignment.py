@@ -1,7 +1,7 @@
 """What makes the original's tables equal to the contract's, as changes that traffic hardly notices.
 
 Derived from the difference between the live catalog and the frozen picture, never from a memory of what was done: after
-a kill the next run finds what is left, and each change bears being carried out again from its beginning. What is built
+a kill the next run finds what is left, and each change may be carried out again from its beginning. What is built
 beside something of the same name has a name of its own until both are swapped in one short transaction.
 """
 

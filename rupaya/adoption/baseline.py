@@ -1,4 +1,4 @@
-"""What the adopted migrations build: a frozen picture, for the role that adopts may not create a scratch database.
+"""What the adopted migrations build: a frozen picture, because the role that adopts may not create a scratch database.
 
 Migrations that were applied anywhere are never edited, so the picture never changes; a test compares the two.
 """

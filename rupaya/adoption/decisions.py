@@ -64,7 +64,6 @@ class Decisions:
     maps: tuple[Mapping, ...] = ()
 
     def maps_of(self, table: str, column: str) -> tuple[Mapping, ...]:
-        """The mappings of a column."""
         return tuple(mapping for mapping in self.maps if (mapping.table, mapping.column) == (table, column))
 
     def __str__(self) -> str:

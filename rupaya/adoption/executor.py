@@ -102,7 +102,7 @@ class AdoptingExecutor(BatchExecutor):
             return explained
         return MigrationFailed(
             explained.happened,
-            "What was committed before it failed stays, and each step bears being carried out again.",
+            "What was committed before it failed stays, and each step may be run again.",
             "See what is left with 'manage.py adopt --plan', fix it, and start the same command again: it goes on "
             "from there. Where nothing can be tried out beforehand, 'manage.py adopt --retry-failed' insists.",
         )

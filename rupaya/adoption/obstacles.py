@@ -1,4 +1,4 @@
-"""What an adoption would stumble over half way: found before the first change, and said with the way out."""
+"""What an adoption would stumble over half way: found before the first change, and named with the way out."""
 
 from __future__ import annotations
 

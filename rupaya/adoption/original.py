@@ -96,13 +96,14 @@ class Original:
     def refusal(self) -> HistoryRefused:
         """Of a database that Knex migrates for somebody else."""
         return HistoryRefused(
-            f"Knex migrates this database, but it is not known as the original system's: {self.doubt} ({self.said}).",
+            "Knex migrates this database, but it is not known as the original system's: "
+            f"{self.doubt} ({self.summary}).",
             "Another system may use it; nothing was changed.",
             "Check DATABASE_URL: this service needs a database of its own, or the original's with its own history.",
         )
 
     @property
-    def said(self) -> str:
+    def summary(self) -> str:
         """In one line."""
         if self.knex_is_gone:
             return "it was taken over, and Knex's tables are gone since"
@@ -171,9 +172,9 @@ def find(connection: BaseDatabaseWrapper) -> Original | None:
 
 
 def refuse_without_knex(connection: BaseDatabaseWrapper) -> None:
-    """Refuse what the original's SQL files made before its Knex ever ran: neither created anew nor adopted as it is.
+    """Refuse what the original's SQL files made before its Knex ever ran: neither created again nor adopted as it is.
 
-    Tables that this code made have `is_superuser`: of these nothing is said here.
+    Tables that this code made have `is_superuser`: those are let through here.
 
     Raises:
         HistoryRefused: saying how to go on.
@@ -256,12 +257,12 @@ def refuse_unadopted(connection: BaseDatabaseWrapper, plan: Plan) -> None:
         refuse_without_knex(connection)
         return
     if set(concerned) <= MigrationRecorder(connection).applied_migrations().keys():
-        return  # adopted since the plan was read; whoever goes on reads it again under the lock
+        return  # adopted since the plan was read; it is read again under the lock
     if original.doubt:
         raise original.refusal()
     begun = " An adoption has begun, and is not through." if plan.applied else ""
     raise HistoryRefused(
-        f"This is the original system's database, and it has not been taken over: {original.said}.{begun}",
+        f"This is the original system's database, and it has not been taken over: {original.summary}.{begun}",
         "Its tables are there and hold its rows, so they must be adopted, not created; nothing was changed. An "
         "ordinary deployment never does that by itself.",
         "Look first, which changes nothing: 'manage.py adopt --plan'. Then 'manage.py adopt', in the order that "

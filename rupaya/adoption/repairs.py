@@ -58,7 +58,7 @@ def repairs(decisions: Decisions) -> Iterator[Repair]:
     """All that was decided, in the order in which one makes way for the next."""
     if decisions.merge_email_case != REFUSE:
         yield Repair("users.merged", "people merged whose e-mails differ in case alone", _merge_one)
-    # First whoever must give a number up: of two people one alone can have it.
+    # First those who must give a number up: of two people one alone can have it.
     if decisions.unreadable_phones != REFUSE:
         says = "phone numbers cleared that cannot be read or are somebody else's"
         yield Repair("users.phone_number.cleared", says, partial(_clear, decisions))

@@ -71,7 +71,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
 def _lines(survey: Survey) -> Iterator[str]:
     original = survey.original
     knex = f"Knex's last batch is {original.batch} ({_last(original.knex_migrations)})"
-    yield f"The original system's database: {original.said if original.knex_is_gone else knex}"
+    yield f"The original system's database: {original.summary if original.knex_is_gone else knex}"
     if original.is_locked:
         yield "  Knex's lock is SET: somebody is migrating, or died doing so; adopt will refuse"
     for names, what in (

@@ -71,7 +71,6 @@ class Finding:
 
 
 def key_of(table: str) -> str:
-    """The primary key's column."""
     (definition,) = (
         its["definition"]
         for its in baseline()["relations"][table]["constraints"].values()
@@ -81,7 +80,6 @@ def key_of(table: str) -> str:
 
 
 def condition_of(constraint: dict[str, Any]) -> str:
-    """The condition of a CHECK."""
     return str(constraint["definition"]).removeprefix("CHECK (").removesuffix(")")
 
 
@@ -245,7 +243,7 @@ def mergeable(cursor: Any) -> str:
         for table, column in cursor.fetchall()
         if table not in MOVABLE
     )
-    # Not a join: its planner takes an aggregate for a few rows, and would form it anew for each person.
+    # Not a join: its planner takes an aggregate for a few rows, and would form it again for each person.
     return (
         "(lower(email) IN (SELECT lower(email) FROM users GROUP BY 1 "
         "HAVING count(*) > 1 AND count(*) FILTER (WHERE email_verified) = 1)"

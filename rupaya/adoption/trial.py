@@ -90,7 +90,6 @@ class Trial:
             raise Stumbled(f"{name} would fail: {error.happened} {error.remedy}") from error
 
     def note(self, execute: Callable[..., Any], sql: Any, parameters: Any, many: bool, context: dict[str, Any]) -> Any:
-        """Remember the last statement."""
         text = str(sql)
         if not text.startswith(("SAVEPOINT", "RELEASE", "ROLLBACK TO", "SELECT set_config")):
             self.last_sql = text

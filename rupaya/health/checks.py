@@ -17,8 +17,6 @@ DISK_FREE_MIN_PERCENT = 5
 
 @dataclass
 class Database(HealthCheck):  # type: ignore[misc]  # the library is not typed
-    """The database answers."""
-
     def run(self) -> None:  # the library awaits coroutines and runs functions in a thread
         sample = sampler.latest()
         if sample.schema is None or sample.age_s > MAX_AGE_S:

@@ -26,7 +26,7 @@ def release_figures() -> dict[str, object]:
 
 
 def disk() -> Any:
-    """Room for temporary files, as `shutil.disk_usage` tells it; None if there is no place for any."""
+    """Room for temporary files, as `shutil.disk_usage` reports it; None if there is no place for any."""
     try:
         return shutil.disk_usage(tempfile.gettempdir())
     except FileNotFoundError:

@@ -60,6 +60,6 @@ def _respond(status: int, body: dict[str, object]) -> HttpResponse:
         content_type="application/json",
         headers={"Cache-Control": "no-store"},
     )
-    # Django would log each 503 as an error, many a minute; the sampler has said it once.
+    # Django would log each 503 as an error, many a minute; the sampler has logged it once.
     response._has_been_logged = True  # type: ignore[attr-defined]
     return response

@@ -117,7 +117,7 @@ class Sampler:
                 with _given_up_after(connection, GIVE_UP_S):
                     self._last = self._sample(connection)
             except psycopg2.Error as error:
-                # The driver's text names hosts and users; it goes to the log, never to whoever asks for health.
+                # The driver's text names hosts and users; it goes to the log, never to those who ask for health.
                 if self._last is None or not self._last.reason:
                     logger.warning("The database does not answer health samples: %s", str(error).strip())
                 refused = isinstance(error, InsufficientPrivilege)

@@ -75,7 +75,7 @@ def read_schema_state(connection: psycopg2.extensions.connection) -> SchemaState
     ledger = Ledger(connection)
     try:
         contradicted, unattested = ledger.contradicted(), ledger.unattested()
-    except InsufficientPrivilege:  # a role that may not read the ledger cannot be told, and must still serve
+    except InsufficientPrivilege:  # a role that may not read the ledger cannot know, and must still serve
         contradicted, unattested = {}, []
     return SchemaState(
         applied=len(status.applied),

@@ -87,7 +87,7 @@ class LogEntryAdmin(InspectionAdmin):
 
 @admin.register(Group)
 class GroupAdmin(InspectionAdmin):
-    """Who may do what: migrations make groups, and whoever may edit a user says which ones they are in."""
+    """Who may do what: migrations make groups, and those who may edit a user say which ones they are in."""
 
     section = "Access"
     place_in_section = 20

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from django.contrib import admin
@@ -22,9 +23,13 @@ from psycopg2.errors import QueryCanceled
 
 from rupaya.inspection import amounts, charts, replica
 from rupaya.inspection.amounts import Direction
+from rupaya.inspection.kept import Kept, NotReadYet
 
 DAYS = 30
 KEPT_S = 300.0
+SHOWN_S = 3600.0
+"""So long figures of before are shown while they are read anew."""
+WAITED_FOR_S = 0.1
 # A figure that takes longer is not shown: the page is for everybody, at any time.
 STATEMENT_TIMEOUT_MS = 400
 
@@ -55,32 +60,42 @@ class Card:
     note: str = ""
 
 
-_kept: dict[tuple[str, str], tuple[float, Any]] = {}
+Day = tuple[date, int, dict[tuple[Direction, str], Decimal]]
+
+_kept: Kept[list[Day]] = Kept(fresh_s=KEPT_S, shown_s=SHOWN_S)
 
 
 def cards(request: HttpRequest) -> list[Card]:
     """Those of the models that this person may see, in the order of the navigation."""
-    found = []
-    for model, owner in admin.site._registry.items():
-        per_day: PerDay | None = getattr(owner, "per_day", None)
-        if per_day is not None and owner.has_view_permission(request):
-            found.append(_card(request, model, owner, per_day))
-    return found
+    told = [
+        (model, owner, per_day)
+        for model, owner in admin.site._registry.items()
+        if (per_day := getattr(owner, "per_day", None)) is not None and owner.has_view_permission(request)
+    ]
+    alias = replica.source(request).alias
+    until = time.monotonic() + WAITED_FOR_S
+    for model, owner, per_day in told:
+        rows = model._base_manager.using(alias).filter(**dict(per_day.where))
+        read = partial(_money if per_day.money_field else _count, rows, owner, per_day)
+        _kept.begin(_key(alias, model), alias, read)
+    return [_card(_key(alias, model), model, per_day, until) for model, _owner, per_day in told]
 
 
 def forget() -> None:
     """Read anew whatever is asked for next."""
-    _kept.clear()
+    _kept.forget()
 
 
-def _card(request: HttpRequest, model: type[models.Model], owner: Any, per_day: PerDay) -> Card:
-    opts = model._meta
-    address = reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist")
-    alias = replica.source(request).alias
-    rows = model._base_manager.using(alias).filter(**dict(per_day.where))
-    read = _money if per_day.money_field else _count
+def _key(alias: str, model: type[models.Model]) -> tuple[str, str]:
+    return str(connections[alias].settings_dict["NAME"]), model._meta.label
+
+
+def _card(key: tuple[str, str], model: type[models.Model], per_day: PerDay, until: float) -> Card:
+    address = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
     try:
-        days = _keep((str(connections[alias].settings_dict["NAME"]), opts.label), lambda: read(rows, owner, per_day))
+        days = _kept.get(key, until)
+    except NotReadYet:
+        return Card(per_day.title, address, note="They are being added up: reload the page in a moment.")
     except OperationalError as error:
         if not isinstance(error.__cause__, QueryCanceled):
             raise
@@ -88,19 +103,6 @@ def _card(request: HttpRequest, model: type[models.Model], owner: Any, per_day: 
     if not days:
         return Card(per_day.title, address, note=per_day.empty)
     return Card(per_day.title, address, *_drawn(per_day, days))
-
-
-def _keep(key: tuple[str, str], read: Callable[[], Any]) -> Any:
-    kept = _kept.get(key)
-    now = time.monotonic()
-    if kept is not None and now - kept[0] < KEPT_S:
-        return kept[1]
-    value = read()
-    _kept[key] = (now, value)
-    return value
-
-
-Day = tuple[date, int, dict[tuple[Direction, str], Decimal]]
 
 
 def _bounded(rows: QuerySet[Any], per_day: PerDay) -> tuple[QuerySet[Any], date] | None:

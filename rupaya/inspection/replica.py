@@ -72,7 +72,7 @@ def _choose(request: HttpRequest) -> Source:
     if REPLICA not in settings.DATABASES or request.method not in ("GET", "HEAD") or "edit" in request.GET:
         return PRIMARY
     if time.time() - request.session.get(_SESSION_KEY, 0) < OWN_WRITES_S:
-        return Source(DEFAULT_DB_ALIAS, "Read from the primary, for you have just changed something.")
+        return Source(DEFAULT_DB_ALIAS, "Read from the primary, because you have just changed something.")
     global _avoid_until  # noqa: PLW0603 - what this process knows of the replica
     if time.monotonic() < _avoid_until:
         return Source(DEFAULT_DB_ALIAS, "The replica does not answer: read from the primary.")

@@ -4,11 +4,8 @@ from django.apps import AppConfig
 
 
 class MigratorConfig(AppConfig):
-    """The migrator app."""
-
     name = "rupaya.migrator"
     label = "migrator"
 
     def ready(self) -> None:
-        """Register the system checks."""
         from rupaya.migrator import checks  # noqa: F401 - registers by being imported

@@ -68,7 +68,7 @@ class _Planner(MigrationExecutor):
     """Answers Django's command with an exception that carries the plan."""
 
     def migration_plan(self, targets: Any, clean_start: bool = False) -> list[PlanStep]:
-        """Plan, and leave; Django's full plan is given to whoever asks for it later."""
+        """Plan, and leave; Django's full plan is there for later questions."""
         steps: list[PlanStep] = super().migration_plan(targets, clean_start)
         if clean_start:
             return steps

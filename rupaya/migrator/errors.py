@@ -73,8 +73,6 @@ class TableLocked(MigratorError):
 
 
 class MigrationFailed(MigratorError):
-    """A migration failed."""
-
     exit_code = 13
 
 
@@ -145,7 +143,7 @@ def sqlstate(error: BaseException | None) -> str:
 def is_lost(error: BaseException) -> bool:
     """Whether an error means that the server ended our session, or is gone.
 
-    Asked of the error and not of the connection: Django's `atomic` connects anew on its way out. libpq's own errors
+    Asked of the error and not of the connection: Django's `atomic` connects again on its way out. libpq's own errors
     have no SQLSTATE.
     """
     code = sqlstate(error)

@@ -88,7 +88,7 @@ def production_defaults() -> dict[str, str]:
 def read(
     given: Mapping[str, object],
 ) -> tuple[dict[str, float | int | str], list[tuple[str, str, str]]]:
-    """The values by field, defaults standing in for nonsense; and of each nonsense the check's id, fact and remedy."""
+    """The values by field, a default for each invalid one; and of those the check's id, fact and remedy."""
     values = {name: option.default for name, option in OPTIONS.items()}
     problems: list[tuple[str, str, str]] = []
     for name in sorted(name for name in given if name.startswith(PREFIX) and name not in NAMES):

@@ -80,7 +80,7 @@ class Output:
         self._write(line + "\n")
 
     def _write(self, text: str) -> None:
-        """Write; a stream that cannot say a character says it otherwise, for no message may end a run."""
+        """Write; a stream that cannot say a character says it otherwise, because no message may end a run."""
         try:
             self.stream.write(text)
         except UnicodeEncodeError as error:

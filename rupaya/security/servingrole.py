@@ -1,8 +1,8 @@
 """The role that serves, made and kept by `migrate`: no owner of anything, and no right to change a table.
 
 `DB_CREDENTIALS` says who serves, by which password and as a member of which group. Rights are the group's. Its members
-are the logins, two of which take turns: a new password is given to the other one, and whoever runs keeps the old one.
-So nobody needs a way to the database to change a password. Whoever starts with a new one brings it there.
+are the logins, two of which take turns: a new password goes to the other one, and running processes keep the old one.
+So nobody needs a way to the database to change a password. A process that starts with a new one brings it there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rupaya.migrator.errors import DatabaseUnreachable, EnvironmentUnfit
 from rupaya.migrator.schema.prescribed import HISTORY
 from rupaya.migrator.session import database
 
-# Held for a moment by whoever looks after the roles, so that of many who start at once one makes them.
+# Held for a moment while the roles are looked after, so that of many who start at once one makes them.
 KEY = 0x72757061_726F6C65
 _SINCE = "rupaya: password of "
 _ROLE = """
@@ -31,7 +31,7 @@ _ROLE = """
            r.rolname = current_user OR r.rolsuper OR r.rolcreaterole OR r.rolcreatedb
     FROM pg_roles r WHERE r.rolname = %(name)s
 """
-# The tables of the role that migrates, whoever wrote down what they are: models, RunSQL, the ledger.
+# The tables of the role that migrates, no matter what describes them: models, RunSQL, the ledger.
 _OWN = """
     SELECT relname FROM pg_class
     WHERE relnamespace = coalesce(current_schema(), 'public')::regnamespace AND relkind IN ('r', 'p', 'v')
@@ -74,7 +74,7 @@ def _is_the_owners(connection: BaseDatabaseWrapper) -> bool:
 
 
 def _fits(connection: BaseDatabaseWrapper, credentials: Credentials) -> bool:
-    """Whether the server takes that user and password; asked at its own address, for a pooler has its own."""
+    """Whether the server takes that user and password; asked at its own address, because a pooler has its own."""
     parameters = database.connection_parameters(connection)
     try:
         psycopg2.connect(**parameters | {"user": credentials.username, "password": credentials.password}).close()
@@ -125,7 +125,7 @@ def _keep_login(cursor: Any, credentials: Credentials, *, fits: bool) -> None:
             f"The role {name!r} was given another password at {given}; this process was started with that of "
             f"{credentials.since}.",
             "It could not serve; nothing was changed.",
-            "Start again: whoever starts is given the new one.",
+            "Start again: each new process is given the new one.",
         )
     if not is_member:
         cursor.execute(f"GRANT {_quoted(cursor, group)} TO {_quoted(cursor, name)}")

@@ -1,6 +1,6 @@
 """Sign-in throttled per account and per client address, in django-axes' terms.
 
-Three limits, for each alone can be got round or turned against people: a password is guessed at one account from one
+Three limits, as each alone can be got round or turned against people: a password is guessed at one account from one
 address, many accounts from one address, or one account from many addresses. Only the first limit is low. One attacker
 reaches it long before the others, so an owner at another address can still sign in.
 """
@@ -28,7 +28,7 @@ USERNAME_MAX_CHARACTERS = 255
 
 
 class ThrottlingBackend(AxesStandaloneBackend):  # type: ignore[misc]  # the library is not typed
-    """Refuses whoever is locked out; code that signs in without a request, such as a command's, is nobody's attack."""
+    """Refuses who is locked out; code that signs in without a request, such as a command's, is nobody's attack."""
 
     def authenticate(self, request: HttpRequest | None, **credentials: Any) -> None:
         if request is not None:

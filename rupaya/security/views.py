@@ -23,7 +23,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice, default_key
 
 from accounts.models import User
 
-# In the session, on the server: whoever else knows the password must not be shown the same secret.
+# In the session, on the server: others who know the password must not be shown the same secret.
 NEW_KEY = "second_factor_new_key"
 
 
@@ -61,11 +61,9 @@ class SecondFactorView(View):
         return super().dispatch(request, *args, **kwargs)  # type: ignore[return-value]
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        """Show the form."""
         return self._page(TokenForm())
 
     def post(self, request: HttpRequest) -> HttpResponse:
-        """Check the code."""
         form = TokenForm(request.POST)
         if form.is_valid():
             device = self._verified(form.cleaned_data["token"])

@@ -53,7 +53,7 @@ class Shown:
     release: str
     database_user: str
     standing: str
-    """as accepted, changed again, taken back or accepted anew."""
+    """as accepted, changed again, taken back or accepted again."""
 
     @property
     def is_in_force(self) -> bool:
@@ -61,7 +61,7 @@ class Shown:
         return self.standing == AS_ACCEPTED
 
 
-AS_ACCEPTED, CHANGED, TAKEN_BACK, ANEW = "as accepted", "changed again", "taken back", "accepted anew"
+AS_ACCEPTED, CHANGED, TAKEN_BACK, ANEW = "as accepted", "changed again", "taken back", "accepted again"
 
 
 def offers(comparison: Comparison, known: Sequence[Kept]) -> dict[str, list[Offer]]:
@@ -75,7 +75,6 @@ def offers(comparison: Comparison, known: Sequence[Kept]) -> dict[str, list[Offe
 
 
 def kept(connection: BaseDatabaseWrapper) -> list[Kept]:
-    """The newest acceptances."""
     with connection.cursor() as cursor:
         return newest(cursor, MAX_SHOWN)
 
@@ -129,7 +128,7 @@ def why_not(connection: BaseDatabaseWrapper, looked: Drift, chosen: Collection[s
             "below: look again."
         )
     if not reason:
-        return "Say why, in a few words: whoever reads it in a year must understand. Nothing was accepted."
+        return "Say why, in a few words: someone who reads it in a year must understand it. Nothing was accepted."
     if len(reason) > REASON_MAX_CHARACTERS:
         return f"The reason is longer than {REASON_MAX_CHARACTERS} characters. Nothing was accepted."
     return "" if may_write(connection) else NO_RIGHT
@@ -154,14 +153,19 @@ def declare(comparison: Comparison, chosen: Collection[str], *, reason: str, use
                 "SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true)",
                 [str(WRITE_TIMEOUT_MS), str(reading.LOCK_TIMEOUT_MS)],
             )
-        lines = [one.said(comparison.side, LIVE_SIDE) for one in picked]
+        lines = [one.compared(comparison.side, LIVE_SIDE) for one in picked]
         accept(connection, comparison.side, picked, lines, reason=reason, by=by)
         snapshot = last_snapshot(connection.connection)
         about = {_about(one) for one in picked}
         portable = differences(snapshot.catalog, comparison.live, portable=True) if snapshot else []
         of_code = [one for one in portable if _about(one) in about]
         accept(
-            connection, CODE_SIDE, of_code, [one.said(CODE_SIDE, LIVE_SIDE) for one in of_code], reason=reason, by=by
+            connection,
+            CODE_SIDE,
+            of_code,
+            [one.compared(CODE_SIDE, LIVE_SIDE) for one in of_code],
+            reason=reason,
+            by=by,
         )
         more = f" and {len(lines) - 1} more" if len(lines) > 1 else ""
         LogEntry.objects.using(connection.alias).create(

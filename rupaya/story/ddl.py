@@ -105,7 +105,7 @@ def _by_object(drawn: Iterable[str]) -> dict[tuple[str, str], list[str]]:
     found: dict[tuple[str, str], list[str]] = {}
     for block in drawn:
         if match := _BLOCK.match(block):
-            # The comma after a column tells where it stands, and no more.
+            # The comma after a column shows where it stands, and no more.
             lines = [re.sub(r",$", "", line) for line in block.strip().splitlines()]
             found.setdefault((match[1].lower(), match[2].strip('"')), []).extend(lines)
     return found

@@ -153,7 +153,7 @@ def _columns(boxes: dict[str, Box], keys: Iterable[ForeignKey]) -> list[list[Box
     rows: dict[str, float] = {}
     columns: list[list[Box]] = []
     for _depth, layer in sorted(layers.items()):
-        # Next to what they refer to; the most referred to first, where that does not tell.
+        # Next to what they refer to; the most referred to first, where that is equal.
         layer.sort(key=lambda box: (_middle(parents[box.shape.name], rows), box.shape.name))
         rows |= {box.shape.name: float(row) for row, box in enumerate(layer)}
         columns += _split(layer)

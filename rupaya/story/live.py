@@ -143,8 +143,6 @@ class LiveTable:
 
 @dataclass(frozen=True)
 class LiveColumn:
-    """A column."""
-
     name: str
     type: str
     is_nullable: bool
@@ -178,8 +176,6 @@ class Constraint:
 
 @dataclass(frozen=True)
 class Trigger:
-    """A trigger."""
-
     name: str
     definition: str
     is_enabled: bool
@@ -196,8 +192,6 @@ class Shape:
 
 @dataclass(frozen=True)
 class Details:
-    """All of one table."""
-
     table: LiveTable
     columns: tuple[LiveColumn, ...]
     constraints: tuple[Constraint, ...]

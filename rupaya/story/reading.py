@@ -62,7 +62,7 @@ def tables(connection: BaseDatabaseWrapper) -> Tables:
 def rows(
     connection: BaseDatabaseWrapper, sql: str, **parameters: str | int | list[int] | list[str]
 ) -> list[tuple[Any, ...]]:
-    """All rows of a query, their number bounded by whoever asks."""
+    """All rows of a query, their number bounded by the caller."""
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters or None)
         return list(cursor.fetchall())

@@ -62,7 +62,6 @@ class Lock:
 
     @property
     def waits(self) -> str:
-        """Who waits for it."""
         return WAITING.get(self.mode, "nobody waits")
 
     @property
@@ -93,8 +92,6 @@ class Pending:
 
 @dataclass(frozen=True)
 class Owed:
-    """A debt."""
-
     debt: Debt
     locks: tuple[Lock, ...]
     rows: tuple[Said, ...]
@@ -235,7 +232,7 @@ def _pending(step: Previewed, findings: Iterable[RowFinding], owes: Iterable[Deb
         _locks(step.sql, indexes),
         tuple(_of_answer(finding.answer, stops=finding.stops) for finding in own),
         tuple(debt for debt in owes if debt.migration_label == step.migration),
-        f"at least {took_s:.1f} s, for that is how long reading these rows took now" if took_s >= TELLING_S else "",
+        f"at least {took_s:.1f} s, as long as reading these rows took now" if took_s >= TELLING_S else "",
     )
 
 

@@ -1,4 +1,4 @@
-"""One run as it is told: what it changed, and each of its attempts with what it executed and who kept it waiting."""
+"""One run as its page shows it: what it changed, and its attempts with what each executed and who kept it waiting."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ def _changes(connection: BaseDatabaseWrapper, run_id: int) -> Changes | None:
     return Changes(
         added=[_subject(item) for item in found if item.old is None],
         removed=[_subject(item) for item in found if item.new is None],
-        changed=[item.told() for item in found if item.old is not None and item.new is not None],
+        changed=[item.happened() for item in found if item.old is not None and item.new is not None],
         by_hand=json.loads(by_hand[0][0]) if by_hand else [],
         ddl=sides(old, new),
     )

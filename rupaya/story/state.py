@@ -91,7 +91,6 @@ class Drift:
 
     @property
     def lines(self) -> list[str]:
-        """A line a difference."""
         return self.comparison.lines if self.comparison else []
 
 
@@ -109,7 +108,6 @@ class State:
 
     @property
     def headline(self) -> Fact:
-        """The one line."""
         return self.facts[0]
 
     @property
@@ -157,6 +155,17 @@ def lead() -> tuple[Fact, LastRun | None]:
         return unknown, None
 
 
+def read_ahead() -> None:
+    """Read what a new worker's first page would wait for longest; what fails is read by the page.
+
+    In a thread of its own, whose connections are closed.
+    """
+    try:
+        lead()
+    finally:
+        connections.close_all()
+
+
 def state(connection: BaseDatabaseWrapper) -> State:
     """How things stand; at most `STATE_FOR_S` old, and the drift in it `DRIFT_FOR_S`."""
     return keep(("state",), STATE_FOR_S, lambda: _state(connection))
@@ -175,7 +184,7 @@ def drift(connection: BaseDatabaseWrapper, tables: reading.Tables, *, max_age_s:
         except reading.ERRORS as error:
             if sqlstate(error) not in reading.OUT_OF_TIME_SQLSTATES:
                 raise
-            return Drift(None, f"Changes by hand were not looked for: {driver_text(error)}.")
+            return Drift(None, f"Could not check for changes by hand: {driver_text(error)}.")
         # As a run judges it (`rupaya.migrator.run.drift`).
         same_server = snapshot.server_major == connection.connection.server_version // 10000
         return Drift(comparison, tells=same_server and not snapshot.is_superseded)
@@ -198,7 +207,7 @@ def drifted_ddl(connection: BaseDatabaseWrapper) -> list[Side]:
 
 
 def forget() -> None:
-    """Read anew whatever is asked for next."""
+    """Forget it: what is asked for next is read again."""
     _kept.clear()
 
 
@@ -332,7 +341,7 @@ def _of_history(
                 "warning",
                 f"The database is behind this release by {_count(pending)}: {_names(pending)}.",
                 "This release's code needs them, and is not sent traffic until they are applied.",
-                "Run 'manage.py migrate'; 'manage.py migrate --dry-run' tells before what it would do.",
+                "Run 'manage.py migrate'; 'manage.py migrate --dry-run' shows beforehand what it would do.",
             )
         )
     if unknown := _in(entries, "unknown"):

@@ -39,19 +39,18 @@ class Bar:
 
     @property
     def took(self) -> str:
-        """The duration in words."""
         return in_words(self.duration_s)
 
     @property
-    def said(self) -> str:
+    def summary(self) -> str:
         """The run in words."""
         count = f"{self.migrations} migration{'s' if self.migrations != 1 else ''}"
         return f"{self.outcome}, {self.took}, {count}, release {self.release}"
 
     @property
-    def told(self) -> str:
+    def title(self) -> str:
         """The run, when it was and how it went."""
-        return f"Run {self.run_id}, {self.started_at:%Y-%m-%d %H:%M} UTC: {self.said}"
+        return f"Run {self.run_id}, {self.started_at:%Y-%m-%d %H:%M} UTC: {self.summary}"
 
     @property
     def level(self) -> str:
@@ -151,7 +150,7 @@ def _drawn(bar: Bar, x: float, longest_s: float, href: str, hatching: str) -> Sa
     hatched = {"fill": f"url(#{hatching})"} if bar.outcome == "failed" else {}
     return element(
         "a",
-        element("title", text=bar.told),
+        element("title", text=bar.title),
         # All of the height is the link's, so that a finger finds it.
         element("rect", x=x - BAR_WIDTH, y=0, width=3 * BAR_WIDTH, height=HEIGHT, class_="chart-reach"),
         element(
@@ -164,12 +163,12 @@ def _drawn(bar: Bar, x: float, longest_s: float, href: str, hatching: str) -> Sa
             **hatched,
         ),
         href=href,
-        aria_label=bar.told,
+        aria_label=bar.title,
     )
 
 
 def _hatching(name: str) -> SafeString:
-    """For what failed: told apart without colour."""
+    """For what failed: visible without colour."""
     return element(
         "defs",
         element(

@@ -77,7 +77,7 @@ def overview(request: HttpRequest, connection: BaseDatabaseWrapper) -> HttpRespo
     for entry in found.entries:
         if not wanted or entry.state == wanted:
             by_app.setdefault(entry.app, []).append((entry, attempts.get((entry.app, entry.migration))))
-    # What is not as it should be is open, whoever's it is.
+    # What is not as it should be is open.
     groups = [
         (app, entries, app in ours or any(entry.state != "applied" for entry, _ in entries))
         for app, entries in by_app.items()
@@ -95,7 +95,6 @@ def overview(request: HttpRequest, connection: BaseDatabaseWrapper) -> HttpRespo
 
 @page
 def run(request: HttpRequest, connection: BaseDatabaseWrapper, run_id: int) -> HttpResponse:
-    """One run."""
     tables = reading.tables(connection)
     told = runs.tell(connection, tables, run_id) if tables.ledger else None
     if told is None:
@@ -253,7 +252,6 @@ def tables(request: HttpRequest, connection: BaseDatabaseWrapper) -> HttpRespons
 
 @page
 def table(request: HttpRequest, connection: BaseDatabaseWrapper, name: str) -> HttpResponse:
-    """One table."""
     details = live.details(connection, name)
     if details is None:
         raise Http404(f"There is no table {name}.")
@@ -273,7 +271,6 @@ def table(request: HttpRequest, connection: BaseDatabaseWrapper, name: str) -> H
 
 @page
 def column(request: HttpRequest, connection: BaseDatabaseWrapper, name: str, column: str) -> HttpResponse:
-    """One column of a table."""
     told = columns.tell(connection, reading.tables(connection), name, column)
     if told is None:
         raise Http404(f"There is no column {column} of a table {name}.")

@@ -50,3 +50,14 @@ def test_the_page_keeps_sections_that_were_not_measured_again(tmp_path: Path) ->
     assert list(found) == ["Machine", "One", "Two"]
     assert "new" in found["One"]
     assert "kept" in found["Two"]
+
+
+def test_a_page_is_as_wide_as_every_page_of_the_docs(tmp_path: Path) -> None:
+    long = "a sentence that goes on " * 20
+    section = Section("Long", long, ["a"], [["1"]], notes=[long])
+
+    write_page(tmp_path / "page.md", long, {"Long": section.markdown(date(2026, 1, 5), {"knex": long})}, ["Long"])
+
+    page = (tmp_path / "page.md").read_text()
+    assert max(map(len, page.splitlines())) <= 120
+    assert " ".join(page.split()).count(" ".join(long.split())) == 4

@@ -19,6 +19,7 @@ SAID = {
         "infra/service.tf",
         "manage.py $* exited with $status.",
     ),
+    "/health/ready": ("rupaya/probepaths.py", None),
     "Daily check failed": ("infra/service.tf", None),
     "Daily checks passed": ("infra/service.tf", None),
 }

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
@@ -20,7 +22,8 @@ from rupaya.migrator.plan.fingerprint import migration_hashes
 from rupaya.migrator.plan.plan import Plan
 from rupaya.migrator.plan.status import Status
 from rupaya.migrator.session.lock import MigrationLock
-from tests.migrator.releases import CREATE, Release, migration
+from tests.conftest import new_database
+from tests.migrator.releases import CREATE, Deployed, Release, migration
 from tests.pointed import pointed_at
 
 
@@ -109,6 +112,31 @@ def plan(working: BaseDatabaseWrapper) -> Callable[..., Plan]:
         )
 
     return planned
+
+
+@pytest.fixture(scope="session")
+def _templates(server_url: str) -> Iterator[Callable[[Release], str]]:
+    """Make a database that a release has migrated, to be copied: once, whichever test asks first."""
+    with ExitStack() as databases:
+        made: dict[object, str] = {}
+
+        def template(release: Release) -> str:
+            code = (release.name, *(path.read_text() for path in sorted(release.migrations_folder.glob("0*.py"))))
+            if code not in made:
+                url = databases.enter_context(new_database(server_url))
+                ran = release.run(url)
+                assert ran.returncode == 0, ran.stdout + ran.stderr
+                made[code] = urlsplit(url).path.strip("/")
+            return made[code]
+
+        yield template
+
+
+@pytest.fixture
+def deployed(server_url: str, _templates: Callable[[Release], str]) -> Iterator[Deployed]:
+    """Make a database that a release has migrated, as its first run would: ``url = deployed(release)``."""
+    with ExitStack() as databases:
+        yield lambda release: databases.enter_context(new_database(server_url, template=_templates(release)))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.processes import PROJECT
@@ -32,6 +33,10 @@ def migration(operations: str, after: str = "", header: str = "") -> str:
         f"    dependencies = {dependencies}\n"
         f"    operations = [{operations}]\n"
     )
+
+
+Deployed = Callable[["Release"], str]
+"""The fixture `deployed`: a new database that this release has migrated."""
 
 
 class Release:

@@ -46,13 +46,13 @@ def _found(connection: psycopg2.extensions.connection) -> Sorted:
 def drift(url: str) -> list[str]:
     """What counts as changed by hand, as audit, runs and pages ask it; in this process, for that is quicker."""
     with closing(psycopg2.connect(url)) as connection:
-        return [item.said(SIDE, "in the database") for item in _found(connection).drift]
+        return [item.compared(SIDE, "in the database") for item in _found(connection).drift]
 
 
 def accept_all(url: str) -> None:
     with closing(psycopg2.connect(url)) as connection, connection:
         found = _found(connection).drift
-        assert accept(connection, SIDE, found, [item.told() for item in found], reason=REASON, by="a test") > 0
+        assert accept(connection, SIDE, found, [item.happened() for item in found], reason=REASON, by="a test") > 0
 
 
 def function(body: str) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
+import psycopg2
 import pytest
 
-from tests.faults.migrator import applied, query
-from tests.migrator.releases import CREATE, Release, migration
+from tests.faults.migrator import applied, query, wait_for
+from tests.migrator.releases import CREATE, Deployed, Release, migration
 
 FIRST = {"0001_initial": migration(CREATE)}
 
@@ -56,9 +59,9 @@ ENDS_ITS_TRANSACTION = {
 
 @pytest.mark.parametrize("text", ENDS_ITS_TRANSACTION.values(), ids=ENDS_ITS_TRANSACTION.keys())
 def test_a_migration_that_ends_its_transaction_fails_and_is_not_recorded(
-    database_url: str, release: Release, text: str
+    deployed: Deployed, release: Release, text: str
 ) -> None:
-    assert release.run(database_url).returncode == 0
+    database_url = deployed(release)
     release.write("0002_ends", text)
 
     failed = release.run(database_url)
@@ -138,10 +141,10 @@ def test_what_a_batch_recorded_before_its_transaction_was_committed_is_in_the_le
 
 
 def test_each_migration_of_a_batch_holds_its_locks_no_longer_than_its_own_limit(
-    database_url: str, tmp_path: Path
+    deployed: Deployed, tmp_path: Path
 ) -> None:
     release = Release(tmp_path, "v1", FIRST)
-    assert release.run(database_url).returncode == 0
+    database_url = deployed(release)
     unbounded = 'phase = "expand"\n    statement_timeout_ms = 0'
     release.write("0002_unbounded", migration('migrations.RunSQL("SELECT 1")', "0001_initial", unbounded))
     slow = CURSOR + (
@@ -159,9 +162,9 @@ def test_each_migration_of_a_batch_holds_its_locks_no_longer_than_its_own_limit(
     assert applied(database_url) == ["shop.0001_initial"]
 
 
-def test_the_history_that_a_batch_keeps_locked_counts_for_no_migration(database_url: str, tmp_path: Path) -> None:
+def test_the_history_that_a_batch_keeps_locked_counts_for_no_migration(deployed: Deployed, tmp_path: Path) -> None:
     release = Release(tmp_path, "v1", FIRST)
-    assert release.run(database_url).returncode == 0
+    database_url = deployed(release)
     before = "0001_initial"
     for number in range(2, 8):
         release.write(f"{number:04}_sleeps", sql("SELECT pg_sleep(0.4)").replace("0001_initial", before))
@@ -181,8 +184,8 @@ LEAVES_SETTINGS = {
 
 
 @pytest.mark.parametrize("left", LEAVES_SETTINGS.values(), ids=LEAVES_SETTINGS.keys())
-def test_no_setting_leaks_into_the_next_migration(database_url: str, release: Release, left: str) -> None:
-    assert release.run(database_url).returncode == 0
+def test_no_setting_leaks_into_the_next_migration(deployed: Deployed, release: Release, left: str) -> None:
+    database_url = deployed(release)
     release.write("0002_sets", sql(left))
     release.write(
         "0003_next",
@@ -218,17 +221,17 @@ HELD_BACK = {
 
 @pytest.mark.parametrize("texts", HELD_BACK.values(), ids=HELD_BACK.keys())
 def test_what_cannot_pass_by_itself_is_not_tried_again_at_once(
-    database_url: str, release: Release, texts: tuple[str, str]
+    deployed: Deployed, release: Release, texts: tuple[str, str]
 ) -> None:
-    assert release.run(database_url).returncode == 0
+    database_url = deployed(release)
     release.write("0002_first", texts[0])
     release.write("0003_fails", texts[1])
 
     assert [release.run(database_url).returncode for _ in range(2)] == [13, 15]
 
 
-def test_what_may_pass_by_itself_is_tried_again(database_url: str, release: Release) -> None:
-    assert release.run(database_url).returncode == 0
+def test_what_may_pass_by_itself_is_tried_again(deployed: Deployed, release: Release) -> None:
+    database_url = deployed(release)
     release.write("0002_no_room", sql("DO $$ BEGIN RAISE 'full' USING ERRCODE = 'out_of_memory'; END $$"))
 
     first = release.run(database_url)
@@ -238,9 +241,9 @@ def test_what_may_pass_by_itself_is_tried_again(database_url: str, release: Rele
 
 
 def test_what_somebody_cancelled_is_tried_again_and_what_took_too_long_is_not(
-    database_url: str, release: Release
+    deployed: Deployed, release: Release
 ) -> None:
-    assert release.run(database_url).returncode == 0
+    database_url = deployed(release)
     release.write("0002_slow", sql("SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(9)"))
     cancelled = [release.run(database_url).returncode for _ in range(2)]
     release.write("0002_slow", sql("SELECT pg_sleep(9)"))
@@ -253,11 +256,37 @@ def test_what_somebody_cancelled_is_tried_again_and_what_took_too_long_is_not(
     assert took_too_long == [13, 15]
 
 
-@pytest.mark.parametrize("text", ["bad \\x00 byte", "\\udcff"], ids=["NUL", "a surrogate"])
-def test_an_error_whose_text_no_database_can_keep_is_still_that_error(
-    database_url: str, release: Release, text: str
+def test_a_table_that_is_locked_for_a_while_is_tried_again_within_the_deadline(
+    database_url: str, release: Release
 ) -> None:
     assert release.run(database_url).returncode == 0
+    release.write("0002_add", sql("ALTER TABLE shop_item ADD size integer"))
+
+    def somebody_waits() -> bool:
+        return query(database_url, "SELECT count(*) FROM pg_locks WHERE NOT granted") != [(0,)]
+
+    with (
+        ThreadPoolExecutor() as pool,
+        closing(psycopg2.connect(database_url)) as holder,
+        holder.cursor() as cursor,
+    ):
+        cursor.execute("LOCK TABLE shop_item IN ACCESS SHARE MODE")
+        run = pool.submit(release.run, database_url, MIGRATE_LOCK_TIMEOUT_MS="200", MIGRATE_RETRIES="50")
+        wait_for(somebody_waits, "the first try")
+        wait_for(lambda: not somebody_waits(), "its end")
+        holder.rollback()
+        ran = run.result()
+
+    assert ran.returncode == 0, ran.stderr
+    ((tries,),) = query(database_url, "SELECT tries FROM migrator_attempts WHERE name = '0002_add'")
+    assert tries > 1
+
+
+@pytest.mark.parametrize("text", ["bad \\x00 byte", "\\udcff"], ids=["NUL", "a surrogate"])
+def test_an_error_whose_text_no_database_can_keep_is_still_that_error(
+    deployed: Deployed, release: Release, text: str
+) -> None:
+    database_url = deployed(release)
     release.write("0002_fails", python(f'    raise ValueError("{text}")'))
 
     failed = release.run(database_url)
@@ -268,9 +297,9 @@ def test_an_error_whose_text_no_database_can_keep_is_still_that_error(
 
 
 def test_schema_and_rows_in_one_transaction_do_not_keep_traffic_away_for_long(
-    database_url: str, release: Release
+    deployed: Deployed, release: Release
 ) -> None:
-    assert release.run(database_url).returncode == 0
+    database_url = deployed(release)
     loop = python("    for _ in range(100):\n        connection.cursor().execute('SELECT pg_sleep(0.1)')")
     release.write(
         "0002_mixed",
@@ -382,8 +411,8 @@ BROKEN_FILES = {
 
 
 @pytest.mark.parametrize("text", BROKEN_FILES.values(), ids=BROKEN_FILES.keys())
-def test_a_file_that_cannot_be_loaded_is_refused_in_a_sentence(database_url: str, release: Release, text: str) -> None:
-    assert release.run(database_url).returncode == 0
+def test_a_file_that_cannot_be_loaded_is_refused_in_a_sentence(deployed: Deployed, release: Release, text: str) -> None:
+    database_url = deployed(release)
     release.write("0002_broken", text)
 
     refused = release.run(database_url)
@@ -393,8 +422,8 @@ def test_a_file_that_cannot_be_loaded_is_refused_in_a_sentence(database_url: str
     assert "Traceback" not in refused.stderr
 
 
-def test_a_crash_is_no_verdict(database_url: str, release: Release) -> None:
-    assert release.run(database_url).returncode == 0
+def test_a_crash_is_no_verdict(deployed: Deployed, release: Release) -> None:
+    database_url = deployed(release)
     for damage, code in (
         ("ALTER TABLE migrator_snapshots ALTER catalog TYPE text USING 'not a catalog'", 17),
         ("ALTER TABLE migrator_runs DROP COLUMN release", 16),
@@ -409,8 +438,8 @@ def test_a_crash_is_no_verdict(database_url: str, release: Release) -> None:
 MARKED = "carol@secret.example"
 
 
-def test_peoples_data_is_kept_out_of_log_and_ledger(database_url: str, release: Release) -> None:
-    assert release.run(database_url).returncode == 0
+def test_peoples_data_is_kept_out_of_log_and_ledger(deployed: Deployed, release: Release) -> None:
+    database_url = deployed(release)
     query(database_url, "INSERT INTO shop_item (name) VALUES (%s)", MARKED)
     release.write("0002_type", sql("ALTER TABLE shop_item ALTER name TYPE integer USING name::integer"))
     said = release.run(database_url)
@@ -427,8 +456,8 @@ def test_peoples_data_is_kept_out_of_log_and_ledger(database_url: str, release: 
         assert query(database_url, f"SELECT count(*) FROM {table} t WHERE t::text LIKE %s", f"%{MARKED}%") == [(0,)]
 
 
-def test_a_record_that_contradicts_the_ledger_is_named(database_url: str, release: Release) -> None:
-    assert release.run(database_url).returncode == 0
+def test_a_record_that_contradicts_the_ledger_is_named(deployed: Deployed, release: Release) -> None:
+    database_url = deployed(release)
     release.write("0002_fails", sql("SELECT 1 / 0"))
     assert release.run(database_url).returncode == 13
     query(database_url, "INSERT INTO django_migrations (app, name, applied) VALUES ('shop', '0002_fails', now())")

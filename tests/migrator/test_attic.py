@@ -15,7 +15,7 @@ import psycopg2
 import pytest
 
 from tests.faults.migrator import query
-from tests.migrator.releases import Release, migration
+from tests.migrator.releases import Deployed, Release, migration
 
 CREATE = """
         migrations.CreateModel("Maker", [
@@ -57,11 +57,11 @@ def v2(tmp_path: Path) -> Release:
 
 
 @pytest.fixture
-def url(database_url: str, v1: Release) -> str:
+def url(deployed: Deployed, v1: Release) -> str:
     """A database as release v1 uses it, with rows."""
-    assert v1.run(database_url).returncode == 0
-    fill(database_url, ROWS)
-    return database_url
+    url = deployed(v1)
+    fill(url, ROWS)
+    return url
 
 
 def fill(url: str, rows: int) -> None:

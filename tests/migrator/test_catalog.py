@@ -220,7 +220,9 @@ def test_a_change_is_told_in_exactly_these_lines(connection: Connection, change:
     run(connection, change)
 
     after = read(connection, catalog.listed(before))
-    assert sorted(item.said("before", "after") for item in differences(before, after, portable=True)) == sorted(lines)
+    assert sorted(item.compared("before", "after") for item in differences(before, after, portable=True)) == sorted(
+        lines
+    )
     assert (catalog.digest(before) == catalog.digest(after)) == (not lines)
 
 
@@ -228,7 +230,7 @@ def test_the_other_way_round_what_was_made_is_missing(connection: Connection) ->
     before = read(connection)
     run(connection, 'ALTER TABLE "Child" ADD extra serial')
 
-    told = [item.told() for item in differences(read(connection), before)]
+    told = [item.happened() for item in differences(read(connection), before)]
 
     assert told == ["column Child.extra: dropped"]
 
@@ -243,7 +245,7 @@ def test_owners_and_grants_are_told_but_for_what_is_portable(connection: Connect
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_user")
         ((user,),) = cursor.fetchall()
-    assert [item.told() for item in differences(before, after)] == [
+    assert [item.happened() for item in differences(before, after)] == [
         "function touch(): granted EXECUTE to PUBLIC, now granted nothing to PUBLIC",
         f"table parent: granted nothing to {role}, now granted SELECT to {role}",
         f"column parent.code: granted nothing to {role}, now granted UPDATE to {role}",
@@ -314,6 +316,6 @@ def test_an_extension_is_told_by_its_name(connection: Connection) -> None:
     assert len(before["functions"]) == 2  # those of an extension are its own affair
     run(connection, f"DROP EXTENSION {row[0]}")
 
-    lines = [item.said("in the code", "in the database") for item in differences(before, read(connection))]
+    lines = [item.compared("in the code", "in the database") for item in differences(before, read(connection))]
 
     assert lines == [f"extension {row[0]}: in the code, not in the database"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.migrator import query
-from tests.migrator.releases import Release, migration
+from tests.migrator.releases import Deployed, Release, migration
 from tests.migrator.test_atomicity import FIRST, sql
 
 READINESS = """
@@ -23,10 +23,9 @@ ADD = migration('migrations.AddField("item", "size", models.IntegerField(null=Tr
 
 
 @pytest.fixture
-def release(database_url: str, release: Release) -> Release:
-    """A release that is deployed."""
-    assert release.run(database_url).returncode == 0
-    return release
+def database_url(deployed: Deployed, release: Release) -> str:
+    """The database of a release that is deployed."""
+    return deployed(release)
 
 
 def readiness(release: Release, url: str) -> str:

@@ -182,7 +182,7 @@ def test_two_snapshots_tell_what_a_run_did(live: str) -> None:
     try:
         did = what_a_run_did(connection, 2)
         assert did is not None
-        assert [item.told() for item in did] == ["index points_order_total on points_order: created"]
+        assert [item.happened() for item in did] == ["index points_order_total on points_order: created"]
         assert what_a_run_did(connection, 1) is None
         snapshot = last_snapshot(connection)
         assert snapshot is not None
@@ -203,6 +203,6 @@ def test_a_locked_table_does_not_hold_the_run_up(migrated_url: str) -> None:
         blocker.close()
 
     assert ran.process.returncode == 0, ran.output
-    assert "Changes by hand were not looked for: canceling statement due to lock timeout" in ran.output
+    assert "Could not check for changes by hand: canceling statement due to lock timeout" in ran.output
     assert "The schema's snapshot was not taken because a table is locked" in ran.output
     assert SAID not in migrate(migrated_url, "migrate", "accounts", "0003", MIGRATE_ON_DRIFT="error").output

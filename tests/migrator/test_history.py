@@ -11,8 +11,9 @@ from pathlib import Path
 import psycopg2
 import pytest
 
+from rupaya.migrator.session.lock import FIRST_KEY, MigrationLock
 from tests.faults.migrator import applied, query
-from tests.migrator.releases import CREATE, Release, migration
+from tests.migrator.releases import CREATE, Deployed, Release, migration
 
 ADD = 'migrations.AddField("item", "size", models.IntegerField(null=True))'
 V1 = {"0001_initial": migration(CREATE)}
@@ -35,11 +36,36 @@ def v3(tmp_path: Path) -> Release:
     return Release(tmp_path, "v3", V3)
 
 
+# When it is said
+
+
+def test_what_no_run_may_go_on_from_is_refused_before_anybody_is_waited_for(
+    database_url: str, lock: MigrationLock, v3: Release
+) -> None:
+    """A release that cannot start at all must say so while a long migration of another one is under way."""
+    assert v3.run(database_url).returncode == 0
+    v3.write("0003_add_weight", V3["0003_add_weight"].replace("weight", "width"))
+    with lock.lock_connection.cursor() as cursor:
+        cursor.execute(f"SELECT pg_advisory_lock({FIRST_KEY})")
+
+    refused = v3.run(database_url, MIGRATE_LOCK_WAIT_S="600")
+
+    assert refused.returncode == 14, refused.stderr
+    assert "shop.0003_add_weight" in refused.stderr
+
+
+def test_a_run_that_had_something_to_do_does_not_tell_of_the_releases_first_start(
+    database_url: str, v1: Release, v2: Release
+) -> None:
+    assert "First start" not in v1.run(database_url).stdout
+    assert "First start" not in v2.run(database_url).stdout
+
+
 # Edited
 
 
-def test_an_edited_migration_is_refused_with_when_and_by_whom(database_url: str, v2: Release) -> None:
-    assert v2.run(database_url).returncode == 0
+def test_an_edited_migration_is_refused_with_when_and_by_whom(deployed: Deployed, v2: Release) -> None:
+    database_url = deployed(v2)
     v2.write("0002_add_size", migration(ADD.replace("IntegerField", "BigIntegerField"), "0001_initial"))
 
     refused = v2.run(database_url)
@@ -49,15 +75,15 @@ def test_an_edited_migration_is_refused_with_when_and_by_whom(database_url: str,
     assert "by release v2" in refused.stderr
 
 
-def test_a_reformatted_migration_is_not_edited(database_url: str, v2: Release) -> None:
-    assert v2.run(database_url).returncode == 0
+def test_a_reformatted_migration_is_not_edited(deployed: Deployed, v2: Release) -> None:
+    database_url = deployed(v2)
     v2.write("0002_add_size", "# Sizes.\n" + V2["0002_add_size"].replace("[mig", "[\n        mig"))
 
     assert v2.run(database_url).returncode == 0
 
 
-def test_an_edit_can_be_a_warning_or_be_accepted(database_url: str, v2: Release) -> None:
-    assert v2.run(database_url).returncode == 0
+def test_an_edit_can_be_a_warning_or_be_accepted(deployed: Deployed, v2: Release) -> None:
+    database_url = deployed(v2)
     v2.write("0002_add_size", migration(ADD.replace("IntegerField", "BigIntegerField"), "0001_initial"))
 
     warned = v2.run(database_url, MIGRATE_ON_EDITED="warn")
@@ -86,8 +112,8 @@ def test_tables_without_a_history_are_named_and_left_alone(database_url: str, v1
     assert v1.run(database_url, "migrate", "--fake-initial").returncode == 0
 
 
-def test_half_a_history_names_the_column_that_is_there(database_url: str, v1: Release, v2: Release) -> None:
-    assert v1.run(database_url).returncode == 0
+def test_half_a_history_names_the_column_that_is_there(deployed: Deployed, v1: Release, v2: Release) -> None:
+    database_url = deployed(v1)
     query(database_url, "ALTER TABLE shop_item ADD COLUMN size integer")
 
     refused = v2.run(database_url)
@@ -100,8 +126,10 @@ def test_half_a_history_names_the_column_that_is_there(database_url: str, v1: Re
 # Audit
 
 
-def test_the_audit_tells_state_batch_release_and_role(database_url: str, v1: Release, v2: Release, v3: Release) -> None:
-    assert v1.run(database_url).returncode == 0
+def test_the_audit_tells_state_batch_release_and_role(
+    deployed: Deployed, v1: Release, v2: Release, v3: Release
+) -> None:
+    database_url = deployed(v1)
     assert v2.run(database_url).returncode == 0
 
     rows = json.loads(v3.run(database_url, "showmigrations", "--audit", "--format", "json").stdout)
@@ -118,8 +146,8 @@ def test_the_audit_tells_state_batch_release_and_role(database_url: str, v1: Rel
     assert rows[0]["task"]
 
 
-def test_the_audit_is_a_table_for_people_and_csv_for_machines(database_url: str, v2: Release) -> None:
-    assert v2.run(database_url).returncode == 0
+def test_the_audit_is_a_table_for_people_and_csv_for_machines(deployed: Deployed, v2: Release) -> None:
+    database_url = deployed(v2)
 
     table = v2.run(database_url, "showmigrations", "--audit").stdout.splitlines()
     assert table[0].split() == "migration phase state applied at batch release by duration tries".split()
@@ -131,8 +159,8 @@ def test_the_audit_is_a_table_for_people_and_csv_for_machines(database_url: str,
     assert [row["migration"] for row in read] == ["0001_initial", "0002_add_size"]
 
 
-def test_the_audit_fits_the_terminal_and_says_that_all_is_well(database_url: str, v2: Release) -> None:
-    assert v2.run(database_url).returncode == 0
+def test_the_audit_fits_the_terminal_and_says_that_all_is_well(deployed: Deployed, v2: Release) -> None:
+    database_url = deployed(v2)
 
     narrow = v2.run(database_url, "showmigrations", "--audit", "--check", "--force-color", COLUMNS="50")
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in narrow.stdout.splitlines()]
@@ -146,8 +174,8 @@ def test_the_audit_fits_the_terminal_and_says_that_all_is_well(database_url: str
     assert wide[0].split()[-1] == "tries"
 
 
-def test_the_audit_names_what_only_the_database_knows(database_url: str, v1: Release, v2: Release) -> None:
-    assert v2.run(database_url).returncode == 0
+def test_the_audit_names_what_only_the_database_knows(deployed: Deployed, v1: Release, v2: Release) -> None:
+    database_url = deployed(v2)
 
     rows = json.loads(v1.run(database_url, "showmigrations", "--audit", "--format", "json").stdout)
 
@@ -157,8 +185,8 @@ def test_the_audit_names_what_only_the_database_knows(database_url: str, v1: Rel
     ]
 
 
-def test_the_audits_exit_status_tells_an_edit_and_a_failure(database_url: str, v2: Release) -> None:
-    assert v2.run(database_url).returncode == 0
+def test_the_audits_exit_status_tells_an_edit_and_a_failure(deployed: Deployed, v2: Release) -> None:
+    database_url = deployed(v2)
     assert v2.run(database_url, "showmigrations", "--audit", "--check").returncode == 0
 
     v2.write("0002_add_size", migration(ADD.replace("IntegerField", "BigIntegerField"), "0001_initial"))
@@ -172,8 +200,8 @@ def test_the_audits_exit_status_tells_an_edit_and_a_failure(database_url: str, v
     assert (checked.returncode, "shop.0003_fails is failed" in checked.stderr) == (1, True)
 
 
-def test_the_audits_exit_status_tells_a_change_by_hand(database_url: str, v2: Release) -> None:
-    assert v2.run(database_url).returncode == 0
+def test_the_audits_exit_status_tells_a_change_by_hand(deployed: Deployed, v2: Release) -> None:
+    database_url = deployed(v2)
     query(database_url, "ALTER TABLE shop_item ALTER COLUMN name TYPE text")
 
     checked = v2.run(database_url, "showmigrations", "--audit", "--check")
@@ -182,8 +210,8 @@ def test_the_audits_exit_status_tells_a_change_by_hand(database_url: str, v2: Re
     assert "column shop_item.name: varchar(50) in the last snapshot, text in the database" in checked.stderr
 
 
-def test_without_the_flag_the_output_is_djangos(database_url: str, v2: Release) -> None:
-    assert v2.run(database_url).returncode == 0
+def test_without_the_flag_the_output_is_djangos(deployed: Deployed, v2: Release) -> None:
+    database_url = deployed(v2)
 
     assert v2.run(database_url, "showmigrations").stdout == "shop\n [X] 0001_initial\n [X] 0002_add_size\n"
 
@@ -202,8 +230,8 @@ def test_without_the_flag_the_output_is_djangos(database_url: str, v2: Release) 
         "TRUNCATE migrator_runs CASCADE",
     ],
 )
-def test_a_finished_record_is_never_changed(database_url: str, v1: Release, statement: str) -> None:
-    assert v1.run(database_url).returncode == 0
+def test_a_finished_record_is_never_changed(deployed: Deployed, v1: Release, statement: str) -> None:
+    database_url = deployed(v1)
 
     with pytest.raises(psycopg2.Error, match="append-only"):
         query(database_url, statement)
@@ -223,9 +251,9 @@ def test_a_run_says_which_release_ran_it_and_how_it_ended(database_url: str, v1:
 
 
 def test_a_rollback_undoes_the_last_batch_and_records_it(
-    database_url: str, v1: Release, v2: Release, v3: Release
+    deployed: Deployed, v1: Release, v2: Release, v3: Release
 ) -> None:
-    assert v1.run(database_url).returncode == 0
+    database_url = deployed(v1)
     assert v3.run(database_url).returncode == 0
 
     planned = v3.run(database_url, "rollback", "--plan")
@@ -258,8 +286,8 @@ def test_a_rollback_to_a_batch_undoes_every_later_one(database_url: str, v1: Rel
     assert "Nothing to roll back" in v3.run(database_url, "rollback", "--to", "1").stdout
 
 
-def test_an_irreversible_batch_is_refused_whole(database_url: str, v1: Release, v3: Release) -> None:
-    assert v1.run(database_url).returncode == 0
+def test_an_irreversible_batch_is_refused_whole(deployed: Deployed, v1: Release, v3: Release) -> None:
+    database_url = deployed(v1)
     v3.write("0002_add_size", migration('migrations.RunSQL("SELECT 1")', "0001_initial", 'phase = "expand"'))
     assert v3.run(database_url).returncode == 0
 
@@ -271,9 +299,9 @@ def test_an_irreversible_batch_is_refused_whole(database_url: str, v1: Release, 
 
 
 def test_a_rollback_is_refused_while_a_release_that_needs_it_is_connected(
-    database_url: str, v1: Release, v2: Release
+    deployed: Deployed, v1: Release, v2: Release
 ) -> None:
-    assert v1.run(database_url).returncode == 0
+    database_url = deployed(v1)
     assert v2.run(database_url).returncode == 0
     old = psycopg2.connect(database_url, application_name="release v1")
     new = psycopg2.connect(database_url, application_name="release v2 health")
@@ -288,8 +316,8 @@ def test_a_rollback_is_refused_while_a_release_that_needs_it_is_connected(
     old.close()
 
 
-def test_a_batch_of_a_newer_release_must_be_undone_from_its_image(database_url: str, v1: Release, v2: Release) -> None:
-    assert v1.run(database_url).returncode == 0
+def test_a_batch_of_a_newer_release_must_be_undone_from_its_image(deployed: Deployed, v1: Release, v2: Release) -> None:
+    database_url = deployed(v1)
     assert v2.run(database_url).returncode == 0
 
     refused = v1.run(database_url, "rollback")

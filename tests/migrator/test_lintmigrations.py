@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from rupaya.migrator.analysis.gate.findings import RULES
-from tests.processes import PROJECT, python
+from tests.processes import PROJECT
+from tests.warm import python
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -83,14 +84,18 @@ def linted(tmp_path_factory: pytest.TempPathFactory, server_url: str) -> subproc
     return repository.lint()
 
 
+def make_small(path: Path, database_url: str) -> Repository:
+    """A repository of one migration, with its max_migration.txt, and nothing new."""
+    repository = make_repository(path, "bad_migrations", database_url)
+    for migration in (path / "bad_migrations" / "migrations").glob("0002_*"):
+        migration.unlink()
+    (path / "bad_migrations" / "migrations" / "max_migration.txt").write_text("0001_initial\n")
+    return repository
+
+
 @pytest.fixture
 def small(tmp_path: Path, server_url: str) -> Repository:
-    """A repository of one migration, with its max_migration.txt, and nothing new."""
-    repository = make_repository(tmp_path, "bad_migrations", server_url)
-    for path in (tmp_path / "bad_migrations" / "migrations").glob("0002_*"):
-        path.unlink()
-    (tmp_path / "bad_migrations" / "migrations" / "max_migration.txt").write_text("0001_initial\n")
-    return repository
+    return make_small(tmp_path, server_url)
 
 
 def test_every_bad_migration_has_an_expectation() -> None:
@@ -151,71 +156,98 @@ def test_the_recipes_pass(tmp_path: Path, server_url: str) -> None:
     assert "migrations since deployed" in completed.stdout
 
 
-def test_tables_that_are_created_in_the_same_release_are_nobodys_yet(small: Repository) -> None:
-    small.git("tag", "deployed")
-    small.write(
-        "0002_create_orders",
-        "migrations.CreateModel('Order', [('id', models.BigAutoField(primary_key=True)),"
-        " ('note', models.TextField())], options={'db_table': 'orders'})",
-    )
-    small.write(
-        "0003_index_orders",
-        "migrations.AddIndex('Order', models.Index('note', name='orders_note_idx')),"
-        " migrations.AddField('Order', 'payment', models.ForeignKey('Payment', models.PROTECT, null=True)),"
-        " migrations.AddIndex('Payment', models.Index('note', name='payments_note_idx'))",
-        after="0002_create_orders",
-    )
-    completed = small.lint()
+INDEX = "migrations.AddIndex({model!r}, models.Index({column!r}, name={name!r}))"
+CREATE_ORDERS = (
+    "migrations.CreateModel('Order', [('id', models.BigAutoField(primary_key=True)), ('note', models.TextField())], "
+    "options={'db_table': 'orders'})"
+)
+REFER = "migrations.AddField('Order', 'payment', models.ForeignKey('Payment', models.PROTECT, null=True))"
+VALIDATE = (
+    'migrations.RunSQL("ALTER TABLE payments ADD CONSTRAINT few CHECK (quantity < 3) NOT VALID"), '
+    "migrations.RunSQL('ALTER TABLE payments VALIDATE CONSTRAINT few')"
+)
+TAKEN_OVER = (
+    "migrations.SeparateDatabaseAndState([migrations.RunSQL('CREATE TABLE bad_migrations_part (id bigint)', '')], "
+    "[migrations.CreateModel('Part', [('id', models.BigAutoField(primary_key=True))])]), "
+    "migrations.AddField('Part', 'x', models.BooleanField(default=False))"
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A migration of one release: what it does, the rules that it breaks, and what is said of it."""
+
+    name: str
+    operations: str
+    refused: frozenset[str] = frozenset()
+    attributes: str = ""
+    said: str = ""
+
+
+def assert_safe(name: str, operations: str, attributes: str = "", said: str = "") -> Case:
+    """A migration that the gate lets through."""
+    return Case(name, operations, frozenset(), attributes, said)
+
+
+def assert_refused(name: str, operations: str, *rules: str, attributes: str = "", said: str = "") -> Case:
+    """A migration that breaks these rules, and no other."""
+    return Case(name, operations, frozenset(rules), attributes, said)
+
+
+# One release, tried once; each migration comes after the one before.
+CASES = [
     # The index on the old table is refused; the one on the new table, and its foreign key, are not.
-    assert findings(completed) == {"0003_index_orders": {"scan"}}
-    assert 'CREATE INDEX "payments_note_idx"' in completed.stderr
-
-
-def test_an_excuse_is_shown_with_its_reason(small: Repository) -> None:
-    small.git("tag", "deployed")
-    small.write(
-        "0002_index_notes",
-        "migrations.AddIndex('Payment', models.Index('note', name='payments_note_idx'))",
+    assert_safe("0002_create_orders", CREATE_ORDERS),
+    assert_safe("0003_index_orders", f"{INDEX.format(model='Order', column='note', name='orders_note_idx')}, {REFER}"),
+    assert_refused(
+        "0004_index_payments",
+        INDEX.format(model="Payment", column="note", name="payments_note_idx"),
+        "scan",
+        said='CREATE INDEX "payments_note_idx"',
+    ),
+    assert_safe(
+        "0005_index_notes",
+        INDEX.format(model="Payment", column="note", name="payments_note_again"),
         "excused = {'scan': 'a hundred rows, for ever'}",
-    )
-    completed = small.lint()
-    assert completed.returncode == 0, completed.stderr
-    assert "0002_index_notes: scan is excused: a hundred rows, for ever (It reads all 12,000" in completed.stdout
-
-
-def test_what_presumes_something_of_the_rows_is_noted_and_not_refused(small: Repository) -> None:
-    small.git("tag", "deployed")
-    small.write(
-        "0002_validate",
-        'migrations.RunSQL("ALTER TABLE payments ADD CONSTRAINT few CHECK (quantity < 3) NOT VALID"), '
-        "migrations.RunSQL('ALTER TABLE payments VALIDATE CONSTRAINT few')",
+        "0005_index_notes: scan is excused: a hundred rows, for ever (It reads all 12,000",
+    ),
+    assert_safe(
+        "0006_validate",
+        VALIDATE,
         "atomic = False; idempotent = True; phase = 'contract'",
-    )
-    completed = small.lint()
-    assert completed.returncode == 0, completed.stderr
-    assert (
-        "bad_migrations.0002_validate presumes something of the rows; made-up ones were refused: " in completed.stdout
-    )
+        "bad_migrations.0006_validate presumes something of the rows; made-up ones were refused: ",
+    ),
+    # Only the state is told of the model.
+    assert_safe("0007_through", TAKEN_OVER, "phase = 'expand'"),
+    assert_refused(
+        "0008_wrong", "migrations.RunSQL('ALTER TABLE nobody ADD COLUMN x int')", "fails", attributes="phase = 'expand'"
+    ),
+    # It depends on one that fails, so it is not tried.
+    assert_refused("0009_more", "migrations.AddField('Payment', 'x', models.TextField(null=True))", "not-looked-at"),
+]
 
 
-def test_what_depends_on_a_failing_migration_is_said_to_be_untried(small: Repository) -> None:
-    small.git("tag", "deployed")
-    small.write("0002_wrong", "migrations.RunSQL('ALTER TABLE nobody ADD COLUMN x int')", "phase = 'expand'")
-    small.write("0003_more", "migrations.AddField('Payment', 'x', models.TextField(null=True))", after="0002_wrong")
-    assert findings(small.lint()) == {"0002_wrong": {"fails"}, "0003_more": {"not-looked-at"}}
+@pytest.fixture(scope="module")
+def tried(tmp_path_factory: pytest.TempPathFactory, server_url: str) -> subprocess.CompletedProcess[str]:
+    repository = make_small(tmp_path_factory.mktemp("cases"), server_url)
+    repository.git("tag", "deployed")
+    after = "0001_initial"
+    for case in CASES:
+        repository.write(case.name, case.operations, case.attributes, after)
+        after = case.name
+    return repository.lint()
 
 
-def test_a_migration_that_only_the_state_was_told_of_does_not_crash_the_gate(small: Repository) -> None:
-    small.git("tag", "deployed")
-    part = "migrations.CreateModel('Part', [('id', models.BigAutoField(primary_key=True))])"
-    small.write(
-        "0002_through",
-        "migrations.SeparateDatabaseAndState([migrations.RunSQL('CREATE TABLE bad_migrations_part (id bigint)', '')], "
-        f"[{part}]), migrations.AddField('Part', 'x', models.BooleanField(default=False))",
-        "phase = 'expand'",
-    )
-    completed = small.lint()
-    assert completed.returncode == 0, completed.stderr
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_each_rule_is_about_its_own_migrations(tried: subprocess.CompletedProcess[str], case: Case) -> None:
+    assert frozenset(findings(tried).get(case.name, ())) == case.refused, tried.stderr
+    assert case.said in tried.stdout + tried.stderr
+
+
+def test_what_is_excused_or_noted_is_not_counted(tried: subprocess.CompletedProcess[str]) -> None:
+    refused = sum(len(case.refused) for case in CASES)
+
+    assert f"{refused} findings in {len(CASES)} migrations since deployed" in tried.stderr
 
 
 def test_an_outdated_max_migration_is_refused(small: Repository) -> None:

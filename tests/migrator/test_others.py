@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.migrator import applied, query
-from tests.migrator.releases import Release, migration
+from tests.migrator.releases import Deployed, Release, migration
 from tests.migrator.test_atomicity import python, sql
 
 ANOTHER = """
@@ -31,10 +31,9 @@ BUSY_ONCE = """
 
 
 @pytest.fixture
-def release(database_url: str, release: Release) -> Release:
-    """A release that is deployed."""
-    assert release.run(database_url).returncode == 0
-    return release
+def database_url(deployed: Deployed, release: Release) -> str:
+    """The database of a release that is deployed."""
+    return deployed(release)
 
 
 def add_handler(release: Release, code: str) -> None:

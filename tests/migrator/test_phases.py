@@ -14,7 +14,7 @@ from django_pg_migration_tools import operations as safer
 from rupaya.migrator.operations import Backfill
 from rupaya.migrator.plan.phases import is_wider, must_declare, phase_of, unready_removals
 from tests.faults.migrator import applied, query
-from tests.migrator.releases import CREATE, Release, migration
+from tests.migrator.releases import CREATE, Deployed, Release, migration
 
 char = models.CharField
 
@@ -250,8 +250,8 @@ def columns(url: str) -> set[str]:
     return {name for (name,) in rows if not name.startswith(("....", "migrator_attic_"))}
 
 
-def test_what_old_code_would_not_survive_is_owed_until_it_is_asked_for(database_url: str, tmp_path: Path) -> None:
-    assert Release(tmp_path, "v1", FIRST).run(database_url).returncode == 0
+def test_what_old_code_would_not_survive_is_owed_until_it_is_asked_for(deployed: Deployed, tmp_path: Path) -> None:
+    database_url = deployed(Release(tmp_path, "v1", FIRST))
     release = Release(tmp_path, "v2", FIRST | ADD | REMOVE)
 
     rolled_out = release.run(database_url)
@@ -280,7 +280,7 @@ def test_what_old_code_would_not_survive_is_owed_until_it_is_asked_for(database_
 
 
 def test_what_new_code_needs_is_there_although_the_same_migration_removes_something(
-    database_url: str, tmp_path: Path
+    deployed: Deployed, tmp_path: Path
 ) -> None:
     """The everyday migration: a field added and another removed, from one `makemigrations`."""
     both = migration(
@@ -288,7 +288,7 @@ def test_what_new_code_needs_is_there_although_the_same_migration_removes_someth
         "0001_initial",
         header='phase = "contract"',
     )
-    assert Release(tmp_path, "v1", FIRST).run(database_url).returncode == 0
+    database_url = deployed(Release(tmp_path, "v1", FIRST))
 
     assert Release(tmp_path, "v2", FIRST | {"0002_motto": both}).run(database_url).returncode == 0
 
@@ -299,8 +299,8 @@ def test_what_new_code_needs_is_there_although_the_same_migration_removes_someth
 RENAME = {"0002_rename": migration('migrations.RenameField("item", "colour", "hue")', "0001_initial")}
 
 
-def test_a_rename_is_refused_before_anything_runs_with_the_way_to_write_it(database_url: str, tmp_path: Path) -> None:
-    assert Release(tmp_path, "v1", FIRST).run(database_url).returncode == 0
+def test_a_rename_is_refused_before_anything_runs_with_the_way_to_write_it(deployed: Deployed, tmp_path: Path) -> None:
+    database_url = deployed(Release(tmp_path, "v1", FIRST))
 
     refused = Release(tmp_path, "v2", FIRST | RENAME).run(database_url)
 
@@ -309,8 +309,8 @@ def test_a_rename_is_refused_before_anything_runs_with_the_way_to_write_it(datab
     assert applied(database_url) == ["shop.0001_initial"]
 
 
-def test_debts_are_not_paid_while_an_older_release_is_connected(database_url: str, tmp_path: Path) -> None:
-    assert Release(tmp_path, "v1", FIRST).run(database_url).returncode == 0
+def test_debts_are_not_paid_while_an_older_release_is_connected(deployed: Deployed, tmp_path: Path) -> None:
+    database_url = deployed(Release(tmp_path, "v1", FIRST))
     newer = Release(tmp_path, "v2", FIRST | ADD | REMOVE)
     assert newer.run(database_url).returncode == 0
     older = psycopg2.connect(database_url, application_name="release v1")
@@ -325,21 +325,21 @@ def test_debts_are_not_paid_while_an_older_release_is_connected(database_url: st
     assert newer.run(database_url, "migrate", "--contract").returncode == 0
 
 
-def test_an_empty_history_holds_nothing(database_url: str, tmp_path: Path) -> None:
-    assert Release(tmp_path, "v2", FIRST | ADD | REMOVE).run(database_url).returncode == 0
+def test_an_empty_history_holds_nothing(deployed: Deployed, tmp_path: Path) -> None:
+    database_url = deployed(Release(tmp_path, "v2", FIRST | ADD | REMOVE))
 
     assert applied(database_url) == ["shop.0001_initial", "shop.0002_add_size", "shop.0003_drop_colour"]
 
 
-def test_outside_production_nothing_is_held(database_url: str, tmp_path: Path) -> None:
-    assert Release(tmp_path, "v1", FIRST).run(database_url).returncode == 0
+def test_outside_production_nothing_is_held(deployed: Deployed, tmp_path: Path) -> None:
+    database_url = deployed(Release(tmp_path, "v1", FIRST))
 
     assert Release(tmp_path, "v2", FIRST | ADD | REMOVE).run(database_url, MIGRATE_PHASE="all").returncode == 0
     assert len(applied(database_url)) == 3
 
 
-def test_a_rollback_pays_nothing_wherever_it_runs(database_url: str, tmp_path: Path) -> None:
-    assert Release(tmp_path, "v1", FIRST).run(database_url).returncode == 0
+def test_a_rollback_pays_nothing_wherever_it_runs(deployed: Deployed, tmp_path: Path) -> None:
+    database_url = deployed(Release(tmp_path, "v1", FIRST))
     newer = Release(tmp_path, "v2", FIRST | ADD | REMOVE)
     assert newer.run(database_url).returncode == 0
 
@@ -360,11 +360,11 @@ def test_the_next_release_is_not_blocked_by_what_is_owed(database_url: str, tmp_
 
 
 def test_an_older_release_starts_on_an_expanded_schema_and_refuses_a_contracted_one(
-    database_url: str, tmp_path: Path
+    deployed: Deployed, tmp_path: Path
 ) -> None:
     older = Release(tmp_path, "v1", FIRST)
     newer = Release(tmp_path, "v2", FIRST | ADD | REMOVE)
-    assert older.run(database_url).returncode == 0
+    database_url = deployed(older)
     assert newer.run(database_url).returncode == 0
 
     started = older.run(database_url)

@@ -35,13 +35,15 @@ COPIED = ("rupaya", "accounts", "transactions", "tests", "bench", "deploy", "doc
           "pyproject.toml", "entrypoint.sh", "gunicorn.conf.py", "schema.sql", "README.md", "CHANGELOG.md")  # fmt: skip
 WORKERS = 2
 REACH = 0.85
-# Tests that a mutant is tried with: those that are about its module, and as many quick ones as take so long.
-SPECIFIC, QUICK_S = 12, 6.0
+# Tests that a mutant is tried with: those that are about its module, and as many quick ones as take so long; if it
+# survives them, as many others as take so long.
+SPECIFIC, QUICK_S, OTHERS_S = 12, 6.0, 90.0
 HANGS_S = 300
 FAILED_AT_MOST = 5
 SERVER = {"fsync": "off", "max_connections": "100", "shared_buffers": "64MB"}
 
 Map = dict[str, dict[str, list[str]]]
+Job = tuple[Mutant, tuple[list[str], list[str]]]
 
 
 def copy_project(to: Path) -> Path:
@@ -121,35 +123,46 @@ def _test_of(context: str) -> str:
     return context.rpartition("|")[2]
 
 
-def chosen_tests(line: int, module: dict[str, list[str]], took_s: dict[str, float]) -> list[str]:
-    """Some of the tests that run a line: first those that run much of its module that few others run."""
+def chosen_tests(line: int, module: dict[str, list[str]], took_s: dict[str, float]) -> tuple[list[str], list[str]]:
+    """Some of the tests that run a line, and those for what survives them.
+
+    First those that run much of its module that few others run, and quick ones.
+    """
     about: dict[str, float] = defaultdict(float)
     for contexts in module.values():
         for test in contexts:
             about[test] += 1 / len(contexts)
     here = module.get(str(line), [])
     specific = sorted(here, key=lambda test: -about[test])[:SPECIFIC]
-    by_time = sorted(here, key=lambda test: took_s.get(test, 9.0))
-    so_far_s = accumulate(took_s.get(test, 9.0) for test in by_time)
-    quick = [test for test, s in zip(by_time, so_far_s, strict=True) if s <= QUICK_S]
-    return sorted(dict.fromkeys([*specific, *quick]), key=lambda test: took_s.get(test, 9.0))
+
+    def seconds(test: str) -> float:
+        return took_s.get(test, 9.0)
+
+    def within(tests: list[str], at_most_s: float) -> list[str]:
+        so_far_s = accumulate(map(seconds, tests))
+        return [test for test, s in zip(tests, so_far_s, strict=True) if s <= at_most_s]
+
+    first = {*specific, *within(sorted(here, key=seconds), QUICK_S)}
+    others = sorted(set(here) - first, key=lambda test: -about[test] / max(seconds(test), 0.3))
+    return sorted(first, key=seconds), sorted(within(others, OTHERS_S), key=seconds)
 
 
 def work(
     number: int,
     root: Path,
     url: str,
-    jobs: list[tuple[Mutant, list[str]]],
+    jobs: list[Job],
     results: multiprocessing.Queue[tuple[Mutant, bool]],
 ) -> None:
     """Try some mutants in a copy of this worker's own."""
     tree = copy_project(root / f"worker_{number}")
-    for mutant, tests in jobs:
+    for mutant, (first, others) in jobs:
         path = tree / mutant.path
         original = path.read_text()
         path.write_text(mutant.text)
         try:
-            results.put((mutant, run_tests(tree, url, tests, "-x", timeout_s=HANGS_S) != 0))
+            is_caught = any(run_tests(tree, url, tests, "-x", timeout_s=HANGS_S) for tests in (first, others) if tests)
+            results.put((mutant, is_caught))
         finally:
             path.write_text(original)
 
@@ -193,11 +206,11 @@ def of_room(room: str) -> list[Candidate]:
     return found
 
 
-def tell(jobs: list[tuple[Mutant, list[str]]], root: Path, url: str, until: float) -> int:
+def tell(jobs: list[Job], root: Path, url: str, until: float) -> int:
     """Try them, and say who survived."""
     results: multiprocessing.Queue[tuple[Mutant, bool]] = multiprocessing.Queue()
-    tried = [job for job in jobs if job[1]]
-    survivors = [(mutant, "no test runs it") for mutant, tests in jobs if not tests]
+    tried = [(mutant, tests) for mutant, tests in jobs if tests[0]]
+    survivors = [(mutant, "no test runs it") for mutant, tests in jobs if not tests[0]]
     workers = [
         multiprocessing.Process(target=work, args=(number, root, url, tried[number::WORKERS], results))
         for number in range(WORKERS)
@@ -206,13 +219,13 @@ def tell(jobs: list[tuple[Mutant, list[str]]], root: Path, url: str, until: floa
         worker.start()
     caught: Counter[str] = Counter()
     lost: Counter[str] = Counter(mutant.path.split("/")[2] for mutant, _why in survivors)
-    tests_of = {str(mutant): tests for mutant, tests in tried}
+    number_of = {str(mutant): len(first) + len(others) for mutant, (first, others) in tried}
     for number in range(1, len(tried) + 1):
         mutant, is_caught = results.get()
         room = mutant.path.split("/")[2]
         (caught if is_caught else lost)[room] += 1
         if not is_caught:
-            survivors.append((mutant, f"{len(tests_of[str(mutant)])} tests run it"))
+            survivors.append((mutant, f"{number_of[str(mutant)]} tests did not notice"))
             print(f"survives: {mutant}", flush=True)
         if number % 20 == 0:
             print(f"{number} tried, {caught.total()} caught", flush=True)

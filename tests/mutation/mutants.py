@@ -31,6 +31,8 @@ _BINARY: dict[type[cst.BaseBinaryOp], type[cst.BaseBinaryOp]] = {
     cst.BitAnd: cst.BitOr,
 }
 _NAMES = {"True": "False", "False": "True", "None": "True"}
+LARGE = 100
+"""From here on one more is no difference that anybody should notice, and ten times as much is."""
 
 
 @dataclass(frozen=True)
@@ -76,17 +78,23 @@ def _changes(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
     elif isinstance(node, cst.Name) and node.value in _NAMES:
         yield node.with_changes(value=_NAMES[node.value])
     elif isinstance(node, cst.Integer):
-        yield node.with_changes(value=str(int(node.value, 0) + 1))
+        value = int(node.value, 0)
+        yield node.with_changes(value=str(value + 1 if value < LARGE else value * 10))
     elif isinstance(node, cst.If | cst.While | cst.IfExp):
         yield node.with_changes(
             test=cst.UnaryOperation(cst.Not(), node.test.with_changes(lpar=[cst.LeftParen()], rpar=[cst.RightParen()]))
         )
-    elif isinstance(node, cst.Return) and node.value is not None:
+    elif isinstance(node, cst.Return) and node.value is not None and not _is_truth(node.value):
         yield node.with_changes(value=cst.Name("None"))
     elif isinstance(node, cst.Raise | cst.Break | cst.Continue | cst.AugAssign) or (
         isinstance(node, cst.Expr) and isinstance(node.value, cst.Call)
     ):
         yield cst.Pass()
+
+
+def _is_truth(node: cst.BaseExpression) -> bool:
+    """Whether it is True or False, which is changed into the other; None in place of False is the same to all."""
+    return isinstance(node, cst.Name) and node.value in ("True", "False")
 
 
 class _Replace(cst.CSTTransformer):

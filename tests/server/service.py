@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests import processes, warm
 from tests.patience import HANGING_S
 from tests.processes import PROJECT, inherited
 
@@ -64,18 +65,10 @@ def release_environment(tree: Path, **variables: str) -> dict[str, str]:
     return env | variables
 
 
-def manage(tree: Path, *arguments: str, stdin: str | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run `manage.py` of a release."""
-    return subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=tree,
-        env=release_environment(tree, **variables),
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=HANGING_S,
-        check=False,
-    )
+def manage(tree: Path, *arguments: str, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run `manage.py` of a release; this one's is forked."""
+    run = warm.run if tree == PROJECT else processes.run
+    return run(["manage.py", *arguments], release_environment(tree, **variables), tree, stdin)
 
 
 class Service:

@@ -122,7 +122,7 @@ def test_it_is_said_when_it_is_not_any_more_as_it_was_accepted(
         client.post(ACCEPT, {"chosen": list(keys(client).values()), "reason": "wider now"})
         page = text(client, PAGE)
         assert f"{INDEX} as accepted wider now" in page
-        assert f"{INDEX} accepted anew {REASON}" in page
+        assert f"{INDEX} accepted again {REASON}" in page
 
 
 @pytest.mark.parametrize(

@@ -191,6 +191,18 @@ def test_a_squash_breaks_no_page(
     assert "Traceback" not in headline(client)
 
 
+def test_the_first_page_finds_read_what_its_worker_read_ahead(client: Client) -> None:
+    """The catalog, which is compared with the last snapshot, takes longest."""
+    state.forget()
+    state.read_ahead()
+
+    with CaptureQueriesContext(connection) as queries:
+        page = client.get("/admin/").content.decode()
+
+    assert "In step" in page
+    assert not [query["sql"] for query in queries if "FROM pg_attribute" in query["sql"]]
+
+
 def test_in_step(viewer: Client) -> None:
     said = headline(viewer)
 
@@ -452,7 +464,7 @@ def test_a_locked_table_keeps_no_page_waiting(client: Client, url: str) -> None:
         )
         overview = text(client, "/admin/schema/")
         assert "In step" in overview
-        assert "Changes by hand were not looked for: canceling statement due to lock timeout." in overview
+        assert "Could not check for changes by hand: canceling statement due to lock timeout." in overview
         assert "Not now" not in text(client, "/admin/schema/diagram/")
     finally:
         holder.close()

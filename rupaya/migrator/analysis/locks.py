@@ -1,4 +1,4 @@
-"""The locks that a statement will take, told from its text where nothing may be tried: on the careful side.
+"""The locks that a statement will take, read from its text where nothing may be tried: on the careful side.
 
 A rehearsal has the server's own word. Forms that are known to take less than the strongest lock are listed; any other
 statement that names a table is taken for one that keeps everybody out of it.
@@ -56,7 +56,7 @@ _DROPS_INDEX = re.compile(rf"DROP INDEX (?P<how>CONCURRENTLY )?{_IF}{_NAME}", re
 def strongest_locks(sql: Iterable[str], tables_of_indexes: dict[str, str] | None = None) -> dict[str, str]:
     """The strongest lock on each table that statements name and do not make themselves, by the table's name.
 
-    `tables_of_indexes`: the table of each index there is, for an index that is dropped names no table.
+    `tables_of_indexes`: the table of each index there is, because an index that is dropped names no table.
     """
     made: set[str] = set()
     found: dict[str, str] = {}

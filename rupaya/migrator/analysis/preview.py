@@ -58,7 +58,6 @@ class Preview:
     """What live rows say of what the plan presumes of them."""
 
     def as_dict(self) -> dict[str, object]:
-        """Plain values, for JSON."""
         return asdict(self)
 
 

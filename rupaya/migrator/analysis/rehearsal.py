@@ -47,7 +47,7 @@ class Rehearsal:
     times: list[Timing] = field(default_factory=list)
     """How long statements took on made-up rows, where somebody wanted to know."""
     untimed: list[str] = field(default_factory=list)
-    """What the times do not tell."""
+    """What the times do not show."""
     failure: MigrationFailed | None = None
 
 
@@ -140,7 +140,7 @@ def pay(stage: Stage, rehearsal: Rehearsal) -> None:
                 "Fix the migration, then rehearse again.",
             )
             return
-    rehearsal.changes_by_paying += [difference.told() for difference in differences(before, stage.read())]
+    rehearsal.changes_by_paying += [difference.happened() for difference in differences(before, stage.read())]
 
 
 def _all_three_ways(stage: Stage, plan: Plan, rehearsal: Rehearsal) -> None:
@@ -150,7 +150,7 @@ def _all_three_ways(stage: Stage, plan: Plan, rehearsal: Rehearsal) -> None:
         if not carry_out(stage, migration, backwards, rehearsal.steps, rehearsal):
             return
         pictures.append(stage.read())
-    rehearsal.changes = [difference.told() for difference in differences(pictures[0], pictures[-1])]
+    rehearsal.changes = [difference.happened() for difference in differences(pictures[0], pictures[-1])]
     undone: list[tuple[Migration, bool]] = []
     for (migration, backwards), before in zip(reversed(plan.steps), reversed(pictures[:-1]), strict=True):
         try:
@@ -163,13 +163,13 @@ def _all_three_ways(stage: Stage, plan: Plan, rehearsal: Rehearsal) -> None:
         undone.append((migration, backwards))
         if left := differences(before, stage.read()):
             # A way back that is none: to go on from here would prove nothing.
-            rehearsal.left_behind = [f"{migration}: {item.said('before', 'after reversing')}" for item in left]
+            rehearsal.left_behind = [f"{migration}: {item.compared('before', 'after reversing')}" for item in left]
             return
     for migration, backwards in reversed(undone):
         if not carry_out(stage, migration, backwards, rehearsal.again, rehearsal):
             return
     differ = differences(pictures[-1], stage.read())
-    rehearsal.differs_again = [item.said("the first time", "the second time") for item in differ]
+    rehearsal.differs_again = [item.compared("the first time", "the second time") for item in differ]
 
 
 def carry_out(

@@ -27,7 +27,7 @@ def as_text(rehearsal: Rehearsal) -> str:
     if not rehearsal.steps and not rehearsal.paid:
         return lines[0] + "\n"
     for step in [*rehearsal.steps, *rehearsal.paid]:
-        lines += ["", _title(step), *(f"  {line}" for line in step.said)]
+        lines += ["", _title(step), *(f"  {line}" for line in step.logged)]
         rows = [("", "ms", "statement", "locks", "rewrites, scans")]
         for number, statement in enumerate(step.statements, 1):
             rows += _rows(number, statement)
@@ -78,7 +78,7 @@ def as_markdown(rehearsal: Rehearsal) -> str:
     lines += ["<details><summary>Statements</summary>", ""]
     for step in [*rehearsal.steps, *rehearsal.paid]:
         lines += [f"`{step.migration}`", ""]
-        lines += [*(f"- {_escaped(line)}" for line in step.said), ""] if step.said else []
+        lines += [*(f"- {_escaped(line)}" for line in step.logged), ""] if step.logged else []
         lines += ["| | statement | ms | locks | rewrites | scans |", _RULE]
         for number, s in enumerate(step.statements, 1):
             locks = ", ".join(f"`{table}` {mode}" for table, mode in s.locks.items()) or s.note

@@ -45,13 +45,12 @@ class Comparison:
 
     @property
     def lines(self) -> list[str]:
-        """A line a difference."""
-        return [difference.said(self.side, LIVE_SIDE) for difference in self.differences]
+        return [difference.compared(self.side, LIVE_SIDE) for difference in self.differences]
 
     @property
     def known_lines(self) -> list[str]:
         """A line a difference that was accepted: by whom, when and why."""
-        return [f"{difference.said(self.side, LIVE_SIDE)} ({known})" for difference, known in self.accepted]
+        return [f"{difference.compared(self.side, LIVE_SIDE)} ({known})" for difference, known in self.accepted]
 
 
 def with_snapshot(connection: BaseDatabaseWrapper, snapshot: Snapshot) -> Comparison:
@@ -82,7 +81,7 @@ def with_code(connection: BaseDatabaseWrapper, *, pending_too: bool) -> Comparis
     notes = []
     if unknown := sorted(status.unknown):
         names = ", ".join(f"{app}.{name}" for app, name in unknown)
-        notes.append(f"The database has migrations that this code does not: {names}. What they did is told as well.")
+        notes.append(f"The database has migrations that this code does not: {names}. What they did is shown as well.")
     built = built_by_code(connection, None if pending_too else applied)
     snapshot = last_snapshot(connection.connection)
     # What earlier releases made and this code does not is ours still; what others made is not.

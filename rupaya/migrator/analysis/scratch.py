@@ -1,6 +1,6 @@
-"""A database of its own on the same server, in which migrations can be tried; it is gone afterwards, come what may.
+"""A database of its own on the same server, in which migrations can be tried; it is always gone afterwards.
 
-While it is there, Django's connection `default` *is* the scratch database, for a migration's Python code seldom says
+While it is there, Django's connection `default` *is* the scratch database, as a migration's Python code seldom says
 which connection it means: under another alias it would write to the live one.
 """
 
@@ -46,7 +46,7 @@ class NotAllowed(EnvironmentUnfit):
 
 
 def name_prefix(live: str) -> str:
-    """How the scratch databases of a live one are called. The hash tells apart names that are cut to the same."""
+    """How the scratch databases of a live one are called. The hash keeps names apart that are cut to the same."""
     tail = _MARK + hashlib.sha256(live.encode()).hexdigest()[:8]
     return live.encode()[: NAME_MAX_BYTES - len(tail) - 8].decode(errors="ignore") + tail
 

@@ -1,6 +1,6 @@
 """Where migrations are tried: each statement is recorded with the locks that it took and the work that it was.
 
-Work is counted by the server and not timed: tuples read and written, files written anew. The counts are the same at
+Work is counted by the server and not timed: tuples read and written, files rewritten. The counts are the same at
 each run, on whatever machine.
 """
 
@@ -92,7 +92,7 @@ class Statement:
     locks: dict[str, str] = field(default_factory=dict)
     """The strongest lock on each relation that was there before the migration, where this statement raised it."""
     rewritten: list[str] = field(default_factory=list)
-    """Tables and indexes whose files were written anew."""
+    """Tables and indexes whose files were rewritten."""
     scanned: list[str] = field(default_factory=list)
     """Tables that were read from end to end."""
     note: str = ""
@@ -124,7 +124,7 @@ class StagedMigration:
     duration_s: float = 0.0
     statements: list[Statement] = field(default_factory=list)
     error: str = ""
-    said: list[str] = field(default_factory=list)
+    logged: list[str] = field(default_factory=list)
     """What its operations logged."""
 
 
@@ -240,7 +240,7 @@ class Stage:
         began = time.monotonic()
         try:
             with (
-                heard(lambda message, _is_warning: step.said.append(message)),
+                heard(lambda message, _is_warning: step.logged.append(message)),
                 session_settings(self.connection, lock_timeout=lock_timeout_ms),
                 attributed(migration, backwards),
                 self.connection.execute_wrapper(self._recorded),
@@ -261,7 +261,7 @@ class Stage:
         began = time.monotonic()
         try:
             with (
-                heard(lambda message, _is_warning: step.said.append(message)),
+                heard(lambda message, _is_warning: step.logged.append(message)),
                 self._at_work(number, operation, looked_at=looked_at),
                 self.connection.execute_wrapper(self._recorded),
             ):
@@ -298,7 +298,7 @@ class Stage:
 
     @contextmanager
     def _by_halves(self, migration: Migration, backwards: bool) -> Iterator[None]:
-        assert self.owing is not None  # noqa: S101 - whoever calls it has looked
+        assert self.owing is not None  # noqa: S101 - its callers have looked
         parts = {id(operation): part for part, operation in enumerate(flat_operations(migration.operations), 1)}
 
         def around(operation: Operation, editor: Any) -> AbstractContextManager[None]:
@@ -389,7 +389,7 @@ class Stage:
             result = run()
             self._look(statement)
             return result
-        # Locks are gone when a transaction ends: one around the statement shows them, if it bears that.
+        # Locks are gone when a transaction ends: one around the statement shows them, if it can run in one.
         self._strongest = {}
         self.connection.ensure_connection()
         self._execute("BEGIN")

@@ -14,7 +14,7 @@ NAME_MIN = 38
 
 @dataclass(frozen=True)
 class TerminalColumn:
-    """A column: its heading, how an entry is told in it, and how dear it is."""
+    """A column: its heading, what it shows of an entry, and what it costs to leave it out."""
 
     title: str
     cell: Callable[[Entry], str]
@@ -80,7 +80,7 @@ def fitted(entries: Sequence[Entry], width: int | None) -> TerminalTable:
 
 
 def _cut(text: str, width: int) -> str:
-    """A name without its middle: both ends tell migrations apart."""
+    """A name without its middle: both ends are what migrations differ in."""
     if len(text) <= width:
         return text
     end = (width - 1) // 3

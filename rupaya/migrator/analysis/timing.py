@@ -148,7 +148,7 @@ def _by_text(steps: Iterable[StagedMigration]) -> dict[_Key, Statement]:
 
 
 def _worked_on(statement: Statement, counts: dict[str, int]) -> set[str]:
-    """The tables whose rows it went through. Outside a transaction only its locks tell."""
+    """The tables whose rows it went through. Outside a transaction only its locks show that."""
     work = {*statement.rewritten, *statement.scanned, *statement.read, *statement.written}
     names = work if statement.transaction else {*work, *statement.locks}
     return {name for name in names if counts.get(name)}

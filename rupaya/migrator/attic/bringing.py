@@ -213,7 +213,7 @@ def _added_unvalidated(connection: BaseDatabaseWrapper, fact: Fact) -> bool:
 
 
 def finish(connection: BaseDatabaseWrapper, item: Item, say: Say) -> None:
-    """Make, or make sure of, what is left of an item that came back; what cannot be is said, with the rows.
+    """Make, or make sure of, what is left of an item that came back; what cannot be is reported, with the rows.
 
     In no transaction; nobody waits for it. Harmless to repeat.
     """
@@ -268,7 +268,7 @@ def _finish_one(connection: BaseDatabaseWrapper, item: Item, fact: Fact) -> None
 
 
 def _make_index(connection: BaseDatabaseWrapper, name: str, definition: str) -> None:
-    """Concurrently; one that an interruption left invalid is made anew, and one that cannot be made is dropped."""
+    """Concurrently; one that an interruption left invalid is rebuilt, and one that cannot be made is dropped."""
     drop = f"DROP INDEX CONCURRENTLY IF EXISTS {connection.ops.quote_name(name)}"
     valid = fetch(connection, "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(quote_ident(%s))", [name])
     if valid and valid[0][0]:

@@ -53,12 +53,11 @@ class InStep:
 
     @property
     def triggers(self) -> tuple[str, str]:
-        """The triggers' names."""
         return f"{self.name}_insert", f"{self.name}_update"
 
     @property
     def differ(self) -> str:
-        """A condition on a row: compared byte by byte, for some types have no other way and others call unlike same."""
+        """A condition on a row: compared byte by byte, as some types have no other way and others call unlike same."""
         return _differ(self.quote(self.new), self.quote(self.old))
 
     def create(self) -> list[str]:
@@ -83,7 +82,6 @@ class InStep:
         ]
 
     def drop_triggers(self) -> list[str]:
-        """Only the triggers."""
         return [f"DROP TRIGGER IF EXISTS {name} ON {self.quote(self.table)}" for name in self.triggers]
 
     def follow(self, value: str = "") -> list[str]:
@@ -110,7 +108,6 @@ class InStep:
         return f"UPDATE {table} SET {old} = {new} WHERE {self.differ}{some}"
 
     def drop(self) -> list[str]:
-        """All of it."""
         return [*self.drop_triggers(), f"DROP FUNCTION IF EXISTS {self.name}()"]
 
 

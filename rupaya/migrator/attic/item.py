@@ -61,7 +61,7 @@ class Item:
 
     @property
     def name(self) -> str:
-        """What it is called in the database while it is kept: short, for PostgreSQL cuts names at 63 bytes."""
+        """What it is called in the database while it is kept: short, because PostgreSQL cuts names at 63 bytes."""
         return f"{ATTIC}_{self.id}"
 
     @property

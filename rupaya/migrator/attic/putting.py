@@ -1,6 +1,6 @@
 """Puts a column or a table away instead of dropping it: in one short lock, whatever the number of rows.
 
-Called inside the transaction of whoever drops it, or in one of its own. Living code must notice as little of what is in
+Called inside the transaction that drops it, or in one of its own. Living code must notice as little of what is in
 the attic as if it had been dropped: so everything goes that would refuse a row of a living table.
 """
 

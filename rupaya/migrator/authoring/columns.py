@@ -1,4 +1,4 @@
-"""What may become of a column that is in use, as far as the models tell."""
+"""What may become of a column that is in use, as far as the models show."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def widens(connection: BaseDatabaseWrapper, old: AnyField, new: AnyField) -> boo
 
 
 def _is_always_filled(field: AnyField) -> bool:
-    """Whether a text is never empty as far as the models tell, and nothing is built on its being a text."""
+    """Whether a text is never empty as far as the models show, and nothing is built on its being a text."""
     is_plain = not (field.db_index or field.unique or field.has_db_default())
     return is_plain and not field.blank and not (field.has_default() and field.get_default() == "")
 
@@ -53,7 +53,7 @@ def _is_always_filled(field: AnyField) -> bool:
 def why_not_in_step(
     model: ModelState, name: str, field: AnyField, *, is_same_name: bool = False, may_be_unique: bool = False
 ) -> str:
-    """Why a field's column cannot have another beside it; empty: it can, as far as the models tell."""
+    """Why a field's column cannot have another beside it; empty: it can, as far as the models show."""
     together = {each for fields in model.options.get("unique_together", ()) for each in fields}
     for constraint in model.options.get("constraints", ()):
         if not isinstance(constraint, models.CheckConstraint):
@@ -76,7 +76,7 @@ def mentions(what: object, name: str) -> bool:
 
 
 def built_on(model: ModelState, name: str, field: AnyField, *, is_other_kind: bool, is_collated: bool) -> str:
-    """What the server, or Django, makes anew under the lock when a column that keeps its rows gets another type.
+    """What the server, or Django, rebuilds under the lock when a column that keeps its rows gets another type.
 
     Plain indexes stay, but for the one that Django adds for LIKE, which is for one kind of text, and under another
     collation.

@@ -25,7 +25,7 @@ def explicit(field: AnyField, argument: str) -> Any:
 
 
 def keeps_rows(old: str, new: str) -> bool:
-    """Whether a column's type can be changed without writing all rows anew, at once or when it is paid."""
+    """Whether a column's type can be changed without rewriting all rows, at once or when it is paid."""
     if old == new:
         return True
     if widest(old, new) != new:

@@ -1,4 +1,4 @@
-"""One of Django's migrations on its way to be steps: what goes where, what is said of it, what is refused."""
+"""One of Django's migrations on its way to be steps: what goes where, what its comment says, what is refused."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Line:
 
 
 def title_of(operations: Sequence[Operation]) -> str:
-    """What these operations do, in a name that says so: Django's ends in `and_more`, which tells nobody what."""
+    """What these operations do, in a name that says so: Django's ends in `and_more`, which says nothing."""
     added = {(each.model_name_lower, each.name_lower) for each in operations if isinstance(each, AddField)}
     fragments = [
         str(each.migration_name_fragment)

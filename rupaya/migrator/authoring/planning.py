@@ -1,6 +1,6 @@
 """From what Django detected to the steps in which two codes and their traffic survive it.
 
-Most of it stays as Django writes it, for `migrate` carries that out by halves (docs/debts.md). Written otherwise is
+Most of it stays as Django writes it, because `migrate` carries that out by halves (docs/debts.md). Written otherwise is
 what works at once on every row of a table that is in use.
 """
 

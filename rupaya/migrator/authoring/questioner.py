@@ -108,7 +108,7 @@ class Questioner:
 
     def _ask(self, question: str, seen: str, how: str, arguments: tuple[Any, ...]) -> bool:
         unasked = Unasked(
-            f"{seen}. If it was renamed, say {how}; if what the old one holds is to go, say --no-renames. "
+            f"{seen}. If it was renamed, say {how}; if the old one's data may go, say --no-renames. "
             "Nothing was written."
         )
         if isinstance(self.asked, NonInteractiveMigrationQuestioner):
@@ -120,7 +120,7 @@ class Questioner:
 
 
 def refuse_likely_renames(changes: Mapping[str, Sequence[Migration]], before: ProjectState) -> None:
-    """Stop where Django sees one removed and one added, and asks nobody, for more than the name is another.
+    """Stop where Django sees one removed and one added, and asks nobody, because more than the name is another.
 
     Raises:
         Unasked: for a field of the type of one that is gone, and for a model with the table of one that is gone.
@@ -153,8 +153,8 @@ def _refuse_likely_rename(app: str, added: ops.AddField, removed: ops.RemoveFiel
         return
     raise Unasked(
         f"{app}.{model.name}.{removed.name} is gone, and {app}.{model.name}.{added.name} is new and of its type. If it "
-        "was renamed, rename it first and let makemigrations write that; then change what else is another. If what the "
-        "old one holds is to go, say --no-renames. Nothing was written."
+        "was renamed, rename it first and let makemigrations write that; then make the other changes. If the old "
+        "one's data may go, say --no-renames. Nothing was written."
     )
 
 

@@ -61,9 +61,9 @@ def renamed_in_between(model: str, others: Sequence[str]) -> str:
 
 def other_type(model: str, field: str, old: str, new: str, reason: str = "") -> str:
     """A type that rewrites the table, or that one code reads otherwise; or `reason`: why no column can be beside it."""
-    why = f"in place, that writes the whole table anew under a lock, and it can have no column beside it: {reason}"
+    why = f"in place, that rewrites the whole table under a lock, and it can have no column beside it: {reason}"
     if not reason:
-        why = "that writes the whole table anew under a lock, or one of the codes cannot read it"
+        why = "that rewrites the whole table under a lock, or one of the codes cannot read it"
     return (
         f"{model}.{field} changes from {old} to {new}: {why}. Leave the field, and add one of the new type under a new "
         "name ('Change a type, when rows have to be rewritten')."
@@ -90,7 +90,7 @@ def other_target(model: str, field: str) -> str:
 def indexes_anew(model: str, field: str, built: str) -> str:
     """A type that changes no row, but what is built on the column."""
     return (
-        f"{model}.{field} changes its type or its order, and {built} would be made anew, or checked, under a lock that "
+        f"{model}.{field} changes its type or its order, and {built} would be rebuilt, or checked, under a lock that "
         "reads and writes wait for. A larger max_length changes neither; what is on an expression of it or has a "
         "condition, remove before and add again after ('Change a type, when no row has to be rewritten')."
     )
@@ -126,7 +126,7 @@ def exclusion(model: str, constraint: str) -> str:
 def stored_expression(model: str, field: str) -> str:
     """A generated column."""
     return (
-        f"{model}.{field} is worked out by the database for every row: that writes the whole table anew under a lock. "
+        f"{model}.{field} is worked out by the database for every row: that rewrites the whole table under a lock. "
         "Make it an ordinary field, nullable, and fill it ('Fill a column')."
     )
 

@@ -27,7 +27,8 @@ def why_not_update(connection: BaseDatabaseWrapper, app_label: str, made: Sequen
     last = loader.graph.nodes[leaves[0]]
     lost = sorted(name for name in vars(type(last)) if not name.startswith("__") and name not in _WRITTEN)
     if lost:
-        return f"{last} says {', '.join(lost)}, which --update would lose, or keep for what it was not said of."
+        said = ", ".join(lost)
+        return f"{last} says {said}, which --update would lose, or apply to operations that it was not declared for."
     merged = Migration(last.name, app_label)
     operations = [*last.operations, *(each for migration in made for each in migration.operations)]
     merged.operations = MigrationOptimizer().optimize(operations, app_label)  # type: ignore[misc]  # as Django does

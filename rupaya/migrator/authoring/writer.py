@@ -28,7 +28,6 @@ class StepWriter(MigrationWriter):
         return type(cls.__name__, (cls,), {"noted": []})
 
     def as_string(self) -> str:
-        """The file's text."""
         text = super().as_string()
         self.noted.append(self.path)
         if names := sorted(set(re.findall(rf"\b{re.escape(_MODULE)}\.(\w+)\(", text))):

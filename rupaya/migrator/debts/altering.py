@@ -319,7 +319,7 @@ class Halving:
 
 
 def leave_foreign_key(*fields: AnyField) -> None:
-    """Let Django not drop and make anew a foreign key that stays what it is: that would read both tables."""
+    """Keep Django from dropping and making again a foreign key that stays what it is: that would read both tables."""
     for each in fields:
         each.db_constraint = False
 

@@ -72,7 +72,7 @@ class Book:
             self.owed.append(debt)
 
     def warn(self, sentence: str) -> None:
-        """Say something to whoever runs or plans the migration; the same thing once."""
+        """Warn those who run or plan the migration; of the same thing once."""
         if sentence not in self.warnings:
             self.warnings.append(sentence)
 

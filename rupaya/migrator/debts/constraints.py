@@ -46,7 +46,7 @@ class ConstraintsEditor(SteppingEditor):
         )
 
     def validate_constraint(self, model: AnyModel, name: str) -> bool:
-        """Whether the validation of a constraint is owed, for the constraint is."""
+        """Whether the validation of a constraint is owed, because the constraint is."""
         table = table_of(model)
         if not self._owes(table) or not self.book.of(CONSTRAINT, table=table, object=name):
             return False

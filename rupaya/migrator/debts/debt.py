@@ -1,4 +1,4 @@
-"""One debt: what was not done of a migration, for code of an older release would not survive it, and how it is done."""
+"""One debt: what was not done of a migration, as code of an older release would not survive it, and how it is done."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def in_transaction(*sql: str, constraint: str = "") -> Part:
 
 
 def unhurried(sql: str) -> Part:
-    """A statement in a transaction of its own that may take long, for it keeps nobody from reading or writing."""
+    """A statement in a transaction of its own that may take long, because it keeps nobody from reading or writing."""
     return {"how": "unhurried", "sql": [sql]}
 
 

@@ -50,7 +50,7 @@ class DebtStore:
         )
 
     def due(self, pending: Collection[tuple[str, str]]) -> list[Debt]:
-        """What may be paid: not of migrations that are still pending, for one that is not atomic may be half done."""
+        """What may be paid: not of migrations that are still pending, as one that is not atomic may be half done."""
         return [debt for debt in self.owed() if debt.key not in pending]
 
     def cancelled_by(self, migration: str) -> list[Debt]:
@@ -82,7 +82,6 @@ class DebtStore:
             return {(app, name) for app, name in cursor.fetchall()}
 
     def add(self, debt: Debt) -> None:
-        """Write a debt down."""
         with self._cursor() as cursor:
             cursor.execute(
                 "INSERT INTO migrator_debts (app, migration, operation, action, kind, table_name, object, payment, "

@@ -165,7 +165,7 @@ class DebtsEditor(RenamingEditor):
                 )
                 return f"ALTER COLUMN {self.quote_name(column)} SET DEFAULT {kept.sql}", list(kept.parameters)
             self.book.warn(
-                f"{self.where}: the default of {table}.{column} is another one at each call, and the database knows no "
+                f"{self.where}: the default of {table}.{column} differs at each call, and the database knows no "
                 "such call: until no older release is running, inserts by it fail. A db_default would help."
             )
         return super()._alter_column_default_sql(model, old_field, new_field, drop)  # type: ignore[misc]

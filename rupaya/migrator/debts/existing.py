@@ -13,7 +13,7 @@ from rupaya.migrator.attic.item import Fact
 
 @dataclass(frozen=True)
 class Named:
-    """A constraint or an index, and the SQL that makes it anew."""
+    """A constraint or an index, and the SQL that makes it again."""
 
     name: str
     definition: str

@@ -143,7 +143,7 @@ class Payer:
         return bool(name) and bool(self._value(_HAS_CONSTRAINT, [debt.table, name]))
 
     def _concurrently(self, part: Part) -> None:
-        """Make or drop an index; one that an interruption left invalid is made anew."""
+        """Make or drop an index; one that an interruption left invalid is rebuilt."""
         name = part.get("index")
         if name:
             is_valid = self._value(_INDEX_IS_VALID, [name])

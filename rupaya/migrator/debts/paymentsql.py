@@ -1,4 +1,4 @@
-"""What paying a debt does, in forms that keep nobody waiting; each part bears being carried out again."""
+"""What paying a debt does, in forms that keep nobody waiting; each part may be carried out again."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Payments:
     def set_type(self, table: str, column: str, new_type: str, collation: str, index: Statement | None) -> list[Part]:
         """A rewrite under a lock: PostgreSQL has no other way. Without USING, so that no value is cut short.
 
-        `index` is the one for LIKE, which has to be made anew.
+        `index` is the one for LIKE, which has to be rebuilt.
         """
         collate = f" COLLATE {self.quote(collation)}" if collation else ""
         statement = f"{self._alter(table)} ALTER COLUMN {self.quote(column)} TYPE {new_type}{collate}"
@@ -101,11 +101,9 @@ class Payments:
         ]
 
     def add_index(self, statement: Statement | str, name: str) -> Part:
-        """An index, concurrently."""
         return concurrently(str(statement).replace(" INDEX ", " INDEX CONCURRENTLY ", 1), index=name)
 
     def drop_indexes(self, names: Iterable[str]) -> list[Part]:
-        """Indexes, concurrently."""
         return [concurrently(f"DROP INDEX CONCURRENTLY IF EXISTS {self.quote(name)}") for name in names]
 
     def _alter(self, table: str) -> str:

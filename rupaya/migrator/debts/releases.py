@@ -68,7 +68,7 @@ def refuse_breaking(
     if not any(item.loss for item in found):
         raise HistoryRefused(
             f"This release is older than migrations that somebody applied without the migrator: {names}.",
-            "What they took away, or whether anything, is in no record; nothing was changed.",
+            "No record says what they took away, if anything; nothing was changed.",
             "Deploy a release that knows these migrations; there, 'manage.py migrate --accept-edited' records that the "
             "database has them.",
         )

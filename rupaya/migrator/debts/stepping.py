@@ -91,7 +91,6 @@ class SteppingEditor(DatabaseSchemaEditor):
         columns: Sequence[str],
         details: dict[str, Any] | None = None,
     ) -> Debt:
-        """A debt of this step."""
         assert self.step is not None  # noqa: S101 - owing is for steps alone
         step = self.step
         return Debt(
@@ -145,7 +144,7 @@ class SteppingEditor(DatabaseSchemaEditor):
         return [str(self.connection.ops.compose_sql(sql, [value]))]
 
     def _restore(self, debts: Sequence[Debt], filling: Sequence[str] = ()) -> None:
-        """Undo the half that was done; what rows of new code do not allow is told, and old code served all the same."""
+        """Undo the half that was done; what rows of new code do not allow is reported, and old code served."""
         for sql in filling:
             self.execute(sql, None)
         for debt in debts:

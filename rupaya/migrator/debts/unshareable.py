@@ -64,7 +64,7 @@ def other_key(where: str, table: str, column: str) -> HistoryRefused:
     return HistoryRefused(
         f"{where} changes the primary key {table}.{column}.",
         _NEITHER,
-        "Leave the primary key as it is; make a new model and fill it, if it must be another one.",
+        "Leave the primary key as it is; if it must change, make a new model and fill it.",
     )
 
 
@@ -106,7 +106,7 @@ def name_owed(where: str, debt: object, *, same_plan: bool) -> HistoryRefused:
             "Use another name; or remove in one release and add in the next one.",
         )
     return HistoryRefused(
-        f"{where} speaks of what is still owed: {debt}.",
+        f"{where} refers to what is still owed: {debt}.",
         "It cannot be done before that is paid, and an older release may still need it; nothing was changed.",
         "Finish the earlier rollout first: 'manage.py migrate --contract', once no older release is running, and with "
         "MIGRATE_CONTRACT_AFTER_H=0 within the rollback window. Then start this one again.",

@@ -65,7 +65,7 @@ class Calls:
     why: str = ""
     stats_reset: datetime | None = None
     dealloc: int = 0
-    """How often statements were forgotten for want of room."""
+    """How often statements were dropped for lack of room."""
     seen: tuple[Seen, ...] = ()
     hidden: int = 0
     """Calls of statements whose texts this role may not read."""

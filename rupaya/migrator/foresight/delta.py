@@ -17,6 +17,8 @@ from rupaya.migrator.foresight.presumption import (
     EXCLUSION,
     EXPRESSION,
     FOREIGN_KEY,
+    INDEX_SIZE,
+    LONGEST_KEY_BYTES,
     MATCH_FULL,
     NOT_NULL,
     TYPE,
@@ -66,7 +68,7 @@ _CONSTRAINTS = """
                 WHEN c.confmatchtype = 'f' THEN 'MATCH FULL' ELSE pg_get_expr(c.conbin, c.conrelid, true) END
     FROM pg_constraint c WHERE c.conrelid = ANY(%(tables)s) AND c.contype IN ('c', 'f', 'x')
 """
-# to_jsonb, for PostgreSQL 14 has no indnullsnotdistinct.
+# to_jsonb, because PostgreSQL 14 has no indnullsnotdistinct.
 _INDEXES = """
     SELECT i.indexrelid, i.indrelid, c.relname,
            ARRAY(SELECT pg_get_indexdef(i.indexrelid, n, true) FROM generate_series(1, i.indnkeyatts) n),
@@ -99,6 +101,17 @@ _EXPRESSIONS = """
     FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
     WHERE d.adrelid = ANY(%(tables)s) AND a.attgenerated = 's'
 """
+# Columns of B-trees whose values may be longer than there is room for: four bytes a character at most.
+_LONG_KEYS = """
+    SELECT i.indexrelid, i.indrelid, c.relname, k.columns, coalesce(pg_get_expr(i.indpred, i.indrelid, true), '')
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam AND m.amname = 'btree',
+    LATERAL (SELECT array_agg(a.attnum::integer ORDER BY a.attnum) AS columns FROM pg_attribute a
+             JOIN pg_type t ON t.oid = a.atttypid
+             WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey) AND a.attlen = -1
+               AND a.attstorage IN ('x', 'e')
+               AND (a.atttypmod < 0 OR t.typname NOT IN ('varchar', 'bpchar') OR (a.atttypmod - 4) * 4 > %(longest)s)) k
+    WHERE i.indrelid = ANY(%(tables)s) AND i.indisvalid AND i.indisready AND k.columns IS NOT NULL
+"""
 # Which rows a partition may hold; those of a default one change with each partition beside it.
 _BOUNDS = """
     SELECT c.oid, pg_get_partition_constraintdef(c.oid) FROM pg_class c
@@ -122,6 +135,8 @@ class Facts:
     indexes: dict[int, tuple[Any, ...]] = field(default_factory=dict)
     expressions: dict[str, tuple[int, str, str, str]] = field(default_factory=dict)
     """Table, name, expression and condition, of indexes and of stored columns."""
+    long_keys: dict[int, tuple[int, str, list[int], str]] = field(default_factory=dict)
+    """Table, name, numbers of columns whose values may be too long, and condition, of B-trees."""
     domains: dict[tuple[str, int, int], tuple[str, str | None]] = field(default_factory=dict)
     """Name and condition, by the demand, the table and the column."""
     bounds: dict[int, str] = field(default_factory=dict)
@@ -133,7 +148,6 @@ class Facts:
     types: frozenset[str] = frozenset()
 
     def name(self, table: int, number: int) -> str:
-        """A column's name."""
         return self.columns[table, number][0]
 
     def names(self, table: int, numbers: Iterable[int]) -> tuple[str, ...]:
@@ -155,6 +169,8 @@ def read_facts(cursor: Any) -> Facts:
     facts.indexes = {oid: tuple(rest) for oid, *rest in cursor.fetchall()}
     cursor.execute(_EXPRESSIONS, tables)
     facts.expressions = {key: tuple(rest) for key, *rest in cursor.fetchall()}
+    cursor.execute(_LONG_KEYS, tables | {"longest": LONGEST_KEY_BYTES})
+    facts.long_keys = {oid: tuple(rest) for oid, *rest in cursor.fetchall()}
     cursor.execute(_DOMAINS, tables)
     facts.domains = {
         (key, table, number): (name, expression) for key, table, number, name, expression in cursor.fetchall()
@@ -203,6 +219,7 @@ def presumed(before: Facts, after: Facts, statements: Iterable[str], *, file_has
                 *_of_constraints(before, after),
                 *_of_indexes(before, after),
                 *_of_expressions(before, after),
+                *_of_long_keys(before, after),
                 *_of_bounds(before, after),
                 *_of_domains(before, after),
             )
@@ -280,7 +297,7 @@ def _of_constraints(before: Facts, after: Facts) -> Iterator[Presumption]:
 
 
 def _of_indexes(before: Facts, after: Facts) -> Iterator[Presumption]:
-    """Unique indexes that are new. One that was only made anew, its columns' types as before, demands nothing."""
+    """Unique indexes that are new. One that was only rebuilt, its columns' types as before, demands nothing."""
     for oid, (table, name, keys, condition, nulls_distinct, numbers) in after.indexes.items():
         if table not in before.tables or oid in before.indexes:
             continue
@@ -311,6 +328,23 @@ def _of_expressions(before: Facts, after: Facts) -> Iterator[Presumption]:
             yield Presumption(EXPRESSION, after.tables[table], name, columns, condition=expression, using=condition)
 
 
+def _of_long_keys(before: Facts, after: Facts) -> Iterator[Presumption]:
+    """Values that no B-tree has room for; those that one on the same columns and rows has, have it."""
+    for oid, (table, name, numbers, condition) in after.long_keys.items():
+        if oid in before.long_keys:
+            continue
+        had = {
+            number
+            for old_table, _name, old_numbers, old_condition in before.long_keys.values()
+            if (old_table, old_condition) == (table, condition)
+            for number in old_numbers
+        }
+        keys = after.names(table, (n for n in numbers if n not in had and (table, n) in before.columns))
+        if keys:
+            needed = tuple(dict.fromkeys([*keys, *_mentioned(after, table, condition)]))
+            yield Presumption(INDEX_SIZE, after.tables[table], name, needed, keys=keys, condition=condition)
+
+
 _CONSTANT = re.compile(r"'(?:[^']|'')*'(?:::[\w ]+(?:\(\d+\))?(?:\[\])?)?")
 _AS_TEXT = re.compile(r"::(?:text|character varying|bpchar)(?:\(\d+\))?(?:\[\])?")
 _TOKEN = re.compile(r'"(?:[^"]|"")+"|\w+|[(),\[\]]|[^\s\w(),\[\]]+')
@@ -321,7 +355,7 @@ _HARMLESS = frozenset(
 
 
 def cannot_fail(expression: str, columns: Collection[str]) -> bool:
-    """Whether an expression surely has a value for every row: a list of what has, for anything else may fail."""
+    """Whether an expression surely has a value for every row: a list of what has, because anything else may fail."""
     rest = _AS_TEXT.sub("", _CONSTANT.sub("0", expression))
     names = {name.lower() for name in columns}
     return all(

@@ -27,7 +27,7 @@ _RECORDED = """
                ELSE d.refobjsubid = %(number)s END
 """
 _SENT = """
-    SELECT 'publication ' || pubname || ' sends it to whoever subscribes' FROM pg_publication_tables
+    SELECT 'publication ' || pubname || ' sends it to its subscribers' FROM pg_publication_tables
     WHERE (schemaname, tablename) = (SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n
                                      ON n.oid = c.relnamespace WHERE c.oid = %(oid)s::oid)
       AND EXISTS (SELECT FROM pg_replication_slots WHERE slot_type = 'logical' AND database = current_database())
@@ -50,7 +50,7 @@ _SUBSCRIPTIONS = """
     SELECT 'subscription ' || coalesce((SELECT subname FROM pg_subscription s WHERE s.oid = r.srsubid), r.srsubid::text)
     FROM pg_subscription_rel r WHERE r.srrelid = %(oid)s::oid
 """
-# What is read only by whoever uses it. A foreign key's own queries read its table, and an index on its columns.
+# What is read only by those who use it. A foreign key's own queries read its table, and an index on its columns.
 _TELLING = """
     SELECT c.relname FROM pg_class c WHERE c.oid = %(oid)s::oid AND %(number)s = 0
       AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.contype = 'f' AND c.oid IN (k.conrelid, k.confrelid))
@@ -102,7 +102,7 @@ class Dependents:
         self.telling: list[str] = []
         """The table, or indexes of the column: if they are read, it is used."""
         self.doubtful: list[str] = []
-        """Functions whose texts do not tell whether they use it; what they send is counted only with track = all."""
+        """Functions whose texts do not show whether they use it; what they send is counted only with track = all."""
         with connection.cursor() as cursor:
             cursor.execute(_SELF, {"column": target.column, "name": target.table})
             row = cursor.fetchone()

@@ -53,7 +53,7 @@ class Answer:
 
     def __str__(self) -> str:
         if self.count is None:
-            return f"{self.presumption}: not asked, for {self.why}"
+            return f"{self.presumption}: not asked, because {self.why}"
         if not self.count:
             return f"{self.presumption}: none"
         number = ("at least " if self.at_least else "") + counted(self.count, "row")

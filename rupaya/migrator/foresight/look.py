@@ -151,7 +151,7 @@ def look_at_debts(
         fills = any(part["how"] == "batches" for part in debt.payment)
         for presumption in step.presumptions if step and not fills else ():
             if _is_owed(debt.migration_label, presumption, [debt]):
-                # By the names of its own time; a later rename is told as a column that is not there.
+                # By the names of its own time; a later rename shows as a column that is not there.
                 table = Today(presumption.table, {name: name for name in presumption.columns})
                 there = Today(presumption.target, {name: name for name in presumption.target_keys})
                 found.append((debt, rows.ask(presumption, table, there if presumption.target else None)))

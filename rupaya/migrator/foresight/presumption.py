@@ -17,7 +17,11 @@ TYPE = "type"
 EMPTY = "no rows"
 EXPRESSION = "expression"
 EXCLUSION = "exclusion"
-KINDS = (NOT_NULL, CHECK, UNIQUE, FOREIGN_KEY, TYPE, EMPTY, EXPRESSION, EXCLUSION)
+INDEX_SIZE = "index size"
+KINDS = (NOT_NULL, CHECK, UNIQUE, FOREIGN_KEY, TYPE, EMPTY, EXPRESSION, EXCLUSION, INDEX_SIZE)
+
+LONGEST_KEY_BYTES = 2704
+"""A B-tree refuses what is longer, compressed as it is stored: three must have room on a page."""
 
 MATCH_FULL = "MATCH FULL"
 
@@ -36,7 +40,7 @@ class Presumption:
     columns: tuple[str, ...]
     """All that must be there to ask it."""
     keys: tuple[str, ...] = ()
-    """Of a unique index: its expressions. Of a foreign key: the columns that refer."""
+    """Of a unique index: its expressions. Of a foreign key: the columns that refer. Of long values: their columns."""
     condition: str = ""
     """Of a CHECK: itself. Of an index: which rows are in it. Of an expression: itself, and its rows in `using`. Of a
     foreign key: `MATCH_FULL`, where it is one."""
@@ -66,8 +70,11 @@ class Presumption:
                 return f"no value of {self.table}.{self.name} that {self.new_type} cannot hold (now {self.old_type})"
             case "expression":
                 return f"no row of {self.table} that {self.condition} cannot be computed for, which {self.name} wants"
+            case "index size":
+                of = f"{self.table} ({', '.join(self.keys)})"
+                return f"no value of {of} of more than {LONGEST_KEY_BYTES} bytes, which {self.name} cannot hold"
             case "no rows":
-                return f"no rows in {self.table}, for its new column {self.name} is NOT NULL without a default"
+                return f"no rows in {self.table}, because its new column {self.name} is NOT NULL without a default"
             case _:
                 return f"no two rows of {self.table} that {self.name} excludes"
 

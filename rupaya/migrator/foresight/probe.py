@@ -1,12 +1,12 @@
 """Whether statements use what is to go: resolved by the server itself, as a role without rights on it.
 
-In one transaction that is rolled back, on the live database, for there every view, function and search path is as it is
+In one transaction that is rolled back, on the live database, as there every view, function and search path is as it is
 for those who send these statements. The rights are taken away within it, so nobody else notices; each statement is
 planned and never executed, in a read-only transaction, and its locks are given back at once. 42501 means: it uses it.
 
 The texts are other people's, and this session may more than they. So what is sent is one statement, without any
 semicolon; it is sent from a function that no text can leave for another role; and what calls a function that belongs to
-neither a superuser nor this role is not sent at all, for planning may execute it.
+neither a superuser nor this role is not sent at all, because planning may execute it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _STRANGERS = """
           AND typowner NOT IN (SELECT oid FROM trusted)
           AND (typtype <> 'c' OR NOT EXISTS (SELECT FROM pg_class WHERE reltype = t.oid AND relkind <> 'c'))
 """
-# By its schema's name, for another function of that name may be nearer on the path that is set.
+# By its schema's name, because another function of that name may be nearer on the path that is set.
 _FUNCTION = """
     CREATE FUNCTION pg_temp.migrator_ask(query text, path text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $ask$
     DECLARE parameters text;

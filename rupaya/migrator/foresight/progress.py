@@ -1,7 +1,7 @@
 """How far the statement under way is: asked of the server by somebody who never waits for the table it works on.
 
 Nothing here opens the table: `pg_total_relation_size` would wait for the very lock that the statement holds. What the
-server has no figure for is told as time, and said to be that.
+server has no figure for is shown as time, and labelled as that.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Progress:
         self._statement = None
 
     def look(self, connection: PgConnection, backend_pid: int) -> None:
-        """Ask and tell, if it is time to; called by whoever samples the session at work, on another one."""
+        """Ask and report, if it is time to; called by the thread that samples the session at work, on another one."""
         now = time.monotonic()
         if not self.what or now - self._looked < LOOK_EVERY_S:
             return
@@ -171,7 +171,7 @@ class Progress:
         return f"{phase}{on}{waiting}", min(100.0, self._index_shown), BY_SERVER
 
     def _of_growth(self, cursor: Any, backend_pid: int) -> tuple[str, float | None, str] | None:
-        """A rewrite writes the whole table anew beside the old one; no view of the server's tells how far it is."""
+        """A rewrite writes the whole table again beside the old one; no view of the server's shows how far it is."""
         cursor.execute(_STATEMENT, [backend_pid])
         row = cursor.fetchone()
         if row is None or not row[2]:
@@ -190,7 +190,7 @@ class Progress:
         if grown < SIZE_THAT_TELLS_BYTES / 16:
             return f"reading {locked[0]}", None, BY_TIME
         # What it was at the first look is not what it was at the start; and indexes may come out smaller.
-        return f"writing {locked[0]} anew", min(99.0, 100 * grown / int(locked[1])), BY_GROWTH
+        return f"rewriting {locked[0]}", min(99.0, 100 * grown / int(locked[1])), BY_GROWTH
 
     def _tell(self, now: float) -> None:
         assert self.last is not None  # noqa: S101 - it was just read

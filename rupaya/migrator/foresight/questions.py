@@ -17,6 +17,8 @@ from rupaya.migrator.foresight.presumption import (
     EMPTY,
     EXPRESSION,
     FOREIGN_KEY,
+    INDEX_SIZE,
+    LONGEST_KEY_BYTES,
     MATCH_FULL,
     NOT_NULL,
     TYPE,
@@ -36,7 +38,7 @@ class Place:
     table: str
     columns: Mapping[str, str]
     key: tuple[str, ...] = ()
-    """Columns of the primary key, as they are called today; empty: it has none, and rows are told by place."""
+    """Columns of the primary key, as they are called today; empty: it has none, and rows are named by place."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,10 @@ def question(presumption: Presumption, place: Place, target: Place | None, *, se
         return _of_doubles(presumption, source)
     if presumption.kind == FOREIGN_KEY and target is not None:
         return _of_rows(source, _is_orphan(presumption, target))
+    if presumption.kind == INDEX_SIZE:
+        too_long = " OR ".join(f"pg_column_size({_quoted(key)}) > {LONGEST_KEY_BYTES}" for key in presumption.keys)
+        where = f" AND ({presumption.condition})" if presumption.condition else ""
+        return _of_rows(source, f"({too_long}){where}")
     if presumption.kind == EXPRESSION:
         cast = Cast(f"CASE WHEN {presumption.using} THEN {presumption.condition} END", presumption.table, place)
         return Question(cast.of_rows("true"), "", cast)

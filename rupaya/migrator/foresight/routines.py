@@ -89,7 +89,7 @@ class Callers:
         self.telling: list[str] = []
         """Nothing is counted of it by itself."""
         self.doubtful: list[str] = []
-        """Functions whose texts do not tell; what they send is counted only with track = all."""
+        """Functions whose texts do not show it; what they send is counted only with track = all."""
         itself = target.signature if isinstance(target, Routine) else None
         named = target.as_used()
         with connection.cursor() as cursor:

@@ -9,7 +9,7 @@ import itertools
 import re
 from collections.abc import Iterator
 
-# What a semicolon may stand in without ending a statement. Comments are found apart, for they nest.
+# What a semicolon may stand in without ending a statement. Comments are found apart, because they nest.
 _QUOTED = re.compile(
     r"(?<!\w)[eE]'(?:[^'\\]|\\.|'')*(?P<e>')?"
     r"|'(?:[^']|'')*(?P<q>')?"
@@ -181,7 +181,7 @@ def versions_of(query: str) -> Iterator[str]:
 
 
 def with_texts(query: str) -> str:
-    """The same with every parameter a text, for where its type cannot be told."""
+    """The same with every parameter a text, where its type is not known."""
     return _PARAMETER.sub(lambda match: f"{match[0]}::text", query)
 
 

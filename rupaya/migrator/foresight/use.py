@@ -1,4 +1,4 @@
-"""Whether anybody still uses what a debt takes away: in use, not seen since, or not to be told; no false "unused"."""
+"""Whether anybody still uses what a debt takes away: in use, not seen since, or unknown; no false "unused"."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Use:
     debt: Debt
     answer: str
     lines: tuple[str, ...]
-    """Who uses it; since when it was not seen; or why that cannot be told."""
+    """Who uses it; since when it was not seen; or why nobody can say."""
 
     def __str__(self) -> str:
         return f"{self.debt}: {self.answer}: " + "; ".join(self.lines)
@@ -48,7 +48,7 @@ AnyTarget = Target | Routine | Type
 
 
 def targets_of(debt: Debt) -> list[AnyTarget] | None:
-    """What goes with a debt; None: nobody knows, for its migration is not in the shipped file."""
+    """What goes with a debt; None: nobody knows, because its migration is not in the shipped file."""
     if debt.kind == TABLE:
         return [Target(debt.table)]
     if debt.kind == COLUMN:
@@ -72,7 +72,7 @@ def keep_baseline(connection: PgConnection, debts: Iterable[Debt]) -> None:
 def uses(connection: PgConnection, debts: Iterable[Debt], *, watch_s: float) -> list[Use]:
     """Whether anybody still uses what these debts take away; of the others nothing.
 
-    `connection`: autocommit, and of its own, for prepared statements are thrown away on it. Calls must not have grown
+    `connection`: autocommit, and of its own, as prepared statements are thrown away on it. Calls must not have grown
     since a baseline that is at least `watch_s` old: a watch of minutes sees no nightly job.
     """
     sources = read_sources(connection)
@@ -104,7 +104,7 @@ def _without_others(connection: PgConnection, debt: Debt, targets: list[AnyTarge
 def _of_debt(
     connection: PgConnection, debt: Debt, targets: Sequence[AnyTarget], sources: Sequence[Source], watch_s: float
 ) -> Use:
-    """The worst of what is to be said of each that goes."""
+    """The worst answer of all that goes."""
     going = frozenset(target.signature for target in targets if isinstance(target, Routine))
     answers = [_of_target(connection, debt, target, going, sources, watch_s) for target in targets]
     for wanted in (IN_USE, CANNOT_SAY, NOT_SEEN):
@@ -230,7 +230,7 @@ def _doubts(watched: _Watched, answers: _Answers, watch_s: float) -> list[str]:
     if calls.stats_reset != since.stats_reset:
         doubts.append(f"the statistics were reset on {calls.stats_reset:%Y-%m-%d %H:%M} UTC")
     if calls.dealloc != since.dealloc:
-        doubts.append("statements were forgotten for want of room (pg_stat_statements.max)")
+        doubts.append("statements were dropped for lack of room (pg_stat_statements.max)")
     elif calls.stats_reset == since.stats_reset and since.calls.keys() - {seen.key for seen in calls.seen}:
         doubts.append("somebody reset the counts of single statements")
     if calls.hidden > since.hidden or any(seen.text == INSUFFICIENT for seen in source.now):

@@ -138,7 +138,7 @@ def _identity(difference: Difference) -> Identity:
 
 def _accepted(cursor: Any, side: str) -> dict[Identity, Acceptance]:
     """The newest acceptance of each difference from this side."""
-    # In two steps, for a failed query would end the caller's transaction.
+    # In two steps, because a failed query would end the caller's transaction.
     if not may(cursor, "SELECT"):
         return {}
     cursor.execute(

@@ -81,7 +81,6 @@ class Applied:
 
     @property
     def key(self) -> tuple[str, str]:
-        """App label and name."""
         return self.app, self.name
 
 
@@ -125,7 +124,7 @@ class Ledger:
 
     @property
     def exists(self) -> bool:
-        """Whether the ledger's tables are there; asked of the catalog, for a failed query would end a transaction."""
+        """Whether the ledger's tables are there; asked of the catalog, as a failed query would end a transaction."""
         if not self._exists:
             self._exists = bool(self._fetch("SELECT to_regclass('migrator_attempts') IS NOT NULL")[0][0])
         return self._exists
@@ -395,7 +394,7 @@ class Ledger:
         return f"release {release}, task {task}, on {migration} since {age_s} s" + self._progress()
 
     def _progress(self) -> str:
-        """How far that is, as whoever does it has said lately."""
+        """How far that is, as the run itself last said."""
         if not self._fetch("SELECT to_regclass('migrator_progress') IS NOT NULL")[0][0]:
             return ""
         rows = self._fetch(

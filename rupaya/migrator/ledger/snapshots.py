@@ -1,4 +1,4 @@
-"""What the schema was after each run, kept in the ledger: so what people do by hand is told from what migrations do.
+"""What the schema was after each run, kept in the ledger, so that what people change by hand can be seen.
 
 The difference between two snapshots that follow each other is what a batch did.
 """
@@ -38,7 +38,7 @@ class Snapshot:
     server_version_num: int
     catalog: Catalog
     is_superseded: bool
-    """Whether migrations ran since without leaving a snapshot, so that it tells nothing of what people did."""
+    """Whether migrations ran since without leaving a snapshot, so that it shows nothing of what people did."""
 
     @property
     def server_major(self) -> int:
@@ -77,7 +77,7 @@ def add_snapshot(connection: PgConnection, run_id: int, catalog: Catalog, drift:
 def what_a_run_did(connection: PgConnection, run_id: int) -> list[Difference] | None:
     """How the schema after a run differs from the one after the run before; None if either is not known.
 
-    Changes by hand between the two are in it; the snapshot's column `drift` tells them.
+    Changes by hand between the two are in it; the snapshot's column `drift` has them.
     """
     after = snapshot_of(connection, run_id)
     before = snapshot_before(connection, run_id)

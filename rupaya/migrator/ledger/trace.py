@@ -51,7 +51,6 @@ class Trace:
         return self._keeps_literals or sql in self._own_sql
 
     def executed(self, sql: object, connection: Any, duration_s: float) -> None:
-        """Note a statement."""
         is_composed = isinstance(sql, Composable)
         try:
             text = sql.as_string(connection) if isinstance(sql, Composable) else str(sql)

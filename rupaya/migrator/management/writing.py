@@ -24,11 +24,9 @@ class WritingCommand(BaseCommand):
         raise NotImplementedError
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Where to write it."""
         parser.add_argument("--write", metavar="FILE", help="Write it to a file instead of printing it.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Print or write."""
         session = Session(Output(self.stderr, self.style))
         with session.reading():
             text = self.text(connection)

@@ -25,7 +25,7 @@ from rupaya.migrator.sqlstates import RETRYABLE
 PROGRESS_EVERY_S = 5.0
 TRIES_PER_BATCH = 6
 RETRY_FIRST_S = 0.2
-# Rows that old code wrote meanwhile, behind the position, are found by looking again; not for ever, for it may go on.
+# Rows that old code wrote meanwhile, behind the position, are found by looking again; not for ever, as it may go on.
 MAX_PASSES = 3
 
 POSITIONS_TABLE = "migrator_backfills"
@@ -85,7 +85,7 @@ class Backfill(Operation):
         """Take the model's name, SQL for SET and for WHERE, rows a batch, and seconds to rest after each.
 
         Raises:
-            ValueError: for an empty `set` or `where`, numbers that make no sense, or columns that cannot be told.
+            ValueError: for an empty `set` or `where`, numbers that make no sense, or columns that cannot be found out.
         """
         if not set.strip() or not where.strip():
             raise ValueError("Backfill needs both set= and where=; where= says which rows are still to be done.")
@@ -115,7 +115,6 @@ class Backfill(Operation):
         return type(self).__name__, [self.model_name], kwargs
 
     def describe(self) -> str:
-        """What `migrate --plan` says."""
         return f"Backfill {self.model_name} in batches of {self.batch_size}: set {self.set} where {self.where}"
 
     @property

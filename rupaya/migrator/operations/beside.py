@@ -51,7 +51,7 @@ _PIECE = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\w+|[^\w'"]+""")
 
 
 class Beside:
-    """A column, and the one that is to take its place; hidden, as all that begins so, from whoever compares schemas."""
+    """A column, and the one that is to take its place; hidden, as all that begins so, when schemas are compared."""
 
     defers_rules = False
     """Whether what is written on the way has its own value only later."""

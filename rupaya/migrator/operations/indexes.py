@@ -15,17 +15,15 @@ class AddIndexConcurrently(ops.AddIndex):
     """``AddIndex``, with CREATE INDEX CONCURRENTLY; in a migration with ``atomic = False``.
 
     An index of its name that is whole is left, so that it may be run again; one that an interruption left invalid is
-    made anew. In a transaction, where a squashed migration has it, it is Django's own AddIndex.
+    rebuilt. In a transaction, where a squashed migration has it, it is Django's own AddIndex.
     """
 
     def describe(self) -> str:
-        """What `migrate --plan` says."""
         return f"Concurrently: {super().describe()}"
 
     def database_forwards(
         self, app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
     ) -> None:
-        """Build it."""
         model = to_state.apps.get_model(app_label, self.model_name)
         if not self.allow_migrate_model(schema_editor.connection.alias, model):
             return
@@ -37,7 +35,6 @@ class AddIndexConcurrently(ops.AddIndex):
     def database_backwards(
         self, app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
     ) -> None:
-        """Drop it."""
         model = from_state.apps.get_model(app_label, self.model_name)
         if self.allow_migrate_model(schema_editor.connection.alias, model):
             _drop(schema_editor, self.index.name)
@@ -50,7 +47,6 @@ class AlterFieldIndexConcurrently(ops.AlterField):
     """
 
     def describe(self) -> str:
-        """What `migrate --plan` says."""
         return f"Concurrently: index field {self.name} on {self.model_name}"
 
     @property
@@ -61,7 +57,6 @@ class AlterFieldIndexConcurrently(ops.AlterField):
     def database_forwards(
         self, app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
     ) -> None:
-        """Build them."""
         model = to_state.apps.get_model(app_label, self.model_name)
         if not self.allow_migrate_model(schema_editor.connection.alias, model):
             return
@@ -75,7 +70,6 @@ class AlterFieldIndexConcurrently(ops.AlterField):
     def database_backwards(
         self, app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
     ) -> None:
-        """Drop them."""
         model = from_state.apps.get_model(app_label, self.model_name)
         if not self.allow_migrate_model(schema_editor.connection.alias, model):
             return

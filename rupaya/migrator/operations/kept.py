@@ -22,7 +22,7 @@ def columns_set(assignments: str) -> list[str]:
     """The columns that the text of a SET assigns.
 
     Raises:
-        ValueError: if they cannot be told from it.
+        ValueError: if they cannot be read from it.
     """
     parts, depth = [""], 0
     for piece in _PIECE.findall(assignments):

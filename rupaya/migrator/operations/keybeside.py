@@ -68,7 +68,7 @@ class KeyBeside(Beside):
         number = self._number()
         for name, _constraint, _kind, is_odd in fetch(self.connection, _UNIQUE, [self.table, number]):
             if is_odd:
-                return f"{name} is deferrable, or what tells rows apart in replication"
+                return f"{name} is deferrable, or the table's replica identity"
         for table, name, _definition, is_valid, columns in self._referring():
             if not is_valid or columns != 1:
                 return f"the foreign key {name} of {table} is not valid, or has several columns"
@@ -102,7 +102,7 @@ class KeyBeside(Beside):
         self._execute(
             f"{self.here} ADD COLUMN {self.quote(self.name)} {self.type}",
             f"CREATE SEQUENCE {self.sequence} OWNED BY {self.quote(self.table)}.{self.quote(self.name)}",
-            f"GRANT USAGE ON SEQUENCE {self.sequence} TO PUBLIC",  # whoever writes calls the trigger
+            f"GRANT USAGE ON SEQUENCE {self.sequence} TO PUBLIC",  # every writer calls the trigger
             *self.pair.call(function),
         )
 

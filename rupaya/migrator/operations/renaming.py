@@ -38,7 +38,6 @@ class RenameFieldInStep(ops.RenameField):
         return name, list(arguments), {**keywords, "field": self.field}
 
     def describe(self) -> str:
-        """What `migrate --plan` says."""
         return f"{super().describe()}, in a column kept in step"
 
     def state_forwards(self, app_label: str, state: ProjectState) -> None:

@@ -42,7 +42,6 @@ class WidenField(ops.AlterField):
     """Rows that are filled at a time."""
 
     def describe(self) -> str:
-        """What `migrate --plan` says."""
         others = " and what refers to it" if self.field.primary_key else ""
         return f"Widen field {self.name} on {self.model_name}{others}, beside the old column"
 
@@ -89,7 +88,7 @@ class WidenField(ops.AlterField):
             if len(columns) == 1:
                 schema_editor.alter_field(from_model, old, new)
                 return
-            for _model, made in columns:  # Django's AlterField makes the foreign keys anew, under other names
+            for _model, made in columns:  # Django's AlterField makes the foreign keys again, under other names
                 schema_editor.execute(f"{made.here} ALTER COLUMN {made.quoted} TYPE {made.type}", None)
             return
         for _model, beside in columns:

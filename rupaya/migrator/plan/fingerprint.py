@@ -1,4 +1,4 @@
-"""What a migration *is*, so that an edited one can be told from a reformatted one, and a retried one from a new one."""
+"""What a migration *is*, so that an edited one is not taken for a reformatted one, and a retried one from a new one."""
 
 from __future__ import annotations
 

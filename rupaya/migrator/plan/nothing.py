@@ -1,3 +1,3 @@
-"""What is said when there is nothing to do, by the early exit, a run and a preview: log filters search for it."""
+"""What the early exit, a run and a preview print when there is nothing to do: log filters search for it."""
 
 NOTHING_TO_MIGRATE = "Nothing to migrate"

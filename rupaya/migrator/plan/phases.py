@@ -145,7 +145,7 @@ def phase_of(migration: Migration, before: ProjectState) -> str:
     if declared in PHASES:
         return declared
     created: set[str] = set()
-    # Each by itself first: states of all models, before and after each operation, are dear.
+    # Each by itself first: states of all models, before and after each operation, are expensive.
     by_themselves = [_by_itself(operation, created) for operation in flat_operations(migration.operations)]
     if None not in by_themselves or True in by_themselves:
         return CONTRACT if True in by_themselves else EXPAND
@@ -214,7 +214,7 @@ def _parts(
 
 
 def _by_itself(operation: Operation, created: set[str]) -> bool | None:
-    """Whether an operation is contract, as far as that can be told without its models; else None.
+    """Whether an operation is contract, as far as that is known without its models; else None.
 
     `created` is given the models that the migration makes, lower-case.
     """
@@ -263,7 +263,7 @@ def _is_contract(part: Part, app_label: str, created: set[str]) -> bool:
 
 
 def _is_the_same_for_the_database(old: Any, new: Any) -> bool:
-    """Whether two fields of one name differ in nothing that the database has, as far as they tell without a model."""
+    """Whether two fields of one name differ in nothing that the database has, as far as they show without a model."""
     plain = []
     for field in (old, new):
         _name, path, arguments, keywords = field.deconstruct()

@@ -46,6 +46,8 @@ class Plan:
     """Whether running it leaves nothing of this code unapplied."""
     digest: str
     """By what the early exit knows this release; empty if it has no name, or files were not found without Django."""
+    known_tables: Mapping[Key, str] | None = None
+    """What `tables` says, where judging the phases has found it on its way."""
 
     @property
     def disk(self) -> Mapping[Key, Migration]:
@@ -89,14 +91,17 @@ class Plan:
 
     def tables(self) -> dict[Key, str]:
         """The table of each (app label, lower-case model name) that this code's migrations amount to."""
-        return {
-            key: unquoted(model.options.get("db_table") or f"{key[0]}_{key[1]}")
-            for key, model in self.executor.loader.project_state().models.items()
-        }
+        if self.known_tables is not None:
+            return dict(self.known_tables)
+        return _tables_of(self.executor.loader.project_state())
 
     def with_steps(self, steps: Iterable[PlanStep]) -> Plan:
         """The same plan with other steps."""
         return replace(self, steps=tuple(steps))
+
+
+def _tables_of(state: ProjectState) -> dict[Key, str]:
+    return {key: unquoted(model.options.get("db_table") or f"{key[0]}_{key[1]}") for key, model in state.models.items()}
 
 
 @contextmanager
@@ -153,9 +158,9 @@ def read_plan(planned: Planned, before: Plan | None = None) -> Plan:
     known = before if before is not None and before.is_of_the_same_code(executor.loader) else None
     keys = [key_of(migration) for migration in migrations]
     if known and known.phases.keys() >= set(keys):
-        phases = {key: known.phases[key] for key in keys}
+        phases, tables = {key: known.phases[key] for key in keys}, known.known_tables
     else:
-        phases = pending_phases(executor.loader, migrations)
+        phases, tables = _judged(executor.loader, migrations)
     forwards = {key_of(migration) for migration, backwards in steps if not backwards}
     backwards = {key_of(migration) for migration, backwards in steps if backwards}
     left = set(status.pending) - forwards
@@ -171,6 +176,7 @@ def read_plan(planned: Planned, before: Plan | None = None) -> Plan:
         ),
         recorded=recorded,
         is_complete=not left and not backwards,
+        known_tables=tables,
         digest=known.digest if known else _code_digest(executor.loader),
     )
 
@@ -183,25 +189,27 @@ def backwards_plan(executor: MigrationExecutor, keys: Set[Key]) -> Plan:
 
 
 def key_of(migration: Migration) -> Key:
-    """App label and name."""
     return migration.app_label, migration.name
 
 
 def pending_phases(loader: MigrationLoader, pending: Iterable[Migration]) -> dict[Key, str]:
     """The phase of each of these migrations, each judged by the project state just before it."""
+    return _judged(loader, pending)[0]
+
+
+def _judged(loader: MigrationLoader, pending: Iterable[Migration]) -> tuple[dict[Key, str], dict[Key, str] | None]:
+    """The phases, and the tables that all migrations of this code amount to; None where there is nothing to judge."""
     wanted = {key_of(migration) for migration in pending}
     phases: dict[Key, str] = {}
     if not wanted:
-        return phases
+        return phases, None
     state = ProjectState(real_apps=loader.unmigrated_apps)
     for key in full_order(loader):
         migration = loader.graph.nodes[key]
         if key in wanted:
             phases[key] = phase_of(migration, state)
-            if len(phases) == len(wanted):
-                break
         migration.mutate_state(state, preserve=False)
-    return phases
+    return phases, _tables_of(state)
 
 
 def _code_digest(loader: MigrationLoader) -> str:

@@ -1,4 +1,4 @@
-"""Work that bears being done again: tried until no lock is in its way, and its failure told by the server's word."""
+"""Work that may be repeated: tried until no lock is in its way; the server is asked what became of it."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Drift:
         self._created: Names = {}
 
     def look(self, output: Output) -> None:
-        """Compare with the last snapshot, where it can tell anything."""
+        """Compare with the last snapshot, where there is one to compare with."""
         self.snapshot = last_snapshot(self.ledger.connection)
         if self.snapshot is None or self.snapshot.is_superseded:
             return
@@ -54,12 +54,12 @@ class Drift:
         except OperationalError as error:
             if sqlstate(error) != LOCK_NOT_AVAILABLE:
                 raise
-            output.say(f"Changes by hand were not looked for: {driver_text(error)}", warning=True)
+            output.say(f"Could not check for changes by hand: {driver_text(error)}", warning=True)
             return
         side = "in the last snapshot"
         with self.connection.cursor() as cursor:
             drift = sort(cursor, side, differences(self.snapshot.catalog, live)).drift
-        self.lines = [difference.said(side, "in the database") for difference in drift]
+        self.lines = [difference.compared(side, "in the database") for difference in drift]
 
     def say_or_refuse(self, output: Output, on_drift: str) -> None:
         """Tell what was found.
@@ -103,7 +103,7 @@ class Drift:
             self._created = catalog.without(catalog.names(cursor, own=True), before)
 
     def keep_or_say(self, output: Output, models: Iterable[type[Model]]) -> None:
-        """Take the snapshot, or say why not: what succeeded does not fail for want of it."""
+        """Take the snapshot, or say why not: what succeeded does not fail without it."""
         try:
             kept = self.keep(models)
         except (psycopg2.Error, Error) as error:

@@ -209,7 +209,7 @@ class Executor(MigrationExecutor):
     def _record_failure(
         self, key: Key, attempt_id: int, start: Callable[[Ledger], int], how: tuple[str, int, str, str, Trace]
     ) -> None:
-        """Close the attempt; where somebody took its row away, another one, for the next run must know all the same."""
+        """Close the attempt; where somebody took its row away, another one, as the next run must know all the same."""
 
         def record(ledger: Ledger) -> None:
             ledger.fail_attempt(attempt_id, *how)
@@ -253,7 +253,7 @@ class Executor(MigrationExecutor):
         }
         context.done.append(migration)
         if context.one_transaction:
-            context.lines.append((line, fields))  # said once it is true: after the commit
+            context.lines.append((line, fields))  # printed once it is true: after the commit
         else:
             context.output.say(line, success=True, **fields)
 

@@ -219,7 +219,6 @@ def recorded(command: str, session: Session, ledger: Ledger) -> Iterator[None]:
 
 
 def _finish(session: Session, ledger: Ledger, outcome: str, code: int, error: str = "") -> None:
-    """Close the run's row."""
     again.on_the_ledger(
         session.connection, session.stop, ledger, lambda reachable: reachable.finish_run(outcome, code, error)
     )
@@ -243,8 +242,8 @@ def _ensure_records(session: Session, ledger: Ledger) -> None:
             raise
         fact, remedy = UNFIT.get(code, ("the server refuses it", "Look at what the server says"))
         raise EnvironmentUnfit(
-            f"The migrator cannot keep its record, because {fact}: {driver_text(cause)}",
-            "Without its record nothing is migrated; nothing was changed.",
+            f"The migrator cannot write its ledger, because {fact}: {driver_text(cause)}",
+            "Without its ledger nothing is migrated; nothing was changed.",
             f"{remedy}; it needs CREATE on the schema and ownership of the tables.",
         ) from None
     if missing:
@@ -257,7 +256,7 @@ def _say_abandoned(context: RunContext) -> None:
 
 
 def _apply(procedure: Procedure, context: RunContext, plan: Plan, session: Session) -> None:
-    # What an earlier crash could leave unsettled must be settled anew by whoever changes anything.
+    # What an earlier crash could leave unsettled must be settled again by a run that changes anything.
     context.ledger.unsettle(plan.digest)
     executor = procedure.executor(plan, context)
     try:

@@ -39,7 +39,7 @@ def refuse_while_served(context: RunContext, debts: Iterable[Debt]) -> None:
 
 
 def refuse_by_rows(context: RunContext, debts: Collection[Debt]) -> None:
-    """Refuse to pay what live rows would surely stop; what could not be asked is said.
+    """Refuse to pay what live rows would surely stop; what could not be asked is reported.
 
     Raises:
         MigrationFailed: naming the first such debt, with the rows.

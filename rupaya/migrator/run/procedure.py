@@ -158,7 +158,7 @@ class Procedure:
         return due(connection, DebtStore(connection).due(pending), conf.contract_after_h)
 
     def _pays(self, phase: str, plan: Plan) -> bool:
-        """Whether this run pays what is owed; none that unapplies anything does, for paying leads away from there."""
+        """Whether this run pays what is owed; none that unapplies anything does, as paying leads away from there."""
         if any(backwards for _migration, backwards in plan.steps):
             return False
         return self.request.contract or phase == "all"
@@ -214,7 +214,7 @@ class Procedure:
     # Under the lock
 
     def refuse_existing(self, session: Session, plan: Plan) -> None:
-        """Refuse tables without a history; asked under the lock, for another migrator may be making just these.
+        """Refuse tables without a history; asked under the lock, because another migrator may be making just these.
 
         Raises:
             HistoryRefused: naming them.

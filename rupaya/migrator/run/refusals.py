@@ -96,7 +96,7 @@ def warn_of_unattested(known: Known, output: Output) -> None:
 def refuse_half_done(ledger: Ledger, plan: Plan) -> None:
     """Refuse after an attempt that left something behind; go on only where that cannot do anything twice.
 
-    Asked of the record and not only of what died just now: whoever is started after a refusal must refuse as well.
+    Asked of the record and not only of what died just now: a run that is started after a refusal must refuse as well.
 
     Raises:
         HistoryRefused: naming the migration.

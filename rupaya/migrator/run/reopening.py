@@ -69,7 +69,6 @@ class Reopening(Rollback):
         return bool(self.found)
 
     def nothing_to_do(self, session: Session, plan: Plan) -> None:
-        """Say so."""
         keys = {debt.key for debt in _noticed(session)}
         paid_in = [applied.batch for applied in Ledger(session.raw).in_force() if applied.key in keys]
         said = "Nothing of this batch was paid: the release before can start beside this one."

@@ -105,7 +105,6 @@ class Rollback(Procedure):
         return bool(plan.steps)
 
     def nothing_to_do(self, session: Session, plan: Plan) -> None:
-        """Say so."""
         after = f" after {self.to_batch}" if self.to_batch else ""
         session.output.say(f"Nothing to roll back: no batch is applied{after}")
 

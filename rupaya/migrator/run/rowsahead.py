@@ -58,7 +58,7 @@ class RowsAhead:
         return refusal(str(migration), answers) if answers else None
 
     def took_s(self, migration: Migration) -> float | None:
-        """How long it took to read what this migration has the server read again; None where that tells nothing."""
+        """How long it took to read what this migration has the server read again; None where that means nothing."""
         took_s = sum(finding.answer.took_s for finding in self.found.findings if finding.migration == str(migration))
         return round(took_s, 1) if took_s >= 1 else None
 
@@ -74,7 +74,7 @@ class RowsAhead:
         if not any(finding.may_be_fixed and not finding.is_owed for finding in again) or position < 0:
             return
         found = look_again(self.connection, self.known, label, budget_s=self.budget_s)
-        # What the migration's own code changes first, nobody can tell before.
+        # What the migration's own code changes first, nobody can know before.
         if answers := [finding.answer for finding in found if not finding.may_be_fixed]:
             raise refusal(label, answers)
 

@@ -39,7 +39,7 @@ class Signals:
         self._send("pre_migrate", lambda: django.send_pre_migrate(*arguments, **options), retries=0)
 
     def send_post_migrate(self, *arguments: Any, **options: Any) -> None:
-        """Send post_migrate; again when a table is locked, for Django itself sends it after every run.
+        """Send post_migrate; again when a table is locked, because Django itself sends it after every run.
 
         Raises:
             MigratorError: if a handler fails.

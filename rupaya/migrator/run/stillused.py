@@ -28,7 +28,7 @@ def remember_use(context: RunContext) -> None:
 
 
 def apart_by_use(context: RunContext, debts: list[Debt], *, reason: str) -> tuple[list[Debt], list[Use]]:
-    """What may be paid, and what may not because it is used, or because that cannot be told.
+    """What may be paid, and what may not because it is used, or because nobody can say.
 
     With `reason`, or MIGRATE_ON_USE=warn, everything may be; the ledger keeps the reason and what was known.
     """
@@ -57,7 +57,7 @@ def refuse_used(used: Sequence[Use]) -> None:
     """Refuse what is in use, once everything else is paid.
 
     Raises:
-        HistoryRefused: naming who uses it, or why that cannot be told.
+        HistoryRefused: naming who uses it, or why nobody can say.
     """
     if not used:
         return

@@ -97,7 +97,7 @@ def _purge_one(session: Session, ledger: Ledger, kept: AtticEntry) -> None:
 
 
 def restore(session: Session, name: str) -> None:
-    """Bring one thing back under its real name, for somebody to look at and to copy from: without any rule it had, for
+    """Bring one thing back under its real name, for somebody to look at and to copy from: without any rule it had, as
     living code does not know it.
 
     Raises:
@@ -152,7 +152,6 @@ def restore(session: Session, name: str) -> None:
 
 
 def size(size_bytes: int) -> str:
-    """A size for people."""
     amount = float(size_bytes)
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if amount < 1024 or unit == "GiB":

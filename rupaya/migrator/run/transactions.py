@@ -140,7 +140,7 @@ class CheckedRecorder(MigrationRecorder):
     ) -> None:
         super().__init__(connection)
         self.coming: frozenset[Key] = frozenset()
-        """What will be recorded in the same transaction: looked for at once, for the lock stays to its end."""
+        """What will be recorded in the same transaction: looked for at once, because the lock stays to its end."""
         self._began = began
         self._may_have_ended = may_have_ended
         self._told = told

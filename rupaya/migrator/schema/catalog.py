@@ -264,7 +264,6 @@ def names(cursor: Any, *, own: bool = False) -> Names:
 
 
 def views(cursor: Any) -> frozenset[str]:
-    """The names of all views."""
     return frozenset(name for _oid, name in _fetch(cursor, _RELATION_NAMES + " AND x.relkind IN ('v', 'm')", own=False))
 
 
@@ -291,7 +290,7 @@ def relation_names(relations: Iterable[str]) -> Names:
 def read(cursor: Any, wanted: Names | None = None) -> Catalog:
     """The objects of these names, as far as they exist, and whatever is attached to them; None: all there are.
 
-    Attached is what hangs on a relation and what it cannot do without, whoever made it: constraints, indexes and
+    Attached is what hangs on a relation and what it cannot do without, no matter who made it: constraints, indexes and
     triggers, child tables, sequences, the functions of triggers, the types of columns.
     """
     with _plain_printing(cursor):
@@ -326,7 +325,7 @@ def read(cursor: Any, wanted: Names | None = None) -> Catalog:
 
 
 def digest(catalog: Catalog) -> str:
-    """A SHA-256 of all that is compared: the order of columns is not, for it depends on when each was added."""
+    """A SHA-256 of all that is compared: the order of columns is not, because it depends on when each was added."""
     return hashlib.sha256(json.dumps(without_positions(catalog), sort_keys=True).encode()).hexdigest()
 
 

@@ -53,7 +53,7 @@ class Difference:
             return f"column {self.on}.{self.name}"
         return f"{self.kind} {self.name} on {self.on}" if self.on else f"{self.kind} {self.name}"
 
-    def said(self, old_side: str, new_side: str) -> str:
+    def compared(self, old_side: str, new_side: str) -> str:
         """The line, the sides called for example ``in the code`` and ``in the database``."""
         if self.old is None:
             return f"{self.subject}: {new_side}, not {old_side}"
@@ -61,8 +61,8 @@ class Difference:
             return f"{self.subject}: {old_side}, not {new_side}"
         return f"{self.subject}: {self.old} {old_side}, {self.new} {new_side}"
 
-    def told(self) -> str:
-        """The line, as the tale of what was done."""
+    def happened(self) -> str:
+        """The line, as what was done: created, dropped, or now something else."""
         if self.old is None:
             return f"{self.subject}: created"
         if self.new is None:

@@ -27,7 +27,7 @@ Connected = TypeVar("Connected")
 
 POLL_S = 0.5
 SAY_EVERY_S = 5.0
-# How long what the migrator reads and writes for itself may wait for a lock, and take; where nothing else is said.
+# How long what the migrator reads and writes for itself may wait for a lock, and take; where nothing else is set.
 OWN_LOCK_WAIT_MS = 60_000
 OWN_STATEMENT_MS = 60_000
 APPLICATION_NAME_MAX_BYTES = 63
@@ -175,10 +175,10 @@ def prepare_session(connection: PgConnection, *, statement_timeout_ms: int | Non
 
 
 def _spare_statistics(connection: PgConnection) -> None:
-    """Let no statement of ours push others' out of `pg_stat_statements`, which tells who uses what: where we may.
+    """Let no statement of ours push others' out of `pg_stat_statements`, which shows who uses what: where we may.
 
-    One migration run sends five hundred texts, a tenth of what is kept. The setting is a superuser's, or of whoever was
-    granted SET ON PARAMETER; from PostgreSQL 15.
+    One migration run sends five hundred texts, a tenth of what is kept. The setting is for a superuser, or a role that
+    was granted SET ON PARAMETER; from PostgreSQL 15.
     """
     if connection.server_version < 150000:
         return

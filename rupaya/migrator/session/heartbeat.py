@@ -1,7 +1,7 @@
 """A file that is touched while `migrate` is alive and its server answers, for the container's health check to look at.
 
 Nothing listens while migrations run, so a long migration would otherwise be killed by the health check of its own
-container, and a stalled one would not be told from it.
+container, and a stalled one would look the same.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Heartbeat:
             self._deadline = float("inf")
 
     def stop_after(self, seconds: float) -> None:
-        """Beat for so long at most: whoever works longer is stuck."""
+        """Beat for so long at most: a run that takes longer is stuck."""
         self._deadline = time.monotonic() + seconds
 
     def _run(self) -> None:

@@ -1,6 +1,6 @@
 """One migrator at a time: two session advisory locks, polled; who holds them; whether they are still ours.
 
-One lock is on a connection of its own, for a migration may close Django's. The other is on the working connection: a
+One lock is on a connection of its own, as a migration may close Django's. The other is on the working connection: a
 killed migrator's first lock frees at once, while the statement that it left behind may run on and even commit; its
 second lock frees only when that statement has ended. Whoever wants to migrate needs both.
 
@@ -74,7 +74,7 @@ class MigrationLock:
     ) -> bool:
         """Poll until both locks are ours (True), or until nothing is left to do for this process (False).
 
-        `doing` tells what the ledger knows of the migrator that holds the lock.
+        `doing` returns what the ledger knows of the migrator that holds the lock.
 
         Raises:
             LockWaitExceeded: after `MIGRATE_LOCK_WAIT_S`.

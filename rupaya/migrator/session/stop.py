@@ -145,7 +145,7 @@ class Stop:
 
 
 def _say_nothing_of_signals(hook: Callable[[Any], object]) -> Callable[[Any], None]:
-    """A signal that came inside one of the interpreter's callbacks cannot leave it; the next look at `Stop` tells."""
+    """A signal that came inside one of the interpreter's callbacks cannot leave it; the next look at `Stop` sees it."""
 
     def unraisable(found: Any) -> None:
         if not issubclass(found.exc_type, Terminated):

@@ -71,7 +71,7 @@ class Vigil:
     def _run(self, finished: threading.Event) -> None:
         looked = time.monotonic()
         while not finished.wait(LET_GO_EVERY_S if self._is_past_deadline() else LOOK_EVERY_S):
-            with suppress(psycopg2.Error):  # no connection to spare, or no server: whoever waits for it learns that
+            with suppress(psycopg2.Error):  # no connection to spare, or no server: the main thread learns that
                 if self._is_past_deadline():
                     self._let_go()
                 if time.monotonic() - looked >= LOOK_EVERY_S:

@@ -1,4 +1,4 @@
-"""Who blocks a migration, and at which statement it is: sampled while it runs, for afterwards nobody waits."""
+"""Who blocks a migration, and at which statement it is: sampled while it runs, because afterwards nobody waits."""
 
 from __future__ import annotations
 

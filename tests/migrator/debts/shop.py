@@ -92,14 +92,20 @@ def migration(name: str, *operations: Operation, **attributes: Any) -> Migration
 class Shop:
     """The database, at the state of what was carried out so far."""
 
-    def __init__(self, connection: DatabaseWrapper) -> None:
+    def __init__(self, connection: DatabaseWrapper, url: str, *, is_made: bool = False) -> None:
         self.connection = connection
+        self.url = url
         self.state = ProjectState()
         self.owing = Owing(connection, run_id=1, release="new")
         self.store = DebtStore(connection)
-        self.numbers = itertools.count(1)
+        # Beyond those of the rows that are there in a copy.
+        self.numbers = itertools.count(1001 if is_made else 1)
         self._rendered: dict[int, tuple[ProjectState, Any]] = {}
-        self.start()
+        if is_made:
+            self.state = migration("0001_initial", *base()).mutate_state(self.state)
+            self.old = self.state.clone()
+        else:
+            self.start()
 
     def start(self) -> None:
         """The release before, with some rows."""
@@ -239,13 +245,13 @@ class Shop:
 
 
 @contextmanager
-def opened(url: str) -> Iterator[Shop]:
-    """A shop in the database of this address."""
+def opened(url: str, *, is_made: bool = False) -> Iterator[Shop]:
+    """A shop in the database of this address; `is_made`: a copy of one that `Shop.start` has made."""
     connections.settings[ALIAS] = connections.settings["default"] | {"NAME": urlsplit(url).path.strip("/")}
     connection = connections[ALIAS]
     try:
         assert isinstance(connection, DatabaseWrapper)
-        yield Shop(connection)
+        yield Shop(connection, url, is_made=is_made)
     finally:
         connection.close()
         del connections[ALIAS]

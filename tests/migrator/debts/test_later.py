@@ -213,7 +213,7 @@ def test_a_name_that_is_owed_is_paid_before_it_is_used_again(
 
     needed = foreseen.pay_first["shop", "0003_later"]
     assert {debt.id for debt in needed} <= {debt.id for debt in shop.owed()}
-    with pytest.raises(HistoryRefused, match="speaks of what is still owed"):
+    with pytest.raises(HistoryRefused, match="refers to what is still owed"):
         shop.apply(step)
 
     for debt in needed:

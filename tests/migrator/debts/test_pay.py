@@ -42,7 +42,7 @@ def parts_of(shop: Shop) -> list[tuple[int, int]]:
 
 
 @pytest.mark.slow
-def test_killed_after_any_part_it_goes_on_from_there(shop: Shop, database_url: str) -> None:
+def test_killed_after_any_part_it_goes_on_from_there(shop: Shop) -> None:
     step = migration("0002_change", *BUNDLE)
     shop.stock(step)
     stock = shop.schema()
@@ -55,7 +55,7 @@ def test_killed_after_any_part_it_goes_on_from_there(shop: Shop, database_url: s
     for debt_id, number in every:
         arguments = [sys.executable, "-m", "tests.migrator.debts.paying", str(debt_id), str(number)]
         ended = subprocess.run(
-            arguments, cwd=BASE_DIR, env=os.environ | {"DATABASE_URL": database_url}, capture_output=True, check=False
+            arguments, cwd=BASE_DIR, env=os.environ | {"DATABASE_URL": shop.url}, capture_output=True, check=False
         )
         assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
         shop.work(new)
@@ -74,10 +74,10 @@ def test_what_is_paid_already_is_not_paid_again(shop: Shop) -> None:
     assert not shop.payer().pay(debt)
 
 
-def test_a_table_that_is_locked_is_not_waited_for_and_paying_is_tried_again(shop: Shop, database_url: str) -> None:
+def test_a_table_that_is_locked_is_not_waited_for_and_paying_is_tried_again(shop: Shop) -> None:
     shop.apply(migration("0002_change", migrations.RemoveField("item", "colour")))
     (debt,) = shop.owed()
-    reader = psycopg2.connect(database_url)
+    reader = psycopg2.connect(shop.url)
     with reader.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM shop_item")
 
@@ -93,10 +93,10 @@ def test_a_table_that_is_locked_is_not_waited_for_and_paying_is_tried_again(shop
     assert shop.payer().pay(debt)
 
 
-def test_a_transaction_that_does_not_end_is_not_waited_for_without_end(shop: Shop, database_url: str) -> None:
+def test_a_transaction_that_does_not_end_is_not_waited_for_without_end(shop: Shop) -> None:
     shop.apply(migration("0002_change", migrations.AlterField("item", "code", char(20, unique=True))))
     (debt,) = shop.owed()
-    writer = psycopg2.connect(database_url)
+    writer = psycopg2.connect(shop.url)
     with writer.cursor() as cursor:
         cursor.execute("UPDATE shop_item SET colour = 'red'")
 
@@ -159,7 +159,7 @@ def test_rows_without_a_value_are_filled_in_batches(shop: Shop) -> None:
     assert shop.sql("SELECT count(*) FROM pg_constraint WHERE conname LIKE 'migrator_owed%'") == [(0,)]
 
 
-def test_traffic_goes_on_while_everything_is_applied_and_paid(shop: Shop, database_url: str) -> None:
+def test_traffic_goes_on_while_everything_is_applied_and_paid(shop: Shop) -> None:
     shop.sql(
         "INSERT INTO shop_item (name, code, sku, text, price, amount, big, span, maker_id) "
         "SELECT n::text, n::text, n::text, '', 1, n, 1, int4range(n, n + 1), min(m.id) "
@@ -181,7 +181,7 @@ def test_traffic_goes_on_while_everything_is_applied_and_paid(shop: Shop, databa
     sent: list[list[str]] = [[old_statement, "SELECT count(*) FROM shop_legacy", "SELECT name FROM shop_item LIMIT 5"]]
 
     def traffic() -> None:
-        connection: Any = psycopg2.connect(database_url)
+        connection: Any = psycopg2.connect(shop.url)
         connection.autocommit = True
         with connection.cursor() as cursor:
             while not stop.is_set():
@@ -217,7 +217,7 @@ def test_traffic_goes_on_while_everything_is_applied_and_paid(shop: Shop, databa
     assert failures == []
     assert shop.owed() == []
     assert slowest[0] < 1.5
-    assert query(database_url, "SELECT count(*) > 20000 FROM shop_item") == [(True,)]
+    assert query(shop.url, "SELECT count(*) > 20000 FROM shop_item") == [(True,)]
 
 
 def _pay_with_retries(shop: Shop, debt: Debt) -> None:

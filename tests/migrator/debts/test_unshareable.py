@@ -191,4 +191,4 @@ def test_a_default_that_the_database_knows_no_call_for_is_told_and_runs_as_in_dj
     shop.apply(step)
 
     assert shop.owed() == []
-    assert ["another one at each call" in warning for warning in shop.owing.warnings] == [True]
+    assert ["differs at each call" in warning for warning in shop.owing.warnings] == [True]

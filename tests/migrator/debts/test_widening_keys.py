@@ -124,7 +124,7 @@ def test_a_key_that_a_sequence_of_its_own_numbers_keeps_it(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("column", ["id", "number"])
-def test_upserts_that_race_never_fail_on_the_column_beside(ships: Shop, database_url: str, column: str) -> None:
+def test_upserts_that_race_never_fail_on_the_column_beside(ships: Shop, column: str) -> None:
     made = beside(ships.connection, "shop_ship", column, "bigint")
     made.begin()
     ships.sql(f'UPDATE shop_ship SET "{made.name}" = {column}')
@@ -138,7 +138,7 @@ def test_upserts_that_race_never_fail_on_the_column_beside(ships: Shop, database
     finished = threading.Event()
 
     def work() -> None:
-        connection = psycopg2.connect(database_url)
+        connection = psycopg2.connect(ships.url)
         connection.autocommit = True
         with connection.cursor() as cursor:
             while not finished.is_set():

@@ -107,7 +107,7 @@ def test_a_rewrite_is_told_by_growth_and_its_lock_is_not_waited_for(observed: tu
 
     grown = [reading for reading in found if reading.basis == BY_GROWTH]
     assert any(10 < (reading.percent or 0) < 95 for reading in grown), found
-    assert grown[0].phase == "writing big anew"
+    assert grown[0].phase == "rewriting big"
 
 
 @pytest.mark.slow

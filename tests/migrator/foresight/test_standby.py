@@ -90,7 +90,7 @@ def test_rows_are_asked_on_the_standby_and_what_is_in_the_way_there_on_the_prima
 def test_what_a_standby_forbids_is_asked_on_the_primary_and_refused_there_too(connection: DatabaseWrapper) -> None:
     (finding,) = asked(connection, check("writes()")).findings
 
-    assert "not asked, for the server says: cannot execute INSERT in a read-only transaction" in str(finding)
+    assert "not asked, because the server says: cannot execute INSERT in a read-only transaction" in str(finding)
 
 
 def test_a_question_that_recovery_cancels_is_asked_on_the_primary(

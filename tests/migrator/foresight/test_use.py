@@ -691,7 +691,7 @@ def test_it_cannot_be_said_of_what_is_sent_to_subscribers(
 
     assert nobody_subscribes.answer == NOT_SEEN, nobody_subscribes.lines
     assert somebody_does.answer == CANNOT_SAY
-    assert somebody_does.lines == ("publication everything sends it to whoever subscribes",)
+    assert somebody_does.lines == ("publication everything sends it to its subscribers",)
 
 
 def test_a_read_that_no_counted_statement_explains_leaves_it_unsaid(

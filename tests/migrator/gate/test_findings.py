@@ -27,4 +27,4 @@ def test_of_djangos_own_operation_a_rule_is_told_once() -> None:
         (1, "scan", "a"),
         (2, "scan", "a"),
     ]
-    assert [one.told for one in told] == ["It does.", "It does. 1 more of its statements is no better.", "It does."]
+    assert [one.text for one in told] == ["It does.", "It does. 1 more of its statements is no better.", "It does."]

@@ -82,8 +82,8 @@ class Command(LoggedCommand):
             "--left-over",
             choices=(REFUSE, "keep", "drop"),
             default=REFUSE,
-            help="Constraints, indexes and triggers that the contract does not have: keep them, and schemadiff tells "
-            "them for ever; or drop them, their text kept in adoption_quarantine. Columns are kept.",
+            help="Constraints, indexes and triggers that the contract does not have: keep them, and schemadiff "
+            "always reports them; or drop them, their text kept in adoption_quarantine. Columns are kept.",
         )
         rows.add_argument(
             "--map",

@@ -1,4 +1,4 @@
-"""What a migration says of itself, and what can be told without trying it: names, order, declarations, reverses."""
+"""What a migration says of itself, and what is known without trying it: names, order, declarations, reverses."""
 
 from __future__ import annotations
 

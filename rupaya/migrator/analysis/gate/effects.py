@@ -1,6 +1,6 @@
 """What an operation did to things that were there before, known by identity: a new name makes no new thing.
 
-PostgreSQL knows a table by its oid and a column by its number; whatever an operation is called, these tell what it did.
+PostgreSQL knows a table by its oid and a column by its number; whatever an operation is called, these show what it did.
 """
 
 from __future__ import annotations
@@ -46,12 +46,11 @@ class Change:
 
     rule: str
     table: str
-    told: str
+    text: str
     column: str = ""
 
 
 def read(cursor: Any) -> Inventory:
-    """What is there now."""
     facts = Inventory()
     cursor.execute(_RELATIONS)
     facts.relations = {oid: (written, name, kind) for oid, written, name, kind in cursor.fetchall()}
@@ -103,7 +102,7 @@ def _of_columns(before: Inventory, after: Inventory, oid: int, table: str) -> It
 
 
 def is_required(facts: Inventory, table: str, column: str) -> bool:
-    """Whether no row can be inserted by whoever does not name this column."""
+    """Whether no row can be inserted without naming this column."""
     return any(
         name == column and not_null and unfilled and facts.relations[oid][1].partition(".")[2] == table
         for (oid, _number), (name, _type, not_null, unfilled) in facts.columns.items()

@@ -15,9 +15,9 @@ from rupaya.migrator.statements import one_line
 
 DOCUMENT = "docs/writing-migrations.md"
 
-# The worst first: of one statement, or of one operation, only the first is told.
+# The worst first: of one statement, or of one operation, only the first is reported.
 RULES = {
-    "refused": "Write it in another way, for `migrate` will not begin.",
+    "refused": "Write it in another way: `migrate` refuses to begin.",
     "fails": "Fix it: the server says what is wrong.",
     "phase": "Write phase = 'expand' or phase = 'contract'.",
     "rename": "Keep the name in the database and change it in code: 'Rename a column', 'Rename a table'.",
@@ -64,7 +64,7 @@ OF_AUTHORS = (
     "imports-model",
     "automatic-name",
 )
-"""Rules that only whoever writes a migration can keep; of an installed package's they are no findings."""
+"""Rules that only a migration's author can keep; of an installed package's they are no findings."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Finding:
 
     migration: str
     rule: str
-    told: str
+    text: str
     file: str = ""
     operation: str = ""
     statement: str = ""
@@ -82,7 +82,7 @@ class Finding:
     advice: str = ""
 
     def __str__(self) -> str:
-        lines = [f"{self.migration}: {self.rule}: {self.told}"]
+        lines = [f"{self.migration}: {self.rule}: {self.text}"]
         if self.file:
             lines.append(f"    file: {self.file}")
         if self.operation:
@@ -99,7 +99,7 @@ class Finding:
 def finding(
     migration: Migration,
     rule: str,
-    told: str,
+    text: str,
     *,
     parts: Sequence[Operation] = (),
     part: int = 0,
@@ -109,7 +109,7 @@ def finding(
 ) -> Finding:
     """A finding with the file and the operation's words filled in; `advice`: better than the rule's."""
     operation = parts[part - 1].describe() if 0 < part <= len(parts) else ""
-    return Finding(str(migration), rule, told, file_of(migration), operation, statement, table, part, advice)
+    return Finding(str(migration), rule, text, file_of(migration), operation, statement, table, part, advice)
 
 
 def file_of(migration: Migration) -> str:
@@ -124,7 +124,7 @@ def file_of(migration: Migration) -> str:
 def worst(found: Iterable[Finding], whole: Collection[int] = ()) -> list[Finding]:
     """One finding a fault, of one migration: of a statement, or of an operation without a statement, the gravest.
 
-    `whole`: parts whose statements their author has not written: a rule is told once of all of them.
+    `whole`: parts whose statements their author has not written: a rule is reported once for all of them.
     """
     order = list(RULES)
     kept: list[Finding] = []
@@ -144,7 +144,7 @@ def worst(found: Iterable[Finding], whole: Collection[int] = ()) -> list[Finding
     for place, one in enumerate(kept):
         if more := others.get((one.part, one.rule), set()) - {one.statement, ""}:
             more_told = f"{len(more)} more of its statements {'is' if len(more) == 1 else 'are'} no better."
-            kept[place] = replace(one, told=f"{one.told} {more_told}")
+            kept[place] = replace(one, text=f"{one.text} {more_told}")
     return sorted(kept, key=lambda item: (item.part, order.index(item.rule)))
 
 
@@ -161,7 +161,7 @@ def excused(migration: Migration, found: Iterable[Finding]) -> tuple[list[Findin
             left.append(finding(migration, "excuse", told))
     for one in found:
         if str(excuses.get(one.rule) or "").strip() and one.rule in RULES:
-            lines.append(f"{one.migration}: {one.rule} is excused: {excuses[one.rule]} ({one.told})")
+            lines.append(f"{one.migration}: {one.rule} is excused: {excuses[one.rule]} ({one.text})")
         else:
             left.append(one)
     return left, list(dict.fromkeys(lines))

@@ -101,7 +101,7 @@ def assess(
     release: DeployedRelease,
     foreign: Collection[Key] = (),
 ) -> Verdict:
-    """One finding a fault, what is excused left out but told."""
+    """One finding a fault; what is excused is no finding, but noted."""
     verdict = Verdict()
     created: set[str] = set()
     for migration in new:

@@ -18,7 +18,7 @@ _HEADER = "# The last migrations of installed packages. Written by `manage.py li
 
 @dataclass
 class Brought:
-    """What a release brings of packages, each migration after those that it depends on; and what cannot be told."""
+    """What a release brings of packages, each migration after those that it depends on; and what cannot be known."""
 
     migrations: list[Migration] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

@@ -35,7 +35,7 @@ _SHORT_TYPES = {"character varying": "varchar", "timestamp with time zone": "tim
 
 
 def judge(empty: Trial, full: Trial | None, existing: Collection[int], kinds: dict[str, str]) -> Iterator[Finding]:
-    """Everything to be said of one migration, several findings of one fault among it.
+    """All findings of one migration, several of one fault among them.
 
     `existing` are the oids of what the deployed release has, `kinds` says of each by its name what it is. `full` is
     the trial on rows; without it, that on empty tables must do.
@@ -55,7 +55,7 @@ def judge(empty: Trial, full: Trial | None, existing: Collection[int], kinds: di
     for payment in empty.payments:
         assert payment.debt is not None  # noqa: S101 - or it would be none
         for one in _tried(payment, on_rows.get(payment.debt.identity), parts, existing, kinds):
-            yield replace(one, told=f"When it is paid, after the rollout: {one.told[0].lower()}{one.told[1:]}")
+            yield replace(one, text=f"When it is paid, after the rollout: {one.text[0].lower()}{one.text[1:]}")
 
 
 def _tried(
@@ -143,13 +143,13 @@ def _remarks(trial: Trial, parts: list[Operation]) -> Iterator[Finding]:
 def _identities(trial: Trial, parts: list[Operation], existing: Collection[int]) -> Iterator[Finding]:
     for part, (before, after) in trial.facts.items():
         for change in effects.changes(before, after, existing):
-            told = f"{change.told[0].upper()}{change.told[1:]}."
-            if change.rule == "type" and _widens(change.told):
+            told = f"{change.text[0].upper()}{change.text[1:]}."
+            if change.rule == "type" and _widens(change.text):
                 continue
             if change.rule == "required-column" and is_known(parts[part - 1]):
-                continue  # Django's default for it is kept in the database; without one, that is told without trying
+                continue  # Django's default for it is kept in the database; without one, that is known without trying
             if change.rule == "rename":
-                told = f"{told[:-1]}: neither old code nor new can do without its own name."
+                told = f"{told[:-1]}: old code and new code each need it under their own name."
             yield finding(trial.migration, change.rule, told, parts=parts, part=part, table=change.table)
 
 
@@ -227,11 +227,11 @@ def _rewrite(
 ) -> Iterator[Finding]:
     tables = [name for name in rewritten if not name.startswith("index ")]
     if not tables and not strong:
-        return  # an index that is built anew beside the old one
+        return  # an index that is rebuilt beside the old one
     name = (tables or rewritten)[0]
     mode = strong.get(name) or max(strong.values(), key=list(WAITING).index, default="")
     waiting = f" under {mode}: {WAITING[mode]} so long" if mode else ""
-    yield _of(trial, "rewrite", f"It writes {', '.join(tables or rewritten)} anew{waiting}.", parts, statement, name)
+    yield _of(trial, "rewrite", f"It rewrites {', '.join(tables or rewritten)}{waiting}.", parts, statement, name)
 
 
 def _is_all(trial: Trial, table: str, statement: Statement) -> bool:
@@ -252,7 +252,7 @@ def _endless(trial: Trial, parts: list[Operation], kinds: dict[str, str]) -> Ite
     for statement in trial.step.statements:
         for table, mode in statement.locks.items() if statement.waits_endlessly else ():
             if mode in WAITING and table in kinds:
-                told = f"It waits for {mode} on {table} without end, for lock_timeout is 0: {WAITING[mode]} so long."
+                told = f"It waits for {mode} on {table} without end, as lock_timeout is 0: {WAITING[mode]} so long."
                 yield _of(trial, "endless-wait", told, parts, statement, table)
                 break
 
@@ -261,7 +261,7 @@ def _indexes(trial: Trial, parts: list[Operation]) -> Iterator[Finding]:
     for statement in trial.step.statements:
         locked = [table for table, mode in statement.locks.items() if mode == "AccessExclusive"]
         if _DROPS_INDEX.match(statement.sql) and locked:
-            told = f"It takes AccessExclusive on {locked[0]}, for which reads and writes queue; none is needed."
+            told = f"It takes AccessExclusive on {locked[0]}, behind which reads and writes queue; it needs none."
             yield _of(trial, "drop-index", told, parts, statement, locked[0])
 
 

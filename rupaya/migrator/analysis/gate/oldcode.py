@@ -67,7 +67,7 @@ def statements(models: Iterable[type[Model]], tables: Mapping[str, MadeUpTable])
 
 
 def _writing(name: str, columns: list[Any], table: MadeUpTable) -> list[Sent]:
-    # Far behind the rows there are, but within what made-up values of a short type tell apart.
+    # Far behind the rows there are, but within what made-up values of a short type can hold.
     number = ROWS + 7
     named, values, put = [], [], []
     for field in columns:

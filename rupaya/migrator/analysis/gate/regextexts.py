@@ -72,7 +72,7 @@ class _Writer:
             return self.written(argument[1][self.choose(len(argument[1]))])
         if operator is kind.ATOMIC_GROUP:
             return self.written(argument)
-        return ""  # an anchor, or a look around: whoever asked finds out whether the text will do
+        return ""  # an anchor, or a look around: the caller finds out whether the text will do
 
     def _among(self, letters: list[str]) -> str:
         return letters[self.choose(len(letters))] if letters else ""

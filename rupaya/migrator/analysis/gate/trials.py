@@ -249,7 +249,7 @@ def _watch(trial: Trial, work: Callable[[], None]) -> None:
         raise
     except Looping as stopped:
         trial.looping, trial.error = stopped.statement, str(stopped)
-    except Exception as error:  # whatever a migration raises is what the gate is here to tell
+    except Exception as error:  # whatever a migration raises is what the gate is here to report
         trial.code = sqlstate(error)
         trial.error = driver_text(error) if trial.code else f"{type(error).__name__}: {driver_text(error)}"
 

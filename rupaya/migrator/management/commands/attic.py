@@ -24,7 +24,6 @@ class Command(LoggedCommand):
     help = "Shows, restores and purges what debts and rollbacks put away instead of dropping it."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The arguments."""
         commands = parser.add_subparsers(dest="action", required=True)
         shown = commands.add_parser("list", help="What there is, with its size, since when and from which run.")
         shown.add_argument("--format", choices=("table", "json"), default="table", help="For people or a machine.")
@@ -35,7 +34,6 @@ class Command(LoggedCommand):
 
     @no_translations
     def handle(self, *args: Any, **options: Any) -> None:
-        """Do it."""
         output = Output(
             self.stdout,
             self.style,

@@ -19,7 +19,7 @@ NOTHING_DEPLOYED = "none"
 
 
 class Command(BaseCommand):
-    """Compare with a git ref, try what is new, and tell each rule that is broken."""
+    """Compare with a git ref, try what is new, and report each rule that is broken."""
 
     help = (
         "Tries the migrations that the deployed release does not have in a scratch database with made-up rows, and "

@@ -29,7 +29,6 @@ class Command(_base):  # type: ignore[misc]
     help = f"{makemigrations.Command.help} In the steps that a running release and its traffic survive."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Django's, and ours."""
         super().add_arguments(parser)
         ours = parser.add_argument_group("safe changes")
         ours.add_argument("--plain", action="store_true", help="Write what Django would, in one step.")

@@ -225,7 +225,7 @@ def _refuse_rows(options: dict[str, Any]) -> None:
     if not options["rehearse"]:
         raise CommandError("--rows says how many rows a rehearsal makes up. Give --rehearse with it.")
     if not LEAST_ROWS <= rows <= MOST_ROWS:
-        raise CommandError(f"--rows must be from {LEAST_ROWS:,} to {MOST_ROWS:,}: with fewer, times tell nothing.")
+        raise CommandError(f"--rows must be from {LEAST_ROWS:,} to {MOST_ROWS:,}: with fewer, the times mean nothing.")
 
 
 def _is_gone(app_label: str | None, session: Session) -> bool:

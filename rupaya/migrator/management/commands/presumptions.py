@@ -9,8 +9,6 @@ from rupaya.migrator.management.writing import WritingCommand
 
 
 class Command(WritingCommand):
-    """Carry out, read, write."""
-
     help = (
         "Carries this code's migrations out in a scratch database and prints what each presumes of the rows that are "
         "there, as JSON: the same text on every server. 'migrate' asks live rows by it, where MIGRATOR_PRESUMPTIONS "
@@ -18,5 +16,4 @@ class Command(WritingCommand):
     )
 
     def text(self, connection: BaseDatabaseWrapper) -> str:
-        """The file."""
         return as_text(presumed_by_code(connection))

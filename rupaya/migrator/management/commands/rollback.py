@@ -24,7 +24,6 @@ class Command(LoggedCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The arguments."""
         parser.add_argument(
             "--to", type=int, metavar="BATCH", help="Undo every batch after this one; 0 undoes them all."
         )
@@ -50,7 +49,7 @@ class Command(LoggedCommand):
             order.run(rollback, session)
             return
         with session.reading():
-            # The plan first, and what it does to rows: whoever is refused must see what was meant.
+            # The plan first, and what it does to rows: those who are refused must see what was meant.
             applied_then = rollback.in_batch(session)
             if not applied_then:
                 output.say("Nothing to roll back.")

@@ -25,7 +25,7 @@ EXIT_CODE_DIFFERENT = 1
 
 
 class Command(LoggedCommand):
-    """Compare, print, and tell by the exit status."""
+    """Compare and print; the exit status says whether they differ."""
 
     help = (
         "Compares the database's schema with what the last migration run left and with what this code's migrations "
@@ -106,11 +106,13 @@ class Command(LoggedCommand):
                         for line, difference in zip(comparison.lines, comparison.differences, strict=True)
                     ],
                     "accepted": [
-                        _fields(difference.said(comparison.side, LIVE_SIDE), difference)
+                        _fields(difference.compared(comparison.side, LIVE_SIDE), difference)
                         | {"by": known.by, "at": known.at.isoformat(), "reason": known.reason}
                         for difference, known in comparison.accepted
                     ],
-                    "prescribed": [difference.said(comparison.side, LIVE_SIDE) for difference in comparison.prescribed],
+                    "prescribed": [
+                        difference.compared(comparison.side, LIVE_SIDE) for difference in comparison.prescribed
+                    ],
                 }
                 for comparison in comparisons
             ]

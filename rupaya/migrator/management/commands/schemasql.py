@@ -9,18 +9,15 @@ from rupaya.migrator.management.writing import WritingCommand
 from rupaya.migrator.schema.dump import draw
 
 HEADER = (
-    "-- The schema that the migrations build, as PostgreSQL tells it. Written by `make schema`; not to be edited.\n\n"
+    "-- The schema that the migrations build, as PostgreSQL reports it. Written by `make schema`; not to be edited.\n\n"
 )
 
 
 class Command(WritingCommand):
-    """Build, read, draw."""
-
     help = (
         "Prints the schema that this code's migrations build in a scratch database: the same text on every server. "
         "The live database is neither read nor changed."
     )
 
     def text(self, connection: BaseDatabaseWrapper) -> str:
-        """The file."""
         return HEADER + draw(built_by_code(connection))

@@ -55,7 +55,6 @@ class Command(LoggedCommand, showmigrations.Command):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Show the history."""
         if not (options["audit"] or options["check"]):
             super().handle(*args, **options)
             return

@@ -124,7 +124,7 @@
     });
   }
 
-  // A run that is under way is read anew while it lasts, but not under anybody's hands.
+  // The page of a run that is under way is reloaded while it lasts, but not under anybody's hands.
   const live = document.querySelector("[data-live]");
   if (live) {
     const read = async () => {
