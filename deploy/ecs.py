@@ -22,6 +22,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +32,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 from readiness import Readiness
 from served import Served
+from shift import Shift
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from rupaya.migrator import exitcodes
@@ -97,8 +99,16 @@ class Facts:
     grace_period_s: int
     ready_within_s: float = 300
     """How long after its server's start a task may take until the load balancer finds it ready."""
+    port: int = 8000
+    shift: Shift | None = None
+    """How requests come to a new release, where not task by task."""
     is_public: bool = True
     """Whether the load balancer lets anyone in, so that this script may ask it."""
+
+    @property
+    def target_groups(self) -> list[str]:
+        """Where the load balancer may know tasks."""
+        return [self.target_group_arn, *([self.shift.other_target_group_arn] if self.shift else [])]
 
 
 @dataclass(frozen=True)
@@ -167,7 +177,10 @@ class Environment:
             session.client(service) for service in ("ecr", "ecs", "elbv2", "logs", "rds", "ssm")
         )
         parameter = self.ssm.get_parameter(Name=f"/rupaya/{name}/deployment")["Parameter"]["Value"]
-        self.facts = Facts(**json.loads(parameter))
+        facts = json.loads(parameter)
+        if facts.get("shift"):
+            facts["shift"] = Shift(**facts["shift"])
+        self.facts = Facts(**facts)
         self.served = Served(self.ssm, name)
 
     # What is there
@@ -246,8 +259,10 @@ class Environment:
 
     # The rollout
 
-    def roll_out(self, image: Image) -> None:
+    def roll_out(self, image: Image, *, at_once: bool = False) -> None:
         """Deploy, and return only once the load balancer answers with this release and no other.
+
+        `at_once`: all requests as soon as it is healthy, whatever the shift of traffic is.
 
         Raises:
             DeploymentError: if the rollout failed; it says which tasks ended how.
@@ -261,9 +276,7 @@ class Environment:
         definition = self.register(self.facts.service, image)
         # How many is autoscaling's to say, which may change its mind meanwhile; but it raises nothing from none.
         raised = {} if before["desiredCount"] else {"desiredCount": desired}
-        updated = self.ecs.update_service(
-            cluster=self.facts.cluster, service=self.facts.service, taskDefinition=definition, **raised
-        )["service"]
+        updated = self.update(before, definition, at_once=at_once, **raised)
         primary = next(item for item in updated["deployments"] if is_primary(item))
         ours = primary["id"] if primary["taskDefinition"] == definition else None
         if ours is None:
@@ -274,11 +287,21 @@ class Environment:
         self.wait_until_healthy()
         self.wait_until_seen(image)
 
+    def update(self, service: dict[str, Any], definition: str, *, at_once: bool, **others: Any) -> dict[str, Any]:
+        """Let ECS begin a deployment, by the shift of traffic that there is; returns the service."""
+        shift = self.facts.shift
+        with shift.carried(self.ecs, service, self.facts, at_once=at_once) if shift else nullcontext():
+            answer = self.ecs.update_service(
+                cluster=self.facts.cluster, service=self.facts.service, taskDefinition=definition, **others
+            )
+        return dict(answer["service"])
+
     def wait_until_completed(self, deployment_id: str, definition: str, definition_before: str) -> None:
         """Wait for *this* deployment: a service is stable after a rollback too."""
         said = ""
         readiness = Readiness(self.ecs, self.elb, self.logs, self.facts)
-        for _ in self.polls(rollout_wait_s(self.facts.grace_period_s)):
+        shift_s = self.facts.shift.takes_s if self.facts.shift else 0
+        for _ in self.polls(rollout_wait_s(self.facts.grace_period_s) + shift_s):
             service = self.service()
             ours = next((item for item in service["deployments"] if item["id"] == deployment_id), None)
             state = ours.get("rolloutState", "IN_PROGRESS") if ours else "gone"
@@ -314,9 +337,7 @@ class Environment:
         others = [item for item in service["deployments"] if not is_primary(item) and item["runningCount"]]
         if definition_before == definition or not others:
             return DeploymentError(f"{cause} There is nothing to go back to: it was left as it is.", details)
-        self.ecs.update_service(
-            cluster=self.facts.cluster, service=self.facts.service, taskDefinition=definition_before
-        )
+        self.update(service, definition_before, at_once=True)
         return DeploymentError(
             f"{cause} The service was sent back to {short(definition_before)}, which served all along.", details
         )
@@ -339,9 +360,12 @@ class Environment:
         desired = 0
         states: list[str] = []
         for _ in self.polls(self.proof_timeout_s):
-            found = self.elb.describe_target_health(TargetGroupArn=self.facts.target_group_arn)
             desired = self.service()["desiredCount"]
-            states = [item["TargetHealth"]["State"] for item in found["TargetHealthDescriptions"]]
+            states = [
+                item["TargetHealth"]["State"]
+                for group in self.facts.target_groups
+                for item in self.elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
+            ]
             serving = [state for state in states if state != "draining"]
             if len(serving) >= desired and set(serving) == {"healthy"}:
                 self.report.fact("Healthy targets", str(len(serving)))
@@ -598,7 +622,7 @@ def bring(environment: Environment, image: Image, *, is_rollback: bool) -> str:
     """Roll an image out and write down that it serves; returns what one-off commands of it run by."""
     environment.report.fact("Image", f"{image.version} ({image.digest})")
     environment.record_restore_point()
-    environment.roll_out(image)
+    environment.roll_out(image, at_once=is_rollback)
     environment.mark(image, is_rollback=is_rollback)
     if environment.dry_run:
         environment.report.say(f"would register {environment.facts.migrate_family} with {image.uri}")

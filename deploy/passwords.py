@@ -15,15 +15,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError, WaiterError
+from botocore.exceptions import BotoCoreError, ClientError
 
 MASTER, SERVICE, KEY = "db/password", "db/service", "django/secret-key"
 GROUP = "rupaya_app"
+RDS_TAKES_S, POLL_S = 600, 2
 # The logins that take turns, and the secrets by which RDS Proxy knows them. The second one's may hold the master user,
 # from before there were two: the first renewal ends that, and nothing serves as the master user by then.
 LOGINS = {"rupaya_app_a": "db/proxy-2", "rupaya_app_b": "db/proxy"}
@@ -130,10 +132,27 @@ class Secrets:
                 MasterUserSecretKmsKeyId=f"alias/rupaya-{self.environment}",
                 ApplyImmediately=True,
             )
-            self.rds.get_waiter("db_instance_available").wait(DBInstanceIdentifier=self.database)
-        secret = self.manager.get_secret_value(SecretId=self.instance()["MasterUserSecret"]["SecretArn"])
+        secret = self.manager.get_secret_value(SecretId=self.managed_secret())
         self.write(MASTER, json.loads(secret["SecretString"])["password"])
         print("RDS has the master user's password. Within its week: terraform apply, then deploy.")
+
+    def managed_secret(self) -> str:
+        """The ARN of RDS' own secret, once the password in it is the database's.
+
+        Raises:
+            Refused: if RDS is not through with it within ten minutes.
+        """
+        deadline = time.monotonic() + RDS_TAKES_S
+        while True:
+            instance = self.instance()
+            secret = instance.get("MasterUserSecret", {})
+            if secret.get("SecretStatus") == "active" and instance["DBInstanceStatus"] == "available":
+                return str(secret["SecretArn"])
+            if time.monotonic() > deadline:
+                raise Refused(
+                    f"RDS is still at it ({instance['DBInstanceStatus']}). Run this again when it is through."
+                )
+            time.sleep(POLL_S)
 
     def instance(self) -> dict[str, Any]:
         """The database as RDS describes it."""
@@ -172,7 +191,7 @@ def main(arguments: Sequence[str]) -> int:
     except Refused as refused:
         print(f"REFUSED: {refused}", file=sys.stderr)
         return 1
-    except (BotoCoreError, ClientError, WaiterError) as error:
+    except (BotoCoreError, ClientError) as error:
         print(f"FAILED: {error}\nThe secrets are not complete. Run it again, with the same arguments.", file=sys.stderr)
         return 1
     print("Every secret has a value. Tasks read theirs when they start.")

@@ -54,13 +54,17 @@ class Readiness:
 
     def _health(self) -> dict[str, tuple[str, str]]:
         """State and reason by address."""
-        found = self.elb.describe_target_health(TargetGroupArn=self.facts.target_group_arn)
+        found = [
+            item
+            for group in self.facts.target_groups
+            for item in self.elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
+        ]
         return {
             item["Target"]["Id"]: (
                 item["TargetHealth"]["State"],
                 item["TargetHealth"].get("Description") or item["TargetHealth"].get("Reason") or "no reason given",
             )
-            for item in found["TargetHealthDescriptions"]
+            for item in found
         }
 
     def _has_started(self, task: dict[str, Any]) -> bool:

@@ -212,18 +212,47 @@ resource "aws_cloudwatch_event_target" "deployment_failed" {
 resource "aws_cloudwatch_metric_alarm" "no_healthy_target" {
   alarm_name          = "${local.prefix}-no-healthy-target"
   alarm_description   = "No task serves."
-  namespace           = "AWS/ApplicationELB"
-  metric_name         = "HealthyHostCount"
-  statistic           = "Minimum"
-  period              = 60
   evaluation_periods  = 2
   threshold           = 1
   comparison_operator = "LessThanThreshold"
   treat_missing_data  = "breaching"
   alarm_actions       = [aws_sns_topic.alarms.arn]
-  dimensions = {
+
+  namespace   = local.shifts ? null : "AWS/ApplicationELB"
+  metric_name = local.shifts ? null : "HealthyHostCount"
+  statistic   = local.shifts ? null : "Minimum"
+  period      = local.shifts ? null : 60
+  dimensions = local.shifts ? null : {
     LoadBalancer = aws_lb.this.arn_suffix
     TargetGroup  = aws_lb_target_group.this.arn_suffix
+  }
+
+  # Of both groups, where there are two: one of them is empty between deployments.
+  dynamic "metric_query" {
+    for_each = local.shifts ? ["FILL(m0, 0) + FILL(m1, 0)"] : []
+    content {
+      id          = "healthy"
+      expression  = metric_query.value
+      label       = "healthy targets"
+      return_data = true
+    }
+  }
+
+  dynamic "metric_query" {
+    for_each = local.shifts ? [aws_lb_target_group.this.arn_suffix, aws_lb_target_group.other[0].arn_suffix] : []
+    content {
+      id = "m${metric_query.key}"
+      metric {
+        namespace   = "AWS/ApplicationELB"
+        metric_name = "HealthyHostCount"
+        stat        = "Minimum"
+        period      = 60
+        dimensions = {
+          LoadBalancer = aws_lb.this.arn_suffix
+          TargetGroup  = metric_query.value
+        }
+      }
+    }
   }
 }
 
@@ -239,10 +268,8 @@ resource "aws_cloudwatch_metric_alarm" "server_errors" {
   comparison_operator = "GreaterThanOrEqualToThreshold"
   treat_missing_data  = "notBreaching"
   alarm_actions       = [aws_sns_topic.alarms.arn]
-  dimensions = {
-    LoadBalancer = aws_lb.this.arn_suffix
-    TargetGroup  = aws_lb_target_group.this.arn_suffix
-  }
+  # Of all its target groups.
+  dimensions = { LoadBalancer = aws_lb.this.arn_suffix }
 }
 
 # A release that starts and is never ready: nobody is sent to it, so nobody sees an error. Before its server starts nothing

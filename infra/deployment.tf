@@ -15,11 +15,21 @@ resource "aws_ssm_parameter" "deployment" {
     repository        = data.aws_ecr_repository.this.name
     log_group         = aws_cloudwatch_log_group.this.name
     target_group_arn  = aws_lb_target_group.this.arn
-    database          = aws_db_instance.this.identifier
-    url               = "https://${var.hostname}"
-    minimum_tasks     = var.minimum_tasks
-    grace_period_s    = local.grace_period_s
-    ready_within_s    = local.ready_within_s
+    port              = local.port
+    shift = local.shifts ? {
+      strategy               = var.traffic_shift.strategy
+      percent                = var.traffic_shift.percent
+      minutes                = var.traffic_shift.minutes
+      takes_s                = local.shift_s
+      other_target_group_arn = aws_lb_target_group.other[0].arn
+      listener_rule_arn      = aws_lb_listener_rule.shift[0].arn
+      role_arn               = aws_iam_role.shift[0].arn
+    } : null
+    database       = aws_db_instance.this.identifier
+    url            = "https://${var.hostname}"
+    minimum_tasks  = var.minimum_tasks
+    grace_period_s = local.grace_period_s
+    ready_within_s = local.ready_within_s
     # A runner of GitHub's can ask only what everybody may ask.
     is_public = contains(var.client_cidrs, "0.0.0.0/0")
   })

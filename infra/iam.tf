@@ -264,6 +264,19 @@ data "aws_iam_policy_document" "deploy" {
       values   = ["ecs-tasks.amazonaws.com"]
     }
   }
+  dynamic "statement" {
+    for_each = aws_iam_role.shift
+    content {
+      sid       = "PassShift"
+      actions   = ["iam:PassRole"]
+      resources = [statement.value.arn]
+      condition {
+        test     = "StringEquals"
+        variable = "iam:PassedToService"
+        values   = ["ecs.amazonaws.com"]
+      }
+    }
+  }
   statement {
     sid       = "ReadLogs"
     actions   = ["logs:GetLogEvents"]

@@ -141,6 +141,11 @@ resource "aws_ecs_task_definition" "service" {
       condition     = local.grace_period_s >= var.migrate_db_wait_s + var.migrate_lock_wait_s + var.migrate_deadline_s
       error_message = "The health check grace period must outlast all that a start may wait for, one after the other."
     }
+    # As deploy/ecs.py waits: two grace periods until ECS knows, and the proof; and some minutes for one command.
+    precondition {
+      condition     = !local.shifts || 2 * (local.grace_period_s + 120) + 1200 + local.shift_s < 6600
+      error_message = "With these waits and this shift of traffic a deployment would outlive its credentials, and nobody would tell of its end."
+    }
   }
 }
 

@@ -148,6 +148,25 @@ variable "maximum_tasks" {
   default     = 10
 }
 
+variable "traffic_shift" {
+  description = "How a deployment brings requests to a new release. `rolling`: task by task. `canary`: so many percent for so many minutes, then all. `linear`: so many percent more every so many minutes."
+  type = object({
+    strategy = string
+    percent  = optional(number, 5)
+    minutes  = optional(number, 5)
+  })
+  default = { strategy = "rolling" }
+
+  validation {
+    condition     = contains(["rolling", "canary", "linear"], var.traffic_shift.strategy)
+    error_message = "Write rolling, canary or linear."
+  }
+  validation {
+    condition     = var.traffic_shift.percent >= 3 && var.traffic_shift.percent < 100 && var.traffic_shift.minutes >= 1
+    error_message = "ECS shifts 3 % or more at a time, for a minute or longer."
+  }
+}
+
 variable "migrate_db_wait_s" {
   description = "MIGRATE_DB_WAIT_S: how long a task waits for the database at its start."
   type        = number

@@ -534,8 +534,22 @@ data "aws_iam_policy_document" "boundary" {
     condition {
       test     = "StringEquals"
       variable = "iam:PassedToService"
-      values   = ["ecs-tasks.amazonaws.com"]
+      values   = ["ecs-tasks.amazonaws.com", "ecs.amazonaws.com"]
     }
+  }
+  # Where ECS moves requests from one release to the next by weight.
+  statement {
+    actions = [
+      "elasticloadbalancing:DescribeListeners", "elasticloadbalancing:DescribeRules", "elasticloadbalancing:DescribeTargetGroups",
+    ]
+    resources = ["*"]
+  }
+  statement {
+    actions = [
+      "elasticloadbalancing:DeregisterTargets", "elasticloadbalancing:ModifyListener", "elasticloadbalancing:ModifyRule",
+      "elasticloadbalancing:RegisterTargets",
+    ]
+    resources = ["arn:aws:elasticloadbalancing:${var.region}:${var.account_id}:*rupaya-${each.key}*"]
   }
 }
 

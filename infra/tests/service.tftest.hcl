@@ -32,6 +32,9 @@ mock_provider "aws" {
   mock_resource "aws_lb" {
     defaults = { arn = "arn:aws:elasticloadbalancing:us-east-1:590184132516:loadbalancer/app/mock/1" }
   }
+  mock_resource "aws_lb_listener" {
+    defaults = { arn = "arn:aws:elasticloadbalancing:us-east-1:590184132516:listener/app/mock/1/1" }
+  }
   mock_resource "aws_lb_target_group" {
     defaults = { arn = "arn:aws:elasticloadbalancing:us-east-1:590184132516:targetgroup/mock/1" }
   }
@@ -448,6 +451,48 @@ run "migrations_pass_by_the_proxy" {
     ])
     error_message = "The service goes through the proxy, migrate to the database itself."
   }
+}
+
+run "requests_come_to_a_release_task_by_task" {
+  assert {
+    condition     = jsondecode(aws_ssm_parameter.deployment.value).shift == null && length(aws_lb_target_group.other) == 0
+    error_message = "Whoever asks for no shift of traffic gets none."
+  }
+}
+
+run "a_canary_gets_a_few_percent_first" {
+  state_key = "canary"
+  variables {
+    traffic_shift = { strategy = "canary" }
+  }
+  assert {
+    condition     = jsondecode(aws_ssm_parameter.deployment.value).shift.percent == 5 && jsondecode(aws_ssm_parameter.deployment.value).shift.takes_s == 300
+    error_message = "Five percent for five minutes."
+  }
+  assert {
+    condition     = aws_lb_target_group.other[0].health_check[0].path == "/health/ready" && aws_lb_target_group.other[0].deregistration_delay == aws_lb_target_group.this.deregistration_delay
+    error_message = "Both groups have one rule of who is ready."
+  }
+  assert {
+    condition     = length([for query in aws_cloudwatch_metric_alarm.no_healthy_target.metric_query : query if length(query.metric) > 0]) == 2
+    error_message = "One of the two groups is empty between deployments, and that is no alarm."
+  }
+}
+
+run "a_shift_that_outlives_its_credentials_is_refused" {
+  command = plan
+  variables {
+    traffic_shift = { strategy = "linear", percent = 10, minutes = 10 }
+  }
+  expect_failures = [aws_ecs_task_definition.service]
+}
+
+run "a_shift_that_ecs_does_not_know_is_refused" {
+  command = plan
+  variables {
+    traffic_shift = { strategy = "sudden" }
+  }
+  expect_failures = [var.traffic_shift]
 }
 
 run "one_task_is_refused" {

@@ -42,6 +42,10 @@ class Aws:
     """How the next tasks end, in order: those of a failing rollout, or one-off ones."""
     calls: list[str] = field(default_factory=list)
     """The calls that changed ECS."""
+    deployment_configuration: dict[str, Any] = field(default_factory=dict)
+    """What ECS tells of every service, and moto of none."""
+    updates: list[dict[str, Any]] = field(default_factory=list)
+    """What UpdateService was told, whole, whatever moto makes of it."""
     denied: set[str] = field(default_factory=set)
     """What nobody may do, as SERVICE:ACTION; moto itself checks no permissions."""
     denied_after: dict[str, int] = field(default_factory=dict)
@@ -237,7 +241,10 @@ def running() -> Iterator[Aws]:
 
         def describe_services(self: Any, *arguments: Any) -> Any:
             rollouts.look()
-            return plain_describe(self, *arguments)
+            services, failures = plain_describe(self, *arguments)
+            for service in services if aws.deployment_configuration else ():
+                service.deployment_configuration = aws.deployment_configuration
+            return services, failures
 
         def run_task(self: Any, *arguments: Any, **named: Any) -> Any:
             tasks = plain_run(self, *arguments, **named)
@@ -249,6 +256,8 @@ def running() -> Iterator[Aws]:
 
         def call_action(self: Any) -> Any:
             asked = f"{self.service_name}:{self._get_action()}"
+            if asked == "ecs:UpdateService":
+                aws.updates.append(json.loads(self.body))
             if asked in aws.denied_after:
                 aws.denied_after[asked] -= 1
             if asked in aws.denied or aws.denied_after.get(asked, 0) < 0:

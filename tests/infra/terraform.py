@@ -205,6 +205,7 @@ def whole_life(aws: Aws, directory: Path) -> Applied:
             "environment": "staging",
             "deletion_protection": False,
             "use_rds_proxy": True,
+            "traffic_shift": {"strategy": "canary"},
         }
     )
     of_environment = environment.apply()

@@ -34,6 +34,7 @@ class Staging:
     url: str
     digests: dict[str, str]
     target_group: str
+    vpc: str
     tmp_path: Path
     serving: dict[str, str] = field(default_factory=dict)
     name: str = "staging"
@@ -230,7 +231,7 @@ def staging(aws: Aws, site: tuple[str, dict[str, str]], tmp_path: Path) -> Stagi
             }
         ),
     )
-    staging = Staging(aws, clients, url, digests, target_group_arn, tmp_path, serving)
+    staging = Staging(aws, clients, url, digests, target_group_arn, vpc, tmp_path, serving)
     aws.on_complete = staging.serve
     staging.set_targets("10.0.0.11", "10.0.0.12")
     return staging
@@ -480,6 +481,89 @@ def test_the_first_release_that_is_never_ready_is_left_for_people_to_look_at(sta
 
     assert "There is nothing to go back to: it was left as it is." in staging.summary
     assert staging.aws.calls == ["UpdateService"]
+
+
+SHIFT = {
+    "strategy": "canary",
+    "percent": 5,
+    "minutes": 7,
+    "takes_s": 420,
+    "other_target_group_arn": "…",
+    "listener_rule_arn": "arn:rule",
+    "role_arn": "arn:role",
+}
+
+
+@pytest.fixture
+def shifting(deployed: Staging) -> Staging:
+    """Staging with v1 in it and a second target group."""
+    other = deployed.clients("elbv2").create_target_group(
+        Name="o", Protocol="HTTP", Port=8000, TargetType="ip", VpcId=deployed.vpc
+    )["TargetGroups"][0]["TargetGroupArn"]
+    deployed.set_fact(shift=SHIFT | {"other_target_group_arn": other})
+    deployed.aws.deployment_configuration = {
+        "maximumPercent": 200,
+        "minimumHealthyPercent": 100,
+        "deploymentCircuitBreaker": {"enable": True, "rollback": True},
+    }
+    deployed.aws.updates.clear()
+    return deployed
+
+
+def test_a_canary_gets_a_few_percent_first_and_keeps_the_services_own_rules(shifting: Staging) -> None:
+    result = shifting.ecs("deploy", "--image=v2-bbbbbbb")
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    (told,) = shifting.aws.updates
+    asked = told["deploymentConfiguration"]
+    assert asked["strategy"] == "CANARY"
+    assert asked["canaryConfiguration"] == {"canaryPercent": 5, "canaryBakeTimeInMinutes": 7}
+    service = shifting.clients("ecs").describe_services(cluster="rupaya-staging", services=["rupaya-backend-staging"])
+    assert service["services"][0]["deploymentConfiguration"].items() <= asked.items()
+    (balancer,) = told["loadBalancers"]
+    assert balancer["targetGroupArn"] == shifting.target_group
+    assert balancer["advancedConfiguration"]["productionListenerRule"] == "arn:rule"
+    assert balancer["advancedConfiguration"]["roleArn"] == "arn:role"
+
+
+def test_a_linear_shift_goes_step_by_step(shifting: Staging) -> None:
+    shifting.set_fact(shift=SHIFT | {"strategy": "linear", "other_target_group_arn": shifting.target_group})
+
+    assert shifting.ecs("deploy", "--image=v2-bbbbbbb").returncode == 0
+
+    asked = shifting.aws.updates[0]["deploymentConfiguration"]
+    assert asked["strategy"] == "LINEAR"
+    assert asked["linearConfiguration"] == {"stepPercent": 5, "stepBakeTimeInMinutes": 7}
+
+
+def test_the_way_back_is_no_canary(shifting: Staging) -> None:
+    assert shifting.ecs("deploy", "--image=v2-bbbbbbb").returncode == 0
+    assert shifting.ecs("rollback").returncode == 0
+    shifting.aws.rollout, shifting.aws.endings = "hangs", [SERVER_STARTED]
+    ssm = json.loads(shifting.clients("ssm").get_parameter(Name="/rupaya/staging/deployment")["Parameter"]["Value"])
+    shifting.set_fact(ready_within_s=0.2, shift=ssm["shift"])
+    assert shifting.ecs("deploy", "--image=v3-ccccccc").returncode == 1
+
+    strategies = [told["deploymentConfiguration"]["strategy"] for told in shifting.aws.updates]
+    assert strategies == ["CANARY", "BLUE_GREEN", "CANARY", "BLUE_GREEN"]
+
+
+def test_tasks_of_either_group_are_seen_to_be_healthy(shifting: Staging) -> None:
+    elb = shifting.clients("elbv2")
+    known = json.loads(shifting.clients("ssm").get_parameter(Name="/rupaya/staging/deployment")["Parameter"]["Value"])
+    targets = [{"Id": address, "Port": 8000} for address in ("10.0.0.11", "10.0.0.12")]
+    elb.register_targets(TargetGroupArn=known["shift"]["other_target_group_arn"], Targets=targets)
+    elb.deregister_targets(TargetGroupArn=shifting.target_group, Targets=targets)
+
+    result = shifting.ecs("deploy", "--image=v2-bbbbbbb")
+
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_without_a_shift_a_rollout_is_task_by_task(deployed: Staging) -> None:
+    deployed.aws.updates.clear()
+    assert deployed.ecs("deploy", "--image=v2-bbbbbbb").returncode == 0
+    assert "deploymentConfiguration" not in deployed.aws.updates[0]
 
 
 @pytest.mark.parametrize("ending", [Ending(None, ["Running database migrations..."]), SERVER_STARTED])
