@@ -41,3 +41,9 @@ def test_what_is_too_long_is_found_but_for_code() -> None:
 
     assert [line.split(":")[0] for line in too_long(page)] == ["2", "7"]
     assert len(PAGES) > 15
+
+
+def test_each_change_is_one_line() -> None:
+    lines = (PROJECT / "CHANGELOG.md").read_text("utf-8").splitlines()
+
+    assert [line for line in lines if line.startswith("  ")] == []
