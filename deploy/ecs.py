@@ -334,12 +334,12 @@ class Environment:
             f"{self.facts.ready_within_s:g} s ({health})."
         )
         service = self.service()
-        others = [item for item in service["deployments"] if not is_primary(item) and item["runningCount"]]
-        if definition_before == definition or not others:
+        before = [item for item in service["deployments"] if item["taskDefinition"] == definition_before]
+        if definition_before == definition or not any(item["runningCount"] for item in before):
             return DeploymentError(f"{cause} There is nothing to go back to: it was left as it is.", details)
         self.update(service, definition_before, at_once=True)
         return DeploymentError(
-            f"{cause} The service was sent back to {short(definition_before)}, which served all along.", details
+            f"{cause} The service was sent back to {short(definition_before)}, whose tasks still run.", details
         )
 
     def failure(

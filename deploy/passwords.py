@@ -164,10 +164,9 @@ class Secrets:
             self.write(KEY, self.random(64))
         if not self.has_value(SERVICE):
             self.renew_service()
+        # A proxy knows what to do with a user that the database does not have, and not with a secret without one.
         for login, which in LOGINS.items():
-            if not self.has_value(
-                which
-            ):  # a proxy knows what to do with a user whom nobody has heard of, and not with none
+            if not self.has_value(which):
                 self.write(which, json.dumps({"username": login, "password": self.random(40)}))
 
 

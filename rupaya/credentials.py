@@ -21,6 +21,19 @@ class Credentials:
         self.since = since
         """ISO 8601, UTC: a task that was given an older password takes no newer one away."""
 
+    def fit(self, **parameters: Any) -> bool:
+        """Whether the server that libpq's parameters name accepts them; its own address, because a pooler has its own.
+
+        An answer of no may also mean that there is no connection to spare.
+        """
+        import psycopg2
+
+        try:
+            psycopg2.connect(**parameters | {"user": self.username, "password": self.password}).close()
+        except psycopg2.Error:
+            return False
+        return True
+
     @property
     def are_to_be_made(self) -> bool:
         """Whether `migrate`, as the owner, keeps a role with them."""

@@ -76,13 +76,7 @@ def _serving_role_fits(env: Environment) -> bool:
     credentials, direct = env.credentials, env.migration_database
     if credentials is None or direct is None or not credentials.are_to_be_made:
         return True
-    psycopg2 = _import_psycopg2()
-    serving = {"user": credentials.username, "password": credentials.password}
-    try:
-        psycopg2.connect(**direct.connect_kwargs() | serving).close()
-    except psycopg2.Error:
-        return False
-    return True
+    return credentials.fit(**direct.connect_kwargs())
 
 
 def leave() -> None:

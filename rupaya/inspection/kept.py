@@ -43,11 +43,11 @@ class Kept(Generic[Value]):
         """Have it read on a connection like this thread's to `alias`, unless it is fresh or is being read."""
         if self._age_s(key) < self.fresh_s:
             return
+        if connections[alias].in_atomic_block:  # whose rows no other connection sees
+            self._read[key] = self._ended(read)
+            return
         with self._lock:
             if key in self._under_way:
-                return
-            if connections[alias].in_atomic_block:  # whose rows no other connection sees
-                self._read[key] = self._ended(read)
                 return
             thread = threading.Thread(target=self._work, args=(key, alias, connections[alias], read), daemon=True)
             self._under_way[key] = thread

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import psycopg2
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -56,7 +55,7 @@ def keep(connection: BaseDatabaseWrapper) -> None:
     credentials: Credentials | None = settings.SERVING_CREDENTIALS
     if credentials is None or not credentials.are_to_be_made or not _is_the_owners(connection):
         return
-    fits = _fits(connection, credentials)
+    fits = credentials.fit(**database.connection_parameters(connection))
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [KEY])
         _keep_group(cursor, credentials.member_of)
@@ -71,16 +70,6 @@ def _is_the_owners(connection: BaseDatabaseWrapper) -> bool:
         and connection.alias == DEFAULT_DB_ALIAS
         and all(connection.settings_dict[key] == migrating[key] for key in ("HOST", "PORT", "NAME", "USER"))
     )
-
-
-def _fits(connection: BaseDatabaseWrapper, credentials: Credentials) -> bool:
-    """Whether the server takes that user and password; asked at its own address, because a pooler has its own."""
-    parameters = database.connection_parameters(connection)
-    try:
-        psycopg2.connect(**parameters | {"user": credentials.username, "password": credentials.password}).close()
-    except psycopg2.OperationalError:
-        return False
-    return True
 
 
 def _keep_group(cursor: Any, group: str) -> None:

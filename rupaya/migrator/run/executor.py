@@ -277,6 +277,7 @@ class Executor(MigrationExecutor):
         if direction == "apply" and context.rows is not None:
             with context.stop.interrupting():
                 context.rows.look_again(migration)
+        is_code_in_a_batch = context.one_transaction and runs_anything(migration)
         with (
             # First: a signal that is raised while a thread starts leaves that in pieces.
             self._observing(migration),
@@ -286,13 +287,13 @@ class Executor(MigrationExecutor):
             self._one_transaction(migration),
             self._by_halves(migration, direction),
         ):
-            if context.one_transaction and runs_anything(migration):
+            if is_code_in_a_batch:
                 self._close_all()  # it may end this transaction, and what was recorded in it is committed then
             new_state = work(state)
             context.stop.check()  # a migration may have swallowed the exception
+            if is_code_in_a_batch:
+                check_deferred_constraints(connection)
             if context.one_transaction:
-                if runs_anything(migration):
-                    check_deferred_constraints(connection)
                 self._keep_session(migration)
                 done = self._done()
                 context.open_attempts.append(done)

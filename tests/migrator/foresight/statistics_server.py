@@ -12,14 +12,15 @@ import pytest
 
 from rupaya import localdb
 from rupaya.localdb import SUPERUSER, LocalPostgres
+from tests.faults.migrator import query
 
 SETTINGS = {"fsync": "off", "shared_preload_libraries": "pg_stat_statements", "wal_level": "logical"}
 INSTALLED = sorted(Path("/usr/lib/postgresql").glob("*/lib/pg_stat_statements.so"))
 
 
 @contextmanager
-def statistics_server() -> Iterator[LocalPostgres]:
-    """The server, whose owner of the database is no superuser; the test is skipped where there is none."""
+def statistics_server(tables: str = "") -> Iterator[LocalPostgres]:
+    """The server with these tables, which belong to no superuser; the test is skipped where there is none."""
     if not INSTALLED:
         pytest.skip("no PostgreSQL with pg_stat_statements is installed (Debian: postgresql, with contrib)")
     programs = INSTALLED[-1].parents[1] / "bin"
@@ -33,6 +34,8 @@ def statistics_server() -> Iterator[LocalPostgres]:
         server.psql("CREATE EXTENSION pg_stat_statements", database=localdb.DATABASE)
         server.psql(f"GRANT pg_read_all_stats TO {localdb.OWNER}")
         server.psql(f"GRANT CREATE ON SCHEMA public TO {localdb.OWNER}", database=localdb.DATABASE, user=SUPERUSER)
+        if tables:
+            query(server.url(), tables)
         yield server
     finally:
         server.stop("immediate")

@@ -11,7 +11,6 @@ import pytest
 from rupaya.localdb import LocalPostgres
 from rupaya.migrator.foresight.probe import UNKNOWN, USES, USES_NOT
 from rupaya.migrator.foresight.relations import RelationProbe, Target
-from tests.faults.migrator import query
 from tests.migrator.foresight.statistics_server import statistics_server
 
 pytestmark = pytest.mark.slow
@@ -110,8 +109,7 @@ NOT_TOLD = {
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[LocalPostgres]:
-    with statistics_server() as started:
-        query(started.url(), TABLE)
+    with statistics_server(TABLE) as started:
         yield started
 
 

@@ -73,9 +73,8 @@ OF_TYPE = {
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[LocalPostgres]:
-    with statistics_server() as started:
+    with statistics_server(MADE) as started:
         started.psql("CREATE ROLE nightly LOGIN", database="rupaya")
-        query(started.url(), MADE)
         yield started
 
 

@@ -37,8 +37,7 @@ OWED = Debt("shop", "0002_drop", "0", "Remove field", COLUMN, "items", "label", 
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[tuple[LocalPostgres, LocalPostgres]]:
-    with statistics_server() as primary:
-        query(primary.url(), TABLES)
+    with statistics_server(TABLES) as primary:
         with closing(psycopg2.connect(primary.url())) as connection:
             connection.autocommit = True
             Ledger(connection).ensure_schema()

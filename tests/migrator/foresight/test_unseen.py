@@ -129,8 +129,7 @@ ONLY_18: dict[str, str] = {
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[LocalPostgres]:
-    with statistics_server() as started:
-        query(started.url(), TABLES)
+    with statistics_server(TABLES) as started:
         yield started
 
 

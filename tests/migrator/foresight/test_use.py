@@ -94,9 +94,8 @@ STATEMENTS: dict[str, str] = {
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[LocalPostgres]:
-    with statistics_server() as started:
+    with statistics_server(TABLES) as started:
         started.psql("CREATE ROLE nightly LOGIN", database="rupaya")
-        query(started.url(), TABLES)
         query(started.url(), "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO nightly")
         with closing(psycopg2.connect(started.url())) as connection:
             connection.autocommit = True
