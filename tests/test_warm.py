@@ -77,6 +77,19 @@ def test_it_takes_signals_and_is_killed_if_it_hangs() -> None:
         assert wait_for(hanging.poll) == -signal.SIGKILL
 
 
+def test_its_id_is_its_own_until_it_has_been_waited_for() -> None:
+    with open(os.devnull, "r+b") as nothing:
+        ended = warm.Fork(["-c", "pass"], processes.inherited(), Path.cwd(), *[nothing.fileno()] * 3)
+    stat = Path(f"/proc/{ended.pid}/stat")
+
+    wait_for(ended.has_told, "the end to be told")
+    os.kill(ended.pid, signal.SIGKILL)  # as `send_signal` would that looked just before the end
+
+    assert stat.read_text().split()[2] == "Z"
+    assert ended.wait() == 0
+    wait_for(lambda: not stat.exists(), "the process to be gone")
+
+
 def test_the_one_that_is_forked_ends_with_whoever_started_it() -> None:
     starts = (
         "import os; from tests import warm; print(warm.python('-c', 'pass').returncode, warm._server().process.pid, "

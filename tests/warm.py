@@ -109,7 +109,9 @@ class _Server:
     def stop(self) -> None:
         """End it; what it has forked goes on."""
         assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.close()
+        self.process.stdout.close()
         self.process.wait(HANGING_S)
         self._folder.cleanup()
 
@@ -155,9 +157,13 @@ class Fork:
 
     def poll(self) -> int | None:
         """The exit status, if it has ended."""
-        if self.returncode is None and select.select([self._connection], [], [], 0)[0]:
+        if self.returncode is None and self.has_told():
             self.wait()
         return self.returncode
+
+    def has_told(self) -> bool:
+        """Whether the exit status is there to be read."""
+        return bool(select.select([self._connection], [], [], 0)[0])
 
     def send_signal(self, number: int) -> None:
         """Send it a signal, unless it has ended."""
@@ -207,9 +213,13 @@ def _attend(connection: socket.socket) -> None:
         connection.sendall(pid.to_bytes(8, signed=True))
         for file in files:
             os.close(file)
-        _pid, status = os.waitpid(pid, 0)
+        ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # its id stays its own until whoever asked knows
+        assert ended is not None
+        status = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
         with suppress(OSError):  # whoever asked may be gone
-            connection.sendall(os.waitstatus_to_exitcode(status).to_bytes(8, signed=True))
+            connection.sendall(status.to_bytes(8, signed=True))
+            connection.recv(1)
+        os.waitpid(pid, 0)
         os._exit(0)
     connection.close()
     for number, file in enumerate(files):
