@@ -177,7 +177,7 @@ $(VENV)/projects/.done: requirements/projects.txt | $(BIN)/python
 	@touch $@
 
 .PHONY: projects-test
-projects-test: $(VENV)/projects/.done  ## Migrate well-known projects beside stock Django; ARGS="cms" to choose
+projects-test: $(VENV)/projects/.done  ## Migrate well-known projects beside stock Django; ARGS="cms" to choose; HEALTHCHECKS=folder of its source
 	RUPAYA_ENV=test $(VENV)/projects/bin/python -m tests.projects $(ARGS)
 
 ##@ Rehearse and measure

@@ -15,7 +15,8 @@ from pathlib import Path
 from rupaya.localdb import LocalPostgres, binary
 
 ROOT = Path(__file__).parents[2]
-PROJECTS = ("oscar", "wagtail", "cms")
+PROJECTS = ("oscar", "wagtail", "cms", *(["healthchecks"] if os.environ.get("HEALTHCHECKS") else []))
+"""The packages, and Healthchecks, which is in no index, if HEALTHCHECKS names the folder of its source."""
 # As often as it takes: a machine's noise must not decide.
 FIRST_DEPLOYS = 3
 

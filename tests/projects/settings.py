@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from importlib import import_module
 
 PROJECT = os.environ["PROJECT"]
@@ -27,6 +28,10 @@ elif PROJECT == "wagtail":
     ]
     WAGTAIL_SITE_NAME = "x"
     WAGTAILADMIN_BASE_URL = "http://localhost"
+elif PROJECT == "healthchecks":
+    sys.path.append(os.environ["HEALTHCHECKS"])
+    from hc.settings import *  # noqa: F403 - all that it is but for what follows
+    from hc.settings import INSTALLED_APPS as _APPS
 else:
     _APPS = ["cms", "menus", "sekizai", "treebeard"]
     LANGUAGES = [("en", "English")]
@@ -70,6 +75,7 @@ ROOT_URLCONF = "tests.projects.settings"
 urlpatterns: list[object] = []
 SECRET_KEY = "a project that is migrated and never served"
 SITE_ID = 1
+DEBUG = False
 LANGUAGE_CODE = "en"
 USE_TZ = True
 STATIC_URL = "/static/"
