@@ -133,16 +133,15 @@ def test_folders_that_settings_name_for_an_app_are_read_as_well(
 
 
 def test_the_digest_follows_the_release_and_the_content_alone(tmp_path: Path) -> None:
-    one, other = (tmp_path / place / "shop" / "migrations" / "0001.py" for place in ("one", "other"))
-    for path in (one, other):
+    one, other, edited = (tmp_path / place / "shop" / "migrations" / "0001.py" for place in ("one", "other", "edited"))
+    for path, content in ((one, "operations = []"), (other, "operations = []"), (edited, "operations = [1]")):
         path.parent.mkdir(parents=True)
-        path.write_text("operations = []")
+        path.write_text(content)
     os.utime(other, (0, 0))
 
     assert manifest.digest([str(one)], "v1") == manifest.digest([str(other)], "v1")
     assert manifest.digest([str(one)], "v1") != manifest.digest([str(one)], "v2")
-    other.write_text("operations = [1]")
-    assert manifest.digest([str(one)], "v1") != manifest.digest([str(other)], "v1")
+    assert manifest.digest([str(one)], "v1") != manifest.digest([str(edited)], "v1")
 
 
 def test_containers_that_start_together_take_turns(database_url: str, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from rupaya.migrator.schema import catalog
 from rupaya.migrator.schema.diff import differences
 from rupaya.migrator.schema.dump import draw
+from rupaya.migrator.schema.rowversions import row_versions
 from tests.conftest import new_database
 
 Connection = psycopg2.extensions.connection
@@ -208,6 +209,11 @@ def read(connection: Connection, wanted: catalog.Names | None = None) -> catalog
         return catalog.read(cursor, wanted)
 
 
+def versions_of(connection: Connection) -> str:
+    with connection.cursor() as cursor:
+        return row_versions(cursor)
+
+
 def run(connection: Connection, sql: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(sql)
@@ -215,7 +221,7 @@ def run(connection: Connection, sql: str) -> None:
 
 @pytest.mark.parametrize(("change", "lines"), CHANGES.values(), ids=CHANGES)
 def test_a_change_is_told_in_exactly_these_lines(connection: Connection, change: str, lines: list[str]) -> None:
-    before = read(connection)
+    before, versions = read(connection), versions_of(connection)
 
     run(connection, change)
 
@@ -224,6 +230,7 @@ def test_a_change_is_told_in_exactly_these_lines(connection: Connection, change:
         lines
     )
     assert (catalog.digest(before) == catalog.digest(after)) == (not lines)
+    assert versions_of(connection) != versions or not lines, "the versions of rows do not show this change"
 
 
 def test_the_other_way_round_what_was_made_is_missing(connection: Connection) -> None:
@@ -252,6 +259,40 @@ def test_owners_and_grants_are_told_but_for_what_is_portable(connection: Connect
         f"view sums: owner {user}, now owner {role}",
     ]
     assert differences(before, after, portable=True) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "GRANT SELECT ON parent TO PUBLIC",
+        "GRANT UPDATE (code) ON parent TO PUBLIC",
+        "REVOKE EXECUTE ON FUNCTION touch FROM PUBLIC",
+        "ALTER ROLE {role} RENAME TO {role}_too",
+        "ALTER TABLE parent OWNER TO {role}",
+        "ALTER POLICY everybody ON parent USING (false)",
+        "ALTER SCHEMA elsewhere RENAME TO there",
+        "SET LOCAL search_path = elsewhere, public",
+    ],
+)
+def test_the_versions_of_rows_show_what_an_environment_changes(connection: Connection, change: str) -> None:
+    role = f"owner_{connection.info.backend_pid}"
+    run(connection, f"CREATE ROLE {role}; CREATE SCHEMA elsewhere; CREATE POLICY everybody ON parent USING (true)")
+    before = versions_of(connection)
+
+    run(connection, change.format(role=role))
+
+    assert versions_of(connection) != before
+
+
+def test_the_versions_of_rows_are_the_same_where_only_data_changed(connection: Connection) -> None:
+    connection.autocommit = True
+    before = versions_of(connection)
+
+    run(connection, "INSERT INTO parent (code) VALUES ('y'); SELECT nextval('ticket')")
+    run(connection, "VACUUM ANALYZE parent")
+    run(connection, "ANALYZE")
+
+    assert versions_of(connection) == before
 
 
 def test_the_sessions_settings_and_the_order_of_creation_do_not_matter(connection: Connection, server_url: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rupaya.migrator.plan.fingerprint import do_the_same, file_hash, fingerprint
+from rupaya.migrator.plan.fingerprint import do_the_same, fingerprint
 
 SOURCE = '''
 """Adds a column."""
@@ -34,7 +34,6 @@ def test_formatting_comments_and_docstrings_do_not(edit: tuple[str, str]) -> Non
 
     assert edited != SOURCE
     assert fingerprint(edited.encode()) == fingerprint(SOURCE.encode())
-    assert file_hash(edited.encode()) != file_hash(SOURCE.encode())
 
 
 @pytest.mark.parametrize(

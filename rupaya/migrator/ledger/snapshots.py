@@ -64,13 +64,26 @@ def snapshot_of(connection: PgConnection, run_id: int) -> Snapshot | None:
     return _one(connection, _COLUMNS + "WHERE s.run_id = %s", [run_id])
 
 
-def add_snapshot(connection: PgConnection, run_id: int, catalog: Catalog, drift: Sequence[str]) -> None:
-    """Keep what a run has left, and the lines about what had been changed by hand before it."""
+def row_versions_of(connection: PgConnection, snapshot: Snapshot) -> str | None:
+    """The catalog's `schema.rowversions` before it was read for this snapshot; None if they were not asked for."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT row_versions FROM migrator_snapshots WHERE snapshot_id = %s", [snapshot.snapshot_id])
+        row: tuple[str | None] | None = cursor.fetchone()
+        return row[0] if row else None
+
+
+def add_snapshot(
+    connection: PgConnection, run_id: int, catalog: Catalog, drift: Sequence[str], row_versions: str
+) -> None:
+    """Keep what a run has left, and the lines about what had been changed by hand before it.
+
+    `row_versions`: asked for before the catalog was read, so that a change in between counts as one.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO migrator_snapshots (run_id, server_version_num, hash, catalog, drift) "
-            "VALUES (%s, current_setting('server_version_num')::integer, %s, %s, %s)",
-            [run_id, digest(catalog), json.dumps(catalog), json.dumps(list(drift))],
+            "INSERT INTO migrator_snapshots (run_id, server_version_num, hash, catalog, drift, row_versions) "
+            "VALUES (%s, current_setting('server_version_num')::integer, %s, %s, %s, %s)",
+            [run_id, digest(catalog), json.dumps(catalog), json.dumps(list(drift)), row_versions],
         )
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from django.db.migrations.migration import Migration
 
+from rupaya.migrator.plan.manifest import content_hash
+
 _PLACE = {"dependencies", "run_before", "replaces", "initial"}
 """What a migration says of its place among the others."""
 
@@ -26,11 +28,6 @@ def _file_of(migration: Migration) -> str:
         return inspect.getfile(type(migration))
     except (TypeError, OSError):
         return ""
-
-
-def file_hash(source: bytes) -> str:
-    """The SHA-256 of a migration's file."""
-    return hashlib.sha256(source).hexdigest()
 
 
 @lru_cache(maxsize=1024)
@@ -81,21 +78,20 @@ def _is_place(line: ast.stmt) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _read(file: str) -> tuple[bytes, str]:
-    """A migration's file and its hash, read once: a process runs the code that it has loaded."""
+def _source(file: str) -> bytes:
+    """What a migration's file says, read once: a process runs the code that it has loaded."""
     path = Path(file)
-    source = path.read_bytes() if path.is_file() else b""
-    return source, file_hash(source) if source else ""
+    return path.read_bytes() if path.is_file() else b""
 
 
 def file_hash_of(migration: Migration) -> str:
     """The hash of a migration's file; an empty text where there is none to read."""
-    return _read(_file_of(migration))[1]
+    return content_hash(_file_of(migration))
 
 
 def migration_hashes(migration: Migration) -> tuple[str, str]:
     """A migration's fingerprint and file hash; empty texts where there is no source to read."""
     file = _file_of(migration)
-    source, hashed = _read(file)
     # Of a compiled one, what it does cannot be read off it.
-    return (fingerprint(source) if source and file.endswith(".py") else ""), hashed
+    source = _source(file) if file.endswith(".py") else b""
+    return (fingerprint(source) if source else ""), content_hash(file)

@@ -1,7 +1,7 @@
 """Whether the migrations on disk have changed, found without importing Django or any app.
 
 Every container start asks this, and nearly every one learns that nothing is pending; importing Django to learn it would
-cost ten times as much. Nothing is cached, so nothing can be stale: the folders are read each time.
+cost ten times as much. Nothing is kept from one process to the next, so nothing can be stale.
 
 What is hashed may be more than Django would load, and must never be less: `plan` compares it with what Django loaded
 before anything relies on it.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from functools import lru_cache
 from importlib.machinery import PathFinder
 
 TYPE_CHECKING = False  # as `typing` has it, without importing that
@@ -61,6 +62,16 @@ def migration_files(
     )
 
 
+@lru_cache(maxsize=8192)
+def content_hash(path: str) -> str:
+    """The SHA-256 of a file, empty if it cannot be read; asked once, as a process runs the code that it has loaded."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    except OSError:
+        return ""
+
+
 def digest(files: Iterable[str], release: str) -> str:
     """A hash of a release's name, of every file and of Django's version; another one means another run is due.
 
@@ -69,12 +80,8 @@ def digest(files: Iterable[str], release: str) -> str:
     total = hashlib.sha256(release.encode())
     django = package_dir("django")
     for path in [*([os.path.join(django, "__init__.py")] if django else []), *files]:
-        try:
-            with open(path, "rb") as file:
-                content = file.read()
-        except OSError:
-            continue
-        # Two folders deep, app and file; the whole path differs from one machine to the next.
-        name = "/".join(path.rsplit(os.sep, 3)[1:])
-        total.update(f"{name}:{hashlib.sha256(content).hexdigest()}\n".encode())
+        if content := content_hash(path):
+            # Two folders deep, app and file; the whole path differs from one machine to the next.
+            name = "/".join(path.rsplit(os.sep, 3)[1:])
+            total.update(f"{name}:{content}\n".encode())
     return total.hexdigest()

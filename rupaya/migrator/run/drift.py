@@ -16,11 +16,12 @@ from rupaya.migrator.django import table_of
 from rupaya.migrator.errors import HistoryRefused, driver_text, sqlstate
 from rupaya.migrator.ledger.acceptance import sort
 from rupaya.migrator.ledger.ledger import Ledger
-from rupaya.migrator.ledger.snapshots import Snapshot, add_snapshot, last_snapshot
+from rupaya.migrator.ledger.snapshots import Snapshot, add_snapshot, last_snapshot, row_versions_of
 from rupaya.migrator.output import Output
 from rupaya.migrator.schema import catalog
 from rupaya.migrator.schema.catalog import Catalog, Names
 from rupaya.migrator.schema.diff import differences
+from rupaya.migrator.schema.rowversions import row_versions
 from rupaya.migrator.sessionsettings import session_settings
 from rupaya.migrator.sqlstates import LOCK_NOT_AVAILABLE
 
@@ -49,6 +50,9 @@ class Drift:
         # Another major version may print the same schema in other words: the end of this run is the new baseline.
         if self.snapshot.server_major != self.connection.connection.server_version // 10000:
             return
+        with self.connection.cursor() as cursor:
+            if row_versions(cursor) == row_versions_of(self.ledger.connection, self.snapshot):
+                return
         try:
             live = self._read(catalog.listed(self.snapshot.catalog))
         except OperationalError as error:
@@ -126,10 +130,11 @@ class Drift:
             try:
                 # A view has no other model than an unmanaged one; a table of an unmanaged model is somebody else's.
                 with self.connection.cursor() as cursor:
+                    versions = row_versions(cursor)
                     views = catalog.views(cursor) & (unmanaged - managed)
                 before = catalog.listed(self.snapshot.catalog if self.snapshot else None)
                 ours = catalog.united(before, self._created, catalog.relation_names(managed | views))
-                add_snapshot(self.ledger.connection, self.ledger.run_id, self._read(ours), self.lines)
+                add_snapshot(self.ledger.connection, self.ledger.run_id, self._read(ours), self.lines, versions)
             except OperationalError as error:
                 if sqlstate(error) != LOCK_NOT_AVAILABLE:
                     raise
