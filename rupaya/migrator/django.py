@@ -25,7 +25,8 @@ from django.db.migrations.graph import MigrationGraph
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
 from django.db.migrations.recorder import MigrationRecorder
-from django.db.migrations.state import ProjectState
+from django.db.migrations.state import ModelState, ProjectState, StateApps
+from django.db.migrations.utils import resolve_relation
 
 Key = tuple[str, str]
 Target = tuple[str, str | None]
@@ -243,6 +244,31 @@ def unquoted(name: str) -> str:
 def table_of(model: Any) -> str:
     """The name of a model's table, as the server has it."""
     return unquoted(model._meta.db_table)
+
+
+def apps_with(state: ProjectState, key: Key) -> StateApps:
+    """A registry with the model of that app and lower-case name, and those that it refers to, and those in turn.
+
+    `state.apps` makes all models of a project; that takes a tenth of a second where there are a hundred, and an
+    altered foreign key asks for two of these (`StateApps` read in 5.2.19).
+    """
+    if "apps" in vars(state):
+        return state.apps  # they are made already
+    needed: dict[Key, ModelState] = {}
+    wanted: list[Any] = [key]
+    while wanted:
+        found = wanted.pop()
+        if found in needed or found not in state.models:
+            continue
+        model = needed[found] = state.models[found]
+        related = list(model.bases)
+        for remote in (field.remote_field for field in model.fields.values() if field.remote_field):
+            related += [remote.model, getattr(remote, "through", None)]
+        wanted += [resolve_relation(to, *found) for to in related if isinstance(to, str)]
+    try:
+        return StateApps(list(state.real_apps), needed)
+    except (LookupError, ValueError):  # something refers to it in a way that is not seen here
+        return state.apps
 
 
 def recorded_rows(connection: BaseDatabaseWrapper) -> dict[Key, Any]:

@@ -23,7 +23,7 @@ from django.db.models import Field
 from django.db.models.fields import NOT_PROVIDED
 from django_pg_migration_tools import operations as safer
 
-from rupaya.migrator.django import table_of
+from rupaya.migrator.django import apps_with, table_of
 from rupaya.migrator.operations import (
     AddIndexConcurrently,
     AlterFieldIndexConcurrently,
@@ -284,7 +284,7 @@ def _field(state: ProjectState, app_label: str, model_name: str, name: str) -> A
 
 
 def _field_of_model(state: ProjectState, app_label: str, model_name: str, name: str) -> Any:
-    return state.apps.get_model(app_label, model_name)._meta.get_field(name)
+    return apps_with(state, (app_label, model_name)).get_model(app_label, model_name)._meta.get_field(name)
 
 
 def _columns(state: ProjectState, app_label: str) -> set[tuple[str, str]]:
