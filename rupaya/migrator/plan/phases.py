@@ -149,11 +149,9 @@ def phase_of(migration: Migration, before: ProjectState) -> str:
     by_themselves = [_by_itself(operation, created) for operation in flat_operations(migration.operations)]
     if None not in by_themselves or True in by_themselves:
         return CONTRACT if True in by_themselves else EXPAND
-    created = set()
-    for part in parts(migration, before):
-        if _is_contract(part, migration.app_label, created):
-            return CONTRACT
-    return EXPAND
+    judged = zip(parts(migration, before), by_themselves, strict=True)
+    is_contract = any(_is_contract(part, migration.app_label) for part, known in judged if known is None)
+    return CONTRACT if is_contract else EXPAND
 
 
 def unready_removals(migration: Migration, before: ProjectState) -> list[str]:
@@ -165,8 +163,7 @@ def unready_removals(migration: Migration, before: ProjectState) -> list[str]:
     for part in parts(migration, before):
         if isinstance(part.operation, ops.RemoveField):
             model = part.before.models[migration.app_label, part.operation.model_name_lower]
-            field = model.fields.get(part.operation.name)
-            if field is not None and not _may_be_left_out(field):
+            if not _may_be_left_out(model.fields[part.operation.name]):
                 found.append(f"{part.operation.model_name}.{part.operation.name}")
     return found
 
@@ -239,12 +236,10 @@ def model_name_of(operation: Operation) -> str:
     return str(getattr(operation, "model_name", getattr(operation, "name", ""))).lower()
 
 
-def _is_contract(part: Part, app_label: str, created: set[str]) -> bool:
-    operation = part.operation
-    by_itself = _by_itself(operation, created)
-    if by_itself is not None:
-        return by_itself
-    model_name, states = model_name_of(operation), (part.before, part.after)
+def _is_contract(part: Part, app_label: str) -> bool:
+    """Whether an operation that cannot be judged by itself is contract."""
+    operation, states = part.operation, (part.before, part.after)
+    model_name = model_name_of(operation)
     if isinstance(operation, ops.AlterUniqueTogether):
         old, new = (state.models[app_label, model_name].options.get("unique_together") or () for state in states)
         return not set(map(tuple, new)) <= set(map(tuple, old))
@@ -257,7 +252,7 @@ def _is_contract(part: Part, app_label: str, created: set[str]) -> bool:
                 return _is_narrower(_field(part.after, *altered), _field(part.before, *altered))
             except AttributeError:  # a field that asks its model for something
                 return _is_narrower(_field_of_model(part.after, *altered), _field_of_model(part.before, *altered))
-        return not _columns(part.before, app_label) <= _columns(part.after, app_label)
+        return not _columns(part.before) <= _columns(part.after)
     except (LookupError, ValueError):  # the models cannot be made of what the migration's own dependencies amount to
         return True
 
@@ -287,12 +282,14 @@ def _field_of_model(state: ProjectState, app_label: str, model_name: str, name: 
     return apps_with(state, (app_label, model_name)).get_model(app_label, model_name)._meta.get_field(name)
 
 
-def _columns(state: ProjectState, app_label: str) -> set[tuple[str, str]]:
-    """Every (table, column) of the app's models, the tables of many-to-many fields included."""
+def _columns(state: ProjectState) -> set[tuple[str, str]]:
+    """Every (table, column) of all models, the tables of many-to-many fields included.
+
+    Of other apps as well: their many-to-many fields name a column after a model that is renamed here.
+    """
     return {
         (table_of(model), str(field.column))
         for model in state.apps.get_models(include_auto_created=True)
-        if model._meta.app_label == app_label and not model._meta.proxy
         for field in model._meta.local_concrete_fields
     }
 
@@ -300,11 +297,7 @@ def _columns(state: ProjectState, app_label: str) -> set[tuple[str, str]]:
 def _may_be_left_out(field: Field[Any, Any]) -> bool:
     """Whether code that does not know a column can insert a row."""
     return bool(
-        field.null
-        or field.many_to_many
-        or field.db_default is not NOT_PROVIDED
-        or field.primary_key
-        or getattr(field, "generated", False)
+        field.null or field.many_to_many or field.db_default is not NOT_PROVIDED or field.primary_key or field.generated
     )
 
 
@@ -315,13 +308,7 @@ def _is_narrower(new: Any, old: Any) -> bool:
     """
     editor: Any = connection.SchemaEditorClass(connection)
     if new.many_to_many or old.many_to_many:
-        through = [getattr(field.remote_field, "through", None) for field in (old, new)]
-        tables = [table_of(model) if model is not None else None for model in through]
-        columns = [
-            {field.column for field in model._meta.local_concrete_fields} if model is not None else set()
-            for model in through
-        ]
-        return new.many_to_many is not old.many_to_many or tables[0] != tables[1] or columns[0] != columns[1]
+        return not (new.many_to_many and old.many_to_many and _between(new) == _between(old))
     if not editor._field_should_be_altered(old, new):
         return False
     if new.column != old.column or (old.null and not new.null) or (new.unique and not old.unique):
@@ -336,6 +323,12 @@ def _is_narrower(new: Any, old: Any) -> bool:
     if old_column.get("collation") != new_column.get("collation"):
         return True
     return old_column["type"] != new_column["type"] and not is_wider(str(old_column["type"]), str(new_column["type"]))
+
+
+def _between(field: Any) -> tuple[str, set[str]]:
+    """The table of a many-to-many field, and its columns."""
+    through = field.remote_field.through
+    return table_of(through), {column.column for column in through._meta.local_concrete_fields}
 
 
 def references(field: Any) -> str | None:
@@ -356,8 +349,7 @@ def is_wider(old: str, new: str) -> bool:
     (old_name, old_size, old_scale), (new_name, new_size, new_scale) = was.groups(), becomes.groups()
     texts = ("varchar", "text")
     if (old_name in texts and new_name in texts) or old_name == new_name == "numeric":
-        larger = not new_size or (bool(old_size) and int(new_size) >= int(old_size))
-        return larger and (not new_size or old_scale == new_scale) and (bool(old_size) or not new_size)
+        return not new_size or (bool(old_size) and int(new_size) >= int(old_size) and old_scale == new_scale)
     return old == new
 
 
