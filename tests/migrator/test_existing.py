@@ -163,6 +163,18 @@ def test_what_the_history_accounts_for_gives_its_name_away(
     assert refused(working, plan) == ""
 
 
+@pytest.mark.parametrize(("field", "names"), [(NUMBER, "shop_item.colour"), (models.ManyToManyField("shop.item"), "")])
+def test_a_table_that_only_the_state_was_told_of_may_be_there(
+    working: BaseDatabaseWrapper, field: Any, names: str
+) -> None:
+    taken_over = migrations.SeparateDatabaseAndState(state_operations=[migrations.CreateModel("Item", [KEY])])
+    plan = planned(working, [], [taken_over, migrations.AddField("item", "colour", field)])
+    with working.cursor() as cursor:
+        cursor.execute(ITEM)
+
+    assert refused(working, plan) == names
+
+
 def test_all_that_is_there_is_named_and_what_the_history_has(working: BaseDatabaseWrapper) -> None:
     note = migrations.CreateModel("Note", [KEY])
     size, weight = (migrations.AddField("item", name, NUMBER) for name in ("size", "weight"))

@@ -41,9 +41,9 @@ def edited_migrations(disk: Mapping[Key, Migration], in_force: Iterable[Applied]
     """Applied migrations whose file and fingerprint both differ from what the ledger says was applied."""
     found = []
     for applied in in_force:
-        migration = disk.get(applied.key)
-        if migration is None or not applied.file_hash:
+        if applied.key not in disk or not applied.file_hash:
             continue
+        migration = disk[applied.key]
         # The file's hash first: what it does is worked out only for a file that has changed.
         if file_hash_of(migration) in ("", applied.file_hash):
             continue
