@@ -1,10 +1,20 @@
-"""What changes a migration's fingerprint, and what does not."""
+"""What changes a migration's fingerprint, and what does not; and which applied ones were edited by that."""
 
 from __future__ import annotations
 
-import pytest
+import importlib.util
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 
-from rupaya.migrator.plan.fingerprint import do_the_same, fingerprint
+import pytest
+from django.db import migrations
+
+from rupaya.migrator.errors import HistoryRefused
+from rupaya.migrator.ledger.ledger import Applied, comparable_versions
+from rupaya.migrator.plan.fingerprint import do_the_same, fingerprint, migration_hashes
+from rupaya.migrator.plan.history import Edited, edited_migrations, refuse_edited
 
 SOURCE = '''
 """Adds a column."""
@@ -61,3 +71,79 @@ def test_another_place_is_another_attempt_and_no_other_migration(place: str) -> 
 
     assert do_the_same(fingerprint(edited.encode()), fingerprint(SOURCE.encode()))
     assert fingerprint(edited.encode()) != fingerprint(SOURCE.encode())
+
+
+def loaded(path: Path, source: str) -> migrations.Migration:
+    """The migration of a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(source)
+    spec = importlib.util.spec_from_file_location(f"loaded_{abs(hash(path))}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    made: migrations.Migration = module.Migration("0002_change", "shop")
+    return made
+
+
+def as_applied(migration: migrations.Migration, **others: str) -> Applied:
+    """The ledger's word that it was applied as it is."""
+    at = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+    python_version, django_version = comparable_versions()
+    code, file_hash = migration_hashes(migration)
+    applied = Applied(
+        app="shop", name="0002_change", batch=1, phase="expand", faked=False, fingerprint=code, file_hash=file_hash,
+        tries=1, started_at=at, finished_at=at, run_id=1, command="migrate", release="v1", git_sha="", task="",
+        database_user="", python_version=python_version, django_version=django_version,
+    )  # fmt: skip
+    return replace(applied, **others)  # type: ignore[arg-type]  # all of them are texts
+
+
+EDITED = SOURCE.replace("ADD c integer", "ADD c bigint")
+
+
+@pytest.mark.parametrize(
+    ("folder", "now", "others", "found"),
+    [
+        ("shop", SOURCE, {}, []),
+        ("shop", f"# why\n{SOURCE}", {}, []),
+        ("shop", EDITED, {}, [True]),
+        ("shop", EDITED, {"file_hash": ""}, []),
+        ("shop", EDITED, {"python_version": "3.9.1"}, [False]),
+        ("shop", EDITED, {"django_version": "3.2"}, [False]),
+        ("shop", EDITED, {"name": "0003_gone"}, []),
+        ("lib/site-packages/shop", EDITED, {}, [False]),
+        ("lib/dist-packages/shop", EDITED, {}, [False]),
+    ],
+)
+def test_an_applied_migration_whose_file_and_code_differ_was_edited_for_certain_if_it_is_ours(
+    tmp_path: Path, folder: str, now: str, others: dict[str, str], found: list[bool]
+) -> None:
+    applied = as_applied(loaded(tmp_path / "then" / "0002_change.py", SOURCE), **others)
+    disk = {("shop", "0002_change"): loaded(tmp_path / folder / "0002_change.py", now)}
+
+    edited = edited_migrations(disk, [applied])
+
+    assert [item.is_certain for item in edited] == found
+
+
+def test_a_migration_whose_file_is_gone_was_not_edited(tmp_path: Path) -> None:
+    migration = loaded(tmp_path / "0002_change.py", SOURCE)
+    (tmp_path / "0002_change.py").unlink()
+
+    applied = as_applied(migration, fingerprint="f1.e2", file_hash="a1")
+    assert edited_migrations({("shop", "0002_change"): migration}, [applied]) == []
+
+
+def test_a_refusal_names_each_edited_migration_with_when_and_by_whom(tmp_path: Path) -> None:
+    applied = as_applied(loaded(tmp_path / "0002_change.py", SOURCE))
+    one, other = Edited(applied, True), Edited(replace(applied, name="0003_more", release="v2"), False)
+
+    with pytest.raises(HistoryRefused) as refused:
+        refuse_edited([one, other])
+
+    assert str(refused.value).splitlines()[0] == (
+        "Applied migrations were edited since: shop.0002_change (applied 2026-01-02 03:04 UTC by release v1); "
+        "shop.0003_more (applied 2026-01-02 03:04 UTC by release v2)."
+    )

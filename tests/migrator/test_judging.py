@@ -138,6 +138,7 @@ CONTRACT = [
     migrations.AlterField("item", "kinds", models.ManyToManyField("shop.item", related_name="+")),
     migrations.AlterField("item", "kinds", models.ManyToManyField("shop.person", db_table="owners")),
     migrations.AlterField("item", "kinds", models.ForeignKey("shop.person", models.CASCADE, null=True)),
+    migrations.AlterField("item", "kinds", models.TextField()),
     migrations.AlterField("item", "owner", models.ManyToManyField("shop.person", related_name="+")),
     migrations.AlterField("item", "stock", models.IntegerField(default=0)),
     migrations.AlterField("item", "asking", models.IntegerField(null=True)),
@@ -169,6 +170,14 @@ def test_what_old_code_does_not_notice_is_expand(before: ProjectState, operation
 @pytest.mark.parametrize("operation", CONTRACT, ids=lambda operation: operation.describe())
 def test_what_old_code_may_not_survive_is_contract(before: ProjectState, operation: object) -> None:
     assert phase_of(one(operation), before) == "contract"
+
+
+def test_one_operation_of_many_makes_a_migration_contract(before: ProjectState) -> None:
+    index = migrations.AddIndex("item", models.Index(fields=["name"], name="i"))
+    wider, narrower = (migrations.AlterField("item", "name", char(max_length=length)) for length in (80, 40))
+
+    assert phase_of(one(index, wider, index), before) == "expand"
+    assert phase_of(one(index, wider, index, narrower, index), before) == "contract"
 
 
 def test_a_table_of_the_same_migration_is_nobodys_yet(before: ProjectState) -> None:

@@ -12,6 +12,7 @@ from django.db.migrations.migration import Migration
 
 from rupaya.migrator import conf
 from rupaya.migrator.errors import FailedBefore, HistoryRefused
+from rupaya.migrator.plan.history import refuse_by_project
 from rupaya.migrator.plan.plan import Plan
 from rupaya.migrator.run.refusals import refuse_failed_before, refuse_half_done
 from tests.migrator.conftest import Record
@@ -102,3 +103,17 @@ def test_after_the_hold_one_attempt_is_made_and_the_next_one_waits_again(
     ledger.had(migration, "failed", sqlstate="22012")
     with refused_with(FailedBefore, "it is tried again 1800 s after it failed"):
         refuse_failed_before(held, ledger, plan(migration))
+
+
+def refuse_always(_connection: object, plan: Plan) -> None:
+    """What a project may name in its settings."""
+    raise HistoryRefused(f"{len(plan.steps)} too many", "", "")
+
+
+def test_the_project_is_asked_about_a_plan_that_does_something(plan: Planner, settings: Any) -> None:
+    settings.MIGRATOR_HISTORY_CHECKS = [f"{__name__}.refuse_always"]
+    made = plan(a_migration(atomic=True))
+
+    refuse_by_project(made.executor.connection, plan())
+    with refused_with(HistoryRefused, "1 too many"):
+        refuse_by_project(made.executor.connection, made)

@@ -84,7 +84,7 @@ def _changes(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
         yield node.with_changes(
             test=cst.UnaryOperation(cst.Not(), node.test.with_changes(lpar=[cst.LeftParen()], rpar=[cst.RightParen()]))
         )
-    elif isinstance(node, cst.Return) and node.value is not None and not _is_truth(node.value):
+    elif isinstance(node, cst.Return) and node.value is not None and not _is_named(node.value):
         yield node.with_changes(value=cst.Name("None"))
     elif isinstance(node, cst.Raise | cst.Break | cst.Continue | cst.AugAssign) or (
         isinstance(node, cst.Expr) and isinstance(node.value, cst.Call)
@@ -92,9 +92,9 @@ def _changes(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
         yield cst.Pass()
 
 
-def _is_truth(node: cst.BaseExpression) -> bool:
-    """Whether it is True or False, which is changed into the other; None in place of False is the same to all."""
-    return isinstance(node, cst.Name) and node.value in ("True", "False")
+def _is_named(node: cst.BaseExpression) -> bool:
+    """Whether it is True, False or None, which is changed into another by itself; None for False is the same to all."""
+    return isinstance(node, cst.Name) and node.value in _NAMES
 
 
 class _Replace(cst.CSTTransformer):
@@ -142,4 +142,6 @@ def _rendered(module: cst.Module, old: cst.CSTNode, new: cst.CSTNode) -> str:
 
 
 def _first_line(code: str) -> str:
-    return code.strip().splitlines()[0][:80] if code.strip() else ""
+    """The first line that is no comment: a statement's code begins with those above it."""
+    lines = [line for line in code.strip().splitlines() if not line.lstrip().startswith("#")]
+    return lines[0].strip()[:80] if lines else ""

@@ -17,10 +17,9 @@ _PLACE = {"dependencies", "run_before", "replaces", "initial"}
 """What a migration says of its place among the others."""
 
 
-def source_path(migration: Migration) -> Path | None:
-    """The file that defines a migration, or None where there is none to read."""
-    file = _file_of(migration)
-    return Path(file) if file else None
+def source_path(migration: Migration) -> Path:
+    """The file that defines a migration; ``Path()``, where no file is, if there is none to read."""
+    return Path(_file_of(migration))
 
 
 def _file_of(migration: Migration) -> str:

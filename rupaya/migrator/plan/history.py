@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
 from django.db import router
@@ -13,14 +14,15 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 from django.utils.module_loading import import_string
 
-from rupaya.migrator.django import unquoted
-from rupaya.migrator.errors import HistoryRefused
+from rupaya.migrator.django import Key, applied_state
+from rupaya.migrator.errors import HistoryRefused, counted
 from rupaya.migrator.ledger.ledger import Applied, comparable_versions
 from rupaya.migrator.plan.fingerprint import do_the_same, file_hash_of, migration_hashes, source_path
 from rupaya.migrator.plan.phases import flat_operations, model_name_of
-from rupaya.migrator.plan.plan import Plan
+from rupaya.migrator.plan.plan import Plan, has_table, table_in_state
 
-Key = tuple[str, str]
+Named = tuple[str, str]
+"""A table and a column of it; an empty column for the table itself."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +41,15 @@ def edited_migrations(disk: Mapping[Key, Migration], in_force: Iterable[Applied]
     """Applied migrations whose file and fingerprint both differ from what the ledger says was applied."""
     found = []
     for applied in in_force:
-        migration = disk.get(applied.key)
-        if migration is None or not applied.file_hash:
+        if applied.key not in disk or not applied.file_hash:
             continue
+        migration = disk[applied.key]
         # The file's hash first: what it does is worked out only for a file that has changed.
         if file_hash_of(migration) in ("", applied.file_hash):
             continue
         if do_the_same(migration_hashes(migration)[0], applied.fingerprint):
             continue
-        path = source_path(migration)
-        is_ours = path is not None and not {"site-packages", "dist-packages"} & set(path.parts)
+        is_ours = not {"site-packages", "dist-packages"} & set(source_path(migration).parts)
         found.append(
             Edited(applied, is_ours and (applied.python_version, applied.django_version) == comparable_versions())
         )
@@ -85,47 +86,63 @@ def refuse_by_project(connection: BaseDatabaseWrapper, plan: Plan) -> None:
         import_string(path)(connection, plan)
 
 
-def refuse_existing(
-    connection: BaseDatabaseWrapper, pending: Sequence[Migration], tables: Mapping[Key, str], *, applied: int
-) -> None:
+def refuse_existing(connection: BaseDatabaseWrapper, plan: Plan) -> None:
     """Refuse to create what is there already: a history that is empty, or half there, over existing tables.
-
-    `tables` gives the table of each (app label, lower-case model name).
 
     Raises:
         HistoryRefused: naming each migration and what of it exists.
     """
-    wanted: dict[tuple[str, str], str] = {}
-    gone: set[str] = set()
-    for migration in pending:
+    wanted: dict[Named, str] = {}
+    tables = plan.tables()
+    for migration in (migration for migration, backwards in plan.steps if not backwards):
         for operation in flat_operations(migration.operations):
-            key = (migration.app_label, model_name_of(operation))
-            if not _is_for(connection, migration.app_label, operation):
-                continue
-            if isinstance(operation, ops.CreateModel) and operation.options.get("managed", True):
-                named = operation.options.get("db_table") or f"{migration.app_label}_{operation.name_lower}"
-                table = unquoted(named)
-                if not (operation.options.get("proxy") or table in gone):
-                    wanted.setdefault((table, ""), str(migration))
-            elif isinstance(operation, ops.AddField) and not operation.field.many_to_many and key in tables:
-                column = operation.field.db_column or operation.field.get_attname_column()[1] or operation.name
-                wanted.setdefault((tables[key], column), str(migration))
-            elif isinstance(operation, ops.DeleteModel | ops.RenameModel | ops.AlterModelTable | ops.RemoveField):
-                gone.add(tables.get(key, ""))
-    found = _existing(connection, [pair for pair in wanted if pair[0] not in gone])
-    if not found:
+            if _is_for(connection, migration.app_label, operation) and (made := _made(migration, operation, tables)):
+                wanted.setdefault(made, str(migration))
+    if not (found := _existing(connection, list(wanted))):
         return
+    # What the history accounts for is renamed or dropped before its name is used again.
+    accounted = _accounted_for(plan)
     things_of: dict[str, list[str]] = {}
-    for pair in found:
-        things_of.setdefault(wanted[pair], []).append(f"{pair[0]}.{pair[1]}" if pair[1] else pair[0])
+    for name in (name for name in found if name not in accounted):
+        things_of.setdefault(wanted[name], []).append(".".join(filter(None, name)))
+    if not things_of:
+        return
     names = "; ".join(f"{migration} would create {', '.join(things)}" for migration, things in things_of.items())
-    state = f"has {applied} migration{'s' if applied != 1 else ''}, but not these" if applied else "is empty"
+    state = f"has {counted(plan.applied, 'migration')}, but not these" if plan.applied else "is empty"
     raise HistoryRefused(
         f"The history (django_migrations) {state}, while what they create exists: {names}.",
         "The tables were made by something else, or the history was lost or edited; nothing was changed.",
         "If this code made them, record it: 'manage.py migrate --fake-initial', or '--fake APP NAME' for one of them. "
         "If another system made them, they must be taken over, not created. If the history was lost, restore it.",
     )
+
+
+def _made(migration: Migration, operation: Operation, tables: Mapping[Key, str]) -> Named | None:
+    """The table, or the column of a table of this code, that an operation makes."""
+    if isinstance(operation, ops.CreateModel) and has_table(operation.options):
+        return table_in_state((migration.app_label, operation.name_lower), operation.options), ""
+    if isinstance(operation, ops.AddField):
+        table = tables.get((migration.app_label, operation.model_name_lower))
+        column = _column(operation.name, operation.field)
+        return (table, column) if table and column else None
+    return None
+
+
+def _column(name: str, field: Any) -> str:
+    """The column that a field gets; empty for a many-to-many field."""
+    named = field.clone()
+    named.set_attributes_from_name(name)
+    return "" if field.many_to_many else named.column
+
+
+def _accounted_for(plan: Plan) -> set[Named]:
+    """The tables and columns that the applied migrations of this code amount to."""
+    return {
+        (table_in_state(key, model.options), column)
+        for key, model in applied_state(plan.executor).models.items()
+        if has_table(model.options)
+        for column in ("", *(_column(name, field) for name, field in model.fields.items()))
+    }
 
 
 def _is_for(connection: BaseDatabaseWrapper, app_label: str, operation: Operation) -> bool:
@@ -138,15 +155,13 @@ def _is_for(connection: BaseDatabaseWrapper, app_label: str, operation: Operatio
     return router.allow_migrate(connection.alias, app_label, model_name=model_name)
 
 
-def _existing(connection: BaseDatabaseWrapper, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    if not pairs:
-        return []
+def _existing(connection: BaseDatabaseWrapper, names: Sequence[Named]) -> list[Named]:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT t, c FROM unnest(%s::text[], %s::text[]) AS wanted (t, c) "
             "WHERE to_regclass(quote_ident(t)) IS NOT NULL AND (c = '' OR EXISTS ("
             "SELECT FROM pg_attribute WHERE attrelid = to_regclass(quote_ident(t)) AND attname = c "
             "AND NOT attisdropped))",
-            [[table for table, _column in pairs], [column for _table, column in pairs]],
+            [[table for table, _column in names], [column for _table, column in names]],
         )
         return [(table, column) for table, column in cursor.fetchall()]

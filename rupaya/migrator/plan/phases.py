@@ -148,11 +148,13 @@ def phase_of(migration: Migration, before: ProjectState) -> str:
     created: set[str] = set()
     # Each by itself first: states of all models, before and after each operation, are expensive.
     by_themselves = [_by_itself(operation, created) for operation in flat_operations(migration.operations)]
-    if None not in by_themselves or True in by_themselves:
-        return CONTRACT if True in by_themselves else EXPAND
-    judged = zip(parts(migration, before), by_themselves, strict=True)
-    is_contract = any(_is_contract(part, migration.app_label) for part, known in judged if known is None)
-    return CONTRACT if is_contract else EXPAND
+    if True in by_themselves:
+        return CONTRACT
+    if None in by_themselves:
+        judged = zip(parts(migration, before), by_themselves, strict=True)
+        if any(_is_contract(part, migration.app_label) for part, known in judged if known is None):
+            return CONTRACT
+    return EXPAND
 
 
 def unready_removals(migration: Migration, before: ProjectState) -> list[str]:

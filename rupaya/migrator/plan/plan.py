@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from django.conf import settings
 from django.db.migrations.exceptions import (
@@ -90,7 +91,7 @@ class Plan:
         )
 
     def tables(self) -> dict[Key, str]:
-        """The table of each (app label, lower-case model name) that this code's migrations amount to."""
+        """The table of each (app label, lower-case model name) that this code's migrations make."""
         if self.known_tables is not None:
             return dict(self.known_tables)
         return _tables_of(self.executor.loader.project_state())
@@ -101,7 +102,17 @@ class Plan:
 
 
 def _tables_of(state: ProjectState) -> dict[Key, str]:
-    return {key: unquoted(model.options.get("db_table") or f"{key[0]}_{key[1]}") for key, model in state.models.items()}
+    return {key: table_in_state(key, model.options) for key, model in state.models.items() if has_table(model.options)}
+
+
+def has_table(options: Mapping[str, Any]) -> bool:
+    """Whether Django makes a table for a model with these options."""
+    return bool(options.get("managed", True) and not options.get("proxy"))
+
+
+def table_in_state(key: Key, options: Mapping[str, Any]) -> str:
+    """The table of a model, (app label, lower-case name), that has these options; as the server has its name."""
+    return unquoted(options.get("db_table") or f"{key[0]}_{key[1]}")
 
 
 @contextmanager

@@ -220,9 +220,8 @@ class Procedure:
             HistoryRefused: naming them.
         """
         options = self.django.options
-        forwards = [migration for migration, backwards in plan.steps if not backwards]
-        if forwards and not (options["fake"] or options["fake_initial"] or options["run_syncdb"]):
-            refuse_existing(session.connection, forwards, plan.tables(), applied=plan.applied)
+        if not (options["fake"] or options["fake_initial"] or options["run_syncdb"]):
+            refuse_existing(session.connection, plan)
 
     def refuse_under_the_lock(self, context: RunContext, plan: Plan) -> None:
         """Refuse what an earlier run left, and record what this one accepts.
