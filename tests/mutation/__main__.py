@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from itertools import accumulate
+from itertools import accumulate, count
 from pathlib import Path
 
 import coverage
@@ -165,17 +165,24 @@ def work(
     """Try some mutants in a copy of this worker's own."""
     tree = copy_project(root / f"worker_{number}")
     assert has_types_that_fit(tree), "the type checker complains without any mutant"
+    moments = count(int(time.time()))
+
+    def write(path: Path, text: str) -> None:
+        """At a second of its own: by that, and by its size, the type checker knows a file that has changed."""
+        path.write_text(text)
+        os.utime(path, (moment := next(moments), moment))
+
     for mutant, (first, others) in jobs:
         path = tree / mutant.path
         original = path.read_text()
-        path.write_text(mutant.text)
+        write(path, mutant.text)
         try:
             if any(run_tests(tree, url, tests, "-x", timeout_s=HANGS_S) for tests in (first, others) if tests):
                 results.put((mutant, TESTED))
             else:
                 results.put((mutant, SURVIVED if has_types_that_fit(tree) else TYPED))
         finally:
-            path.write_text(original)
+            write(path, original)
 
 
 def main() -> int:
