@@ -95,6 +95,7 @@ def running(url: str, pattern: str) -> bool:
 
 
 POINTS = ("before_the_lock", *GATES, "inside_create_index_concurrently", "inside_a_backfill_batch")
+BETWEEN_MIGRATIONS = ("before_the_lock", "holding_the_lock", "before_post_migrate")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
@@ -110,6 +111,8 @@ def test_after_a_kill_the_next_run_succeeds_and_nothing_is_lost_or_doubled(
     assert status == (143 if number == signal.SIGTERM else -signal.SIGKILL), migrator.output
     after = migrate(database_url, apps="points")
     assert after.process.returncode == 0, after.output
+    died_at_work = number == signal.SIGKILL and point not in BETWEEN_MIGRATIONS
+    assert after.output.count(" was interrupted: its process died") == died_at_work, after.output
     assert applied(database_url) == ALL
     assert invalid_indexes(database_url) == []
     assert query(
