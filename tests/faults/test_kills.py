@@ -125,6 +125,20 @@ def test_after_a_kill_the_next_run_succeeds_and_nothing_is_lost_or_doubled(
     assert killed_at < time.time()
 
 
+def test_a_run_without_work_closes_the_run_of_the_dead_and_of_nobody_else(database_url: str, tmp_path: Path) -> None:
+    unfinished = "SELECT count(*) FROM migrator_runs WHERE finished_at IS NULL"
+    without_work = ("migrate", "points", "0001")
+    with held_at("inside_ddl", database_url, tmp_path) as migrator:
+        assert migrate(database_url, *without_work, apps="points").process.returncode == 0
+        assert query(database_url, unfinished) == [(1,)], "it was at work"
+        migrator.kill()
+        migrator.end()
+
+    wait_for(lambda: not running(database_url, "SELECT pg_sleep%"), "the dead one's session to end")
+    assert migrate(database_url, *without_work, apps="points").process.returncode == 0
+    assert query(database_url, unfinished) == [(0,)]
+
+
 @pytest.mark.parametrize("point", ["holding_the_lock", "inside_ddl", "between_statement_and_history_row"])
 def test_a_waiter_proceeds_within_two_seconds_of_the_kill(database_url: str, tmp_path: Path, point: str) -> None:
     with held_at(point, database_url, tmp_path) as migrator:

@@ -98,6 +98,20 @@ def test_a_migration_that_ends_its_transaction_fails_and_is_not_recorded(
     ) == [] or query(database_url, "SELECT outcome FROM migrator_attempts WHERE name = '0002_ends'") == [("failed",)]
 
 
+def test_only_where_nobody_can_be_waiting_a_statement_may_take_as_long_as_it_likes(
+    database_url: str, release: Release
+) -> None:
+    limit = {"MIGRATE_LOCK_TIMEOUT_MS": "50", "MIGRATE_STATEMENT_TIMEOUT_MS": "100"}
+    release.write("0002_long", sql("SELECT pg_sleep(0.3)"))
+
+    assert release.run(database_url, **limit).returncode == 0, "nothing was there before"
+
+    release.write("0003_long", sql("SELECT pg_sleep(0.3)").replace("0001_initial", "0002_long"))
+    ran = release.run(database_url, **limit)
+    assert ran.returncode == 13, ran.stdout + ran.stderr
+    assert "canceling statement due to statement timeout" in ran.stderr
+
+
 def test_a_batch_in_one_transaction_is_not_believed_either(database_url: str, tmp_path: Path) -> None:
     release = Release(tmp_path, "v1", FIRST | {"0002_ends": ENDS_ITS_TRANSACTION["BEGIN and COMMIT in SQL"]})
 
