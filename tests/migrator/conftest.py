@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 from django.core.management.color import no_style
-from django.db import connections
+from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
@@ -81,6 +81,21 @@ def working(database_url: str, django_db_blocker: Any) -> Iterator[BaseDatabaseW
     """Django's connection to an empty database of the test's own."""
     with pointed_at(database_url, django_db_blocker):
         yield connections["default"]
+
+
+@pytest.fixture(scope="module")
+def _empty(server_url: str, django_db_blocker: Any) -> Iterator[BaseDatabaseWrapper]:
+    """Django's connection to an empty database of this module's own."""
+    with new_database(server_url) as url, pointed_at(url, django_db_blocker):
+        yield connections["default"]
+
+
+@pytest.fixture
+def scratch(_empty: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
+    """Django's connection to a database that is empty again after each test of a module: all is rolled back."""
+    with transaction.atomic():
+        yield _empty
+        transaction.set_rollback(True)
 
 
 @pytest.fixture
