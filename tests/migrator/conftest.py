@@ -124,6 +124,7 @@ def plan(working: BaseDatabaseWrapper) -> Callable[..., Plan]:
             recorded=(),
             is_complete=True,
             digest="",
+            known_tables=None,
         )
 
     return planned
