@@ -163,6 +163,7 @@ def plan(working: BaseDatabaseWrapper) -> Callable[..., Plan]:
             recorded=(),
             is_complete=True,
             digest="",
+            known_tables=None,
         )
 
     return planned

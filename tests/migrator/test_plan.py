@@ -216,6 +216,7 @@ def test_a_release_has_a_digest_if_each_loaded_migration_is_found_without_django
     assert len(known) == 64
     assert digest(found, elsewhere) == ""
     assert digest(found, made("0003")) != known  # of this test's own file
+    assert digest(found, made("0004", __module__="nowhere")) == ""
     (tmp_path / "digested" / "migrations" / "0002.py").symlink_to(tmp_path / "0002.py")
     assert len(digest(found, elsewhere)) == 64
     settings.RELEASE = ""
