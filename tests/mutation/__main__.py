@@ -29,8 +29,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 ROOMS = tuple((os.environ.get("ROOMS") or "run plan session ledger").split())
 TESTS = tuple((os.environ.get("TESTS") or "").split()) or (
     "tests/migrator", "--ignore=tests/migrator/authoring", "--ignore=tests/migrator/gate",
-    "tests/faults", "--ignore=tests/faults/test_simultaneous.py", "tests/test_early_exit.py",
-    "tests/story/test_trace.py",
+    "tests/faults", "--ignore=tests/faults/test_simultaneous.py", "tests/test_early_exit.py", "tests/adoption",
+    "tests/story",
 )  # fmt: skip
 COPIED = ("rupaya", "accounts", "transactions", "tests", "bench", "deploy", "docs", "infra", "manage.py",
           "pyproject.toml", "entrypoint.sh", "gunicorn.conf.py", "schema.sql", "README.md", "CHANGELOG.md")  # fmt: skip
