@@ -32,6 +32,8 @@ TESTS = tuple((os.environ.get("TESTS") or "").split()) or (
     "tests/faults", "--ignore=tests/faults/test_simultaneous.py", "tests/test_early_exit.py", "tests/adoption",
     "tests/story",
 )  # fmt: skip
+# Those that are marked slow as well; what has a make target of its own is not asked.
+MARKED = "not (image or infra or rollout or browser or debts or attic or authoring)"
 COPIED = ("rupaya", "accounts", "transactions", "tests", "bench", "deploy", "docs", "infra", "manage.py",
           "pyproject.toml", "entrypoint.sh", "gunicorn.conf.py", "schema.sql", "README.md", "CHANGELOG.md")  # fmt: skip
 WORKERS = 2
@@ -73,7 +75,7 @@ def run_tests(
     """pytest in a copy, which writes to the file `said`; its exit status, or 1 if it hangs."""
     env = os.environ | {"DATABASE_URL": url, "RUPAYA_ENV": "test", "PYTHONDONTWRITEBYTECODE": "1"} | variables
     process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "--no-cov", "-q", "-p", "no:cacheprovider", *options, *tests],
+        [sys.executable, "-m", "pytest", "--no-cov", "-q", "-p", "no:cacheprovider", "-m", MARKED, *options, *tests],
         cwd=tree, env=env, stdout=said, stderr=said, start_new_session=True,
     )  # fmt: skip
     try:
