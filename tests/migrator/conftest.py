@@ -125,7 +125,7 @@ def said() -> io.StringIO:
 
 @pytest.fixture
 def context(ledger: Record, lock: MigrationLock, said: io.StringIO) -> RunContext:
-    """What a run works with that has both locks and has done nothing yet, with a minute to its deadline."""
+    """What a run works with that has both locks and has done nothing yet, with ten minutes to its deadline."""
     assert try_lock(lock.lock_connection, FIRST_KEY)
     assert lock.take_second()
     output = Output(said, no_style())
@@ -139,7 +139,7 @@ def context(ledger: Record, lock: MigrationLock, said: io.StringIO) -> RunContex
         stop=Stop(),
         output=output,
         drift=Drift(lock.working, ledger, configured.lock_timeout_ms),
-        deadline=time.monotonic() + 60,
+        deadline=time.monotonic() + 600,
         progress=Progress(output, lambda: ledger.run_id),
         is_live=True,
         phases={},
