@@ -95,3 +95,4 @@ def test_each_migration_has_its_own_limits_and_leaves_none_to_the_next(database_
         ("COMMIT", "700ms", "3s"),
         ("COMMIT", "700ms", "to the deadline"),
     ]
+    assert query(database_url, "SELECT DISTINCT phase FROM migrator_attempts WHERE batch = 2") == [("expand",)]

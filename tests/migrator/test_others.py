@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
+import psycopg2
 import pytest
 
+from rupaya.migrator.session.lock import FIRST_KEY
 from tests.faults.migrator import applied, query
 from tests.migrator.releases import Deployed, Release, migration
 from tests.migrator.test_atomicity import python, sql
@@ -17,6 +21,10 @@ ANOTHER = """
     somebody = other.cursor()
 """
 RECORD = "INSERT INTO django_migrations (app, name, applied) VALUES ('shop', '0002_theirs', now())"
+DEAD = """
+    INSERT INTO migrator_runs (command, release, git_sha, environment, task, python_version, django_version)
+    VALUES ('migrate', 'v1', '', 'test', 'dead', '', '')
+"""
 # Reports a lock that was not obtained, the first time.
 BUSY_ONCE = """
     CREATE SEQUENCE closings;
@@ -100,6 +108,7 @@ def test_a_plan_that_somebody_else_carries_out_is_read_again(release: Release, d
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert applied(database_url) == ["shop.0001_initial", "shop.0002_theirs"]
+    assert "shop.0002_theirs" not in ran.stdout
 
 
 def test_one_that_is_not_atomic_is_recorded_together_with_its_end_in_the_ledger(
@@ -218,15 +227,37 @@ def test_the_run_is_closed_although_its_session_was_ended(release: Release, data
 
 
 def test_a_run_that_died_is_closed_by_whoever_has_nothing_to_do(release: Release, database_url: str) -> None:
-    query(
-        database_url,
-        "INSERT INTO migrator_runs (command, release, git_sha, environment, task, python_version, django_version) "
-        "VALUES ('migrate', 'v1', '', 'test', 'dead', '', '')",
-    )
+    query(database_url, DEAD)
+    outcome = "SELECT outcome FROM migrator_runs WHERE task = 'dead'"
+    with closing(psycopg2.connect(database_url)) as alive, alive.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [FIRST_KEY])
+        assert "Nothing to migrate" in release.run(database_url).stdout
+        assert query(database_url, outcome) == [("started",)]  # it may be the one that has the lock
 
     assert "Nothing to migrate" in release.run(database_url).stdout
 
-    assert query(database_url, "SELECT outcome FROM migrator_runs WHERE task = 'dead'") == [("interrupted",)]
+    assert query(database_url, outcome) == [("interrupted",)]
+
+
+def test_what_a_run_that_died_was_at_is_told_by_whoever_has_something_to_do(
+    release: Release, database_url: str
+) -> None:
+    query(
+        database_url,
+        f"WITH dead AS ({DEAD} RETURNING run_id) INSERT INTO migrator_attempts (run_id, batch, app, name, direction, "
+        "phase, atomic, fingerprint, file_hash) "
+        "SELECT run_id, 2, 'shop', '0002_table', 'apply', 'expand', true, '', '' FROM dead",
+    )
+    release.write("0002_table", sql("CREATE TABLE made (i int)"))
+
+    ran = release.run(database_url)
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "shop.0002_table was interrupted: its process died" in ran.stdout
+    assert query(database_url, "SELECT outcome FROM migrator_attempts WHERE name = '0002_table' ORDER BY 1") == [
+        ("interrupted",),
+        ("succeeded",),
+    ]
 
 
 def test_what_a_failure_on_the_way_back_leaves_is_said_the_right_way_round(release: Release, database_url: str) -> None:
