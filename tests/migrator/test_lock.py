@@ -17,7 +17,7 @@ from django.core.management.color import no_style
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from rupaya.migrator import conf
-from rupaya.migrator.errors import DatabaseUnreachable, LockWaitExceeded
+from rupaya.migrator.errors import DatabaseUnreachable, LockWaitExceeded, Terminated
 from rupaya.migrator.output import Output
 from rupaya.migrator.session.lock import FIRST_KEY, SECOND_KEY, MigrationLock, try_lock, unlock
 from rupaya.migrator.session.stop import Stop
@@ -34,10 +34,12 @@ def other(database_url: str, working: BaseDatabaseWrapper) -> Iterator[Migration
     second.close()
 
 
-def acquire(lock: MigrationLock, *, done: Callable[[], bool] = lambda: False, **others: Any) -> bool:
+def acquire(
+    lock: MigrationLock, *, done: Callable[[], bool] = lambda: False, stop: Stop | None = None, **others: Any
+) -> bool:
     return lock.acquire(
         conf.require_configuration(),
-        Stop(),
+        stop or Stop(),
         Output(OutputWrapper(sys.stdout), no_style()),
         somebody_else_did_it=done,
         **{"doing": lambda: "at work on shop.0002_pay"} | others,
@@ -57,6 +59,16 @@ def test_one_has_it_and_another_one_gives_up_and_names_it(
         acquire(other, doing=lambda: "")
 
     lock.release()
+    assert acquire(other)
+
+
+def test_who_was_told_to_stop_takes_no_lock(lock: MigrationLock, other: MigrationLock) -> None:
+    stop = Stop()
+    stop._requested.set()
+
+    with pytest.raises(Terminated):
+        acquire(lock, stop=stop)
+
     assert acquire(other)
 
 
@@ -93,7 +105,7 @@ def test_who_waits_says_so_after_a_moment_and_then_now_and_then(
     def done() -> bool:
         if len(said_at) > lines:
             looks_since.append(1)
-        return len(looks_since) > 2
+        return len(looks_since) > 1
 
     assert acquire(other, doing=doing, done=done) is False
 
