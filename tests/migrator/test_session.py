@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -70,11 +71,12 @@ def waited(server: Server, output: Output, stop: Stop | None = None, *, wait_s: 
 
 @pytest.mark.parametrize("error", [psycopg2.OperationalError("starting up"), OperationalError("starting up")])
 def test_a_server_that_is_not_there_yet_is_asked_until_it_is(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    monkeypatch.setattr(database, "POLL_S", 0.0)
-    server, to = Server(5, error), output()
+    monkeypatch.setattr(database, "POLL_S", 0.03)
+    server, to, began = Server(5, error), output(), time.monotonic()
 
     assert waited(server, to) == "connected"
 
+    assert time.monotonic() - began >= 4 * 0.03
     assert server.asked == 5
     assert said(to) == [f"Waiting for the database db.internal:5433/shop (0 of {HANGING_S} s): starting up"]
 
@@ -183,6 +185,15 @@ def test_its_own_address_is_for_the_services_own_database_and_before_it_is_conne
     settings.MIGRATION_DATABASE = None
     assert database.use_migration_address(working) is None
     assert working.settings_dict == ordinary
+
+
+def test_the_migrators_address_must_lead_to_the_database_that_is_served(working: BaseDatabaseWrapper) -> None:
+    working.ensure_connection()
+    ordinary = dict(working.settings_dict)
+    database.refuse_another_database(working, ordinary)
+
+    with pytest.raises(EnvironmentUnfit, match=r"which is not the database that the service uses at .*/postgres\."):
+        database.refuse_another_database(working, ordinary | {"NAME": "postgres"})
 
 
 # Sessions
