@@ -205,8 +205,9 @@ $(VENV)/mutation/.done: requirements/mutation.txt | $(BIN)/python
 	@touch $@
 
 .PHONY: mutation-test
-mutation-test: $(VENV)/mutation/.done  ## Change the migrator in SAMPLE (300) small ways, one at a time, and see whether a test notices
-	RUPAYA_ENV=test SAMPLE=$(SAMPLE) SEED=$(SEED) AT_MOST_S=$(AT_MOST_S) $(VENV)/mutation/bin/python -m tests.mutation
+mutation-test: $(VENV)/mutation/.done $(VENV)/.dev  ## Change the migrator in SAMPLE (300) small ways, one at a time, and see whether a test notices
+	RUPAYA_ENV=test MYPY=$(abspath $(BIN))/mypy SAMPLE=$(SAMPLE) SEED=$(SEED) AT_MOST_S=$(AT_MOST_S) \
+		$(VENV)/mutation/bin/python -m tests.mutation
 
 .PHONY: rollout-rehearsal
 rollout-rehearsal: $(VENV)/.test  ## Roll releases out behind haproxy under load, with docker or podman, and report

@@ -483,6 +483,17 @@ def test_the_first_release_that_is_never_ready_is_left_for_people_to_look_at(sta
     assert staging.aws.calls == ["UpdateService"]
 
 
+def test_it_is_not_sent_back_to_a_release_of_which_no_task_runs_any_more(deployed: Staging) -> None:
+    deployed.aws.rollout, deployed.aws.endings = "hangs", [SERVER_STARTED]
+    deployed.set_fact(ready_within_s=0.2)
+    deployed.aws.before_update = lambda service: service.deployments[0].update(runningCount=0)
+
+    assert deployed.ecs("deploy", "--image=v2-bbbbbbb").returncode == 1
+
+    assert "There is nothing to go back to: it was left as it is." in deployed.summary
+    assert deployed.aws.calls == ["UpdateService"]
+
+
 SHIFT = {
     "strategy": "canary",
     "percent": 5,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,18 +12,26 @@ from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
+from django.core.management.color import no_style
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
 from django.db.migrations.recorder import MigrationRecorder
 
+from rupaya.migrator import conf
+from rupaya.migrator.foresight.progress import Progress
 from rupaya.migrator.ledger.ledger import Done, Ledger
 from rupaya.migrator.ledger.trace import Trace
+from rupaya.migrator.output import Output
 from rupaya.migrator.plan.fingerprint import migration_hashes
 from rupaya.migrator.plan.plan import Plan
 from rupaya.migrator.plan.status import Status
-from rupaya.migrator.session.lock import MigrationLock
+from rupaya.migrator.run.context import RunContext
+from rupaya.migrator.run.drift import Drift
+from rupaya.migrator.session.lock import FIRST_KEY, MigrationLock, try_lock
+from rupaya.migrator.session.stop import Stop
+from rupaya.migrator.session.watch import Watch
 from tests.conftest import new_database
 from tests.migrator.releases import CREATE, Deployed, Release, migration
 from tests.pointed import pointed_at
@@ -105,6 +115,35 @@ def ledger(lock: MigrationLock) -> Record:
     record.ensure_schema()
     record.begin()
     return record
+
+
+@pytest.fixture
+def said() -> io.StringIO:
+    """What the run of `context` has said."""
+    return io.StringIO()
+
+
+@pytest.fixture
+def context(ledger: Record, lock: MigrationLock, said: io.StringIO) -> RunContext:
+    """What a run works with that has both locks and has done nothing yet, with ten minutes to its deadline."""
+    assert try_lock(lock.lock_connection, FIRST_KEY)
+    assert lock.take_second()
+    output = Output(said, no_style())
+    configured = conf.require_configuration()
+    return RunContext(
+        conf=configured,
+        connection=lock.working,
+        lock=lock,
+        ledger=ledger,
+        watch=Watch(lock.lock_connection),
+        stop=Stop(),
+        output=output,
+        drift=Drift(lock.working, ledger, configured.lock_timeout_ms),
+        deadline=time.monotonic() + 600,
+        progress=Progress(output, lambda: ledger.run_id),
+        is_live=True,
+        phases={},
+    )
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from rupaya.migrator.django import (
     DjangoMigrate,
     Planned,
     applied_state,
+    apps_with,
     full_order,
     no_savepoint_within,
     record_applied,
@@ -42,6 +43,31 @@ def test_djangos_command_says_what_it_would_do_and_changes_nothing() -> None:
     assert everything.steps == ()
     assert [migration.app_label for migration, backwards in back.steps if backwards]
     assert recorded_rows(connection).keys() == before.keys()
+
+
+def test_a_model_and_what_it_refers_to_are_made_as_among_all() -> None:
+    loader = MigrationLoader(None)
+    state = loader.project_state()
+    alone = {key: apps_with(state, key) for key in state.models}
+
+    assert "apps" not in vars(state), "all models were made"
+    assert not {"accounts", "transactions"} & {
+        model._meta.app_label for model in alone["contenttypes", "contenttype"].get_models()
+    }
+    for key, apps in alone.items():
+        assert columns_of(apps.get_model(*key)) == columns_of(state.apps.get_model(*key))
+
+
+def columns_of(model: Any) -> list[tuple[Any, ...]]:
+    """What of a model the database has, and the tables that its foreign keys refer to."""
+    return [
+        (
+            field.column,
+            field.db_parameters(connection),
+            field.remote_field.model._meta.db_table if field.remote_field else None,
+        )
+        for field in [*model._meta.local_concrete_fields, *model._meta.local_many_to_many]
+    ]
 
 
 @pytest.mark.django_db

@@ -340,3 +340,12 @@ def test_what_is_known_by_itself_needs_no_models() -> None:
 
     assert phase_of(one(index), nothing) == "expand"
     assert phase_of(one(index, judged_by_models, migrations.RemoveField("item", "colour")), nothing) == "contract"
+
+
+def test_a_table_that_moves_to_another_app_and_is_renamed_there_is_contract(before: ProjectState) -> None:
+    """The model that it comes from goes later, and names the old table until then."""
+    key = ("id", models.BigAutoField(primary_key=True))
+    before.add_model(ModelState("shop", "Moved", [key], options={"db_table": "old_item"}))
+    before.add_model(ModelState("old", "Item", [key]))
+
+    assert phase_of(one(migrations.AlterModelTable("moved", None)), before) == "contract"

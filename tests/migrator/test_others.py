@@ -68,6 +68,21 @@ def test_what_somebody_else_records_meanwhile_is_rolled_back_here(
     assert release.run(database_url, "showmigrations", "--audit", "--check").returncode == 0
 
 
+@pytest.mark.parametrize("is_recorded", [True, False])
+def test_what_fails_here_because_somebody_else_did_it_is_done_only_if_the_history_has_it(
+    release: Release, database_url: str, is_recorded: bool
+) -> None:
+    theirs = f"CREATE TABLE same (i int); {RECORD if is_recorded else ''}"
+    ours = "    connection.cursor().execute('CREATE TABLE same (i int)')"
+    release.write("0002_theirs", python(f'{ANOTHER}    somebody.execute("{theirs}")\n{ours}'))
+
+    ran = release.run(database_url)
+
+    said = "shop.0002_theirs was applied by somebody else meanwhile; what this run did of it was rolled back"
+    assert (ran.returncode, said in ran.stdout) == ((0, True) if is_recorded else (13, False)), ran.stdout + ran.stderr
+    assert ("0002_theirs" in str(applied(database_url))) == is_recorded
+
+
 def test_a_plan_that_somebody_else_carries_out_is_read_again(release: Release, database_url: str) -> None:
     release.write(
         "0002_theirs", migration('migrations.AddField("item", "size", models.IntegerField(null=True))', "0001_initial")

@@ -17,6 +17,8 @@ from rupaya.localdb import LocalPostgres, binary
 ROOT = Path(__file__).parents[2]
 PROJECTS = ("oscar", "wagtail", "cms", *(["healthchecks"] if os.environ.get("HEALTHCHECKS") else []))
 """The packages, and Healthchecks, which is in no index, if HEALTHCHECKS names the folder of its source."""
+CONTRACT = Path(__file__).parent / "contract"
+"""What breaks code of the release before, by project; read by people when a version's migrations were new."""
 # As often as it takes: a machine's noise must not decide.
 FIRST_DEPLOYS = 3
 
@@ -85,6 +87,8 @@ def try_project(server: LocalPostgres, project: str) -> str:
         stock_s.append(done(socket, project, f"{project}_stock{number}", "migrate", ours=False)[1])
         ours_s.append(done(socket, project, f"{project}_ours{number}", "migrate")[1])
     stock, ours = f"{project}_stock0", f"{project}_ours0"
+    contract = server.psql("SELECT app || '.' || name FROM migrator_attempts WHERE phase = 'contract' ORDER BY 1", ours)
+    _compare("other migrations than before are contract", (CONTRACT / f"{project}.txt").read_text(), contract)
     wanted = schema(socket, stock)
     _compare("the schema from nothing is not stock's", wanted, schema(socket, ours))
     done(socket, project, stock, "migrate")

@@ -46,7 +46,7 @@ def presumed_by_code(connection: BaseDatabaseWrapper) -> dict[str, Presumed]:
         EnvironmentUnfit: if no scratch database can be had.
     """
     with scratch.database_like(connection):
-        executor = MigrationExecutor(connection)
+        executor = scratch.Builder(connection)
         plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
         found = _carried_out(connection, executor, [migration for migration, _backwards in plan])
     connection.ensure_connection()

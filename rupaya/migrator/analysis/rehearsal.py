@@ -95,14 +95,7 @@ def rehearse(
     if not plan.steps and not owed:
         return rehearsal
     with scratch.database_like(connection):
-        try:
-            scratch.build(connection, history, owed=owed)
-        except Exception as error:
-            raise MigrationFailed(
-                f"The scratch database could not be brought to the live history: {driver_text(error)}",
-                "A migration that is applied already does not work on an empty database; nothing live was touched.",
-                "Fix that migration so that a new environment can be built, then rehearse again.",
-            ) from error
+        scratch.build(connection, history, owed=owed)
         with Stage(connection, by_halves=by_halves or bool(owed)) as stage:
             if pays_first:
                 pay(stage, rehearsal)

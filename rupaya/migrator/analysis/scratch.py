@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import psycopg2
@@ -22,11 +22,12 @@ from psycopg2.errors import InsufficientPrivilege, ObjectInUse
 from psycopg2.extensions import connection as PgConnection  # noqa: N812 - a class, whatever its author named it
 from psycopg2.extensions import quote_ident
 
+from rupaya.migrator.analysis.contained import Containment
 from rupaya.migrator.debts.debt import Debt
 from rupaya.migrator.debts.debtstore import DebtStore
 from rupaya.migrator.debts.owing import Owing
 from rupaya.migrator.debts.pay import Limits, Payer
-from rupaya.migrator.errors import EnvironmentUnfit, driver_text
+from rupaya.migrator.errors import EnvironmentUnfit, MigrationFailed, MigratorError, driver_text
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.output import heard
 from rupaya.migrator.session import database
@@ -85,22 +86,24 @@ def _database(connection: BaseDatabaseWrapper, live: str, template: str) -> Iter
         prefix = name_prefix(live)
         _sweep(keeper, prefix)
         name = prefix + secrets.token_hex(4)
+        containment = Containment(connection, keeper, name)
         _run(keeper, "SELECT pg_advisory_lock(%s)", [_key(name)])  # nobody else knows the name: there is no waiting
         try:
             _create(keeper, name, template)
-            with _leading_to(connection, name):
+            with _leading_to(connection, name), containment.kept():
                 yield
         finally:
             # Forced: what a migration may have left open must not keep it alive.
             with suppress(psycopg2.OperationalError, psycopg2.InterfaceError):  # the next use will sweep it
                 _run(keeper, f"DROP DATABASE IF EXISTS {quote_ident(name, keeper)} WITH (FORCE)")
+                containment.drop_roles()
     finally:
         with suppress(psycopg2.Error):
             keeper.close()
 
 
-class _Builder(MigrationExecutor):
-    """Django's executor, which carries out by halves what owes something in the live database."""
+class Builder(MigrationExecutor):
+    """Django's executor, which carries out by halves what owes something in the live database, and names what fails."""
 
     owing: Owing | None = None
     owed: frozenset[tuple[str, str]] = frozenset()
@@ -108,11 +111,24 @@ class _Builder(MigrationExecutor):
     def apply_migration(
         self, state: ProjectState, migration: Migration, fake: bool = False, fake_initial: bool = False
     ) -> ProjectState:
-        """As Django does, or the half of it."""
-        if self.owing is None or (migration.app_label, migration.name) not in self.owed:
-            return super().apply_migration(state, migration, fake, fake_initial)
-        with self.owing.carrying_out(migration):
-            return super().apply_migration(state, migration, fake, fake_initial)
+        """As Django does, or the half of it.
+
+        Raises:
+            MigrationFailed: if it cannot be applied where nothing else is.
+        """
+        by_halves = self.owing is not None and (migration.app_label, migration.name) in self.owed
+        try:
+            with self.owing.carrying_out(migration) if self.owing is not None and by_halves else nullcontext():
+                return super().apply_migration(state, migration, fake, fake_initial)
+        except MigratorError:
+            raise
+        except Exception as error:
+            raise MigrationFailed(
+                f"A scratch database could not be built: {migration} failed: {type(error).__name__}: "
+                f"{driver_text(error)}",
+                "It does not work where only the migrations before it have been; nothing live was touched.",
+                "Fix it, so that a new environment can be built, then start again.",
+            ) from error
 
 
 def build(
@@ -126,7 +142,7 @@ def build(
     What is `owed` in the live database is owed there too. Signals are not sent: what their receivers make is not what
     migrations build.
     """
-    executor = _Builder(connection)
+    executor = Builder(connection)
     if owed:
         connection.ensure_connection()
         Ledger(connection.connection).ensure_schema()

@@ -8,6 +8,7 @@ safe: it must be declared.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ from django.db.models import Field
 from django.db.models.fields import NOT_PROVIDED
 from django_pg_migration_tools import operations as safer
 
-from rupaya.migrator.django import table_of
+from rupaya.migrator.django import apps_with, table_of
 from rupaya.migrator.operations import (
     AddIndexConcurrently,
     AlterFieldIndexConcurrently,
@@ -281,19 +282,20 @@ def _field(state: ProjectState, app_label: str, model_name: str, name: str) -> A
 
 
 def _field_of_model(state: ProjectState, app_label: str, model_name: str, name: str) -> Any:
-    return state.apps.get_model(app_label, model_name)._meta.get_field(name)
+    return apps_with(state, (app_label, model_name)).get_model(app_label, model_name)._meta.get_field(name)
 
 
-def _columns(state: ProjectState) -> set[tuple[str, str]]:
-    """Every (table, column) of all models, the tables of many-to-many fields included.
+def _columns(state: ProjectState) -> Counter[tuple[str, str]]:
+    """Every (table, column) of all models, the tables of many-to-many fields included, and how many models have it.
 
-    Of other apps as well: their many-to-many fields name a column after a model that is renamed here.
+    Of other apps as well: their many-to-many fields name a column after a model that is renamed here. A table that a
+    model has left is gone, although another app's model that is on its way out may still name it.
     """
-    return {
+    return Counter(
         (table_of(model), str(field.column))
         for model in state.apps.get_models(include_auto_created=True)
         for field in model._meta.local_concrete_fields
-    }
+    )
 
 
 def _may_be_left_out(field: Field[Any, Any]) -> bool:

@@ -21,8 +21,8 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
 from django.db.migrations.state import ProjectState
 
-from rupaya.migrator.django import Conflict, Key, Planned, PlanStep, Unloadable, full_order, recorded_keys, unquoted
-from rupaya.migrator.errors import HistoryRefused
+from rupaya.migrator.django import Conflict, Key, Misfit, Planned, PlanStep, full_order, recorded_keys, unquoted
+from rupaya.migrator.errors import HistoryRefused, MigratorError
 from rupaya.migrator.plan import manifest
 from rupaya.migrator.plan.phases import phase_of
 from rupaya.migrator.plan.status import Status, read_status
@@ -117,34 +117,56 @@ def table_in_state(key: Key, options: Mapping[str, Any]) -> str:
 
 @contextmanager
 def history_explained() -> Iterator[None]:
-    """Turn Django's complaints about migrations that do not fit together into `HistoryRefused`."""
+    """Turn complaints about migrations that cannot be read, or do not fit together, into `HistoryRefused`."""
     try:
         yield
-    except InconsistentMigrationHistory as error:
-        raise HistoryRefused(
-            str(error),
-            "The history says that migrations ran in an order that this code does not allow; nothing was changed.",
-            "If somebody edited django_migrations or faked a migration, correct that entry; "
-            "if dependencies were changed in the code, change them back.",
-        ) from None
-    except Conflict as error:
-        raise HistoryRefused(
-            str(error),
-            "Two branches each added a migration after the same one; nothing was changed.",
-            "Run 'python manage.py makemigrations --merge', or make one depend on the other, and release again.",
-        ) from None
-    except Unloadable as error:
-        raise HistoryRefused(
-            f"A migration of this release cannot be loaded: {error}",
+    except (Exception, SystemExit) as error:
+        if (refused := refusal_of(error)) is None:
+            raise
+        raise refused from (None if refused.__cause__ is None else error)
+
+
+def refusal_of(error: BaseException) -> HistoryRefused | None:
+    """What a failure says of the migrations of this code, if it is about them; its cause is worth a traceback or none.
+
+    A file may raise anything when it is loaded, SystemExit too, and an operation anything when it is followed.
+    """
+    match error:
+        case InconsistentMigrationHistory():
+            return HistoryRefused(
+                str(error),
+                "The history says that migrations ran in an order that this code does not allow; nothing was changed.",
+                "If somebody edited django_migrations or faked a migration, correct that entry; "
+                "if dependencies were changed in the code, change them back.",
+            )
+        case Conflict():
+            return HistoryRefused(
+                str(error),
+                "Two branches each added a migration after the same one; nothing was changed.",
+                "Run 'python manage.py makemigrations --merge', or make one depend on the other, and release again.",
+            )
+        case NodeNotFoundError() | CircularDependencyError() | BadMigrationError():
+            return HistoryRefused(
+                f"The migrations in this release do not fit together: {error}",
+                "A file is missing, or dependencies form a circle; nothing was changed.",
+                "Build the release from a complete checkout, or correct the dependencies.",
+            )
+    if isinstance(error, MigratorError) or (misfit := Misfit.of(error)) is None:
+        return None
+    if misfit.is_loading:
+        refused = HistoryRefused(
+            f"A migration of this release cannot be loaded: {misfit.text}",
             "Its file, or something that it imports, is broken; nothing was changed.",
             "Correct the file and release again.",
-        ) from error
-    except (NodeNotFoundError, CircularDependencyError, BadMigrationError) as error:
-        raise HistoryRefused(
-            f"The migrations in this release do not fit together: {error}",
-            "A file is missing, or dependencies form a circle; nothing was changed.",
-            "Build the release from a complete checkout, or correct the dependencies.",
-        ) from None
+        )
+    else:
+        refused = HistoryRefused(
+            f"{misfit.migration or 'A migration of this release'} does not follow from those before it: {misfit.text}",
+            "An operation speaks of what they do not make, or of an app that is not installed.",
+            "Correct its operations or its dependencies, and release again.",
+        )
+    refused.__cause__ = error
+    return refused
 
 
 def refuse_conflicts(loader: MigrationLoader) -> None:

@@ -17,7 +17,7 @@ from rupaya.migrator.plan.fingerprint import do_the_same, migration_hashes
 from rupaya.migrator.plan.plan import Plan, key_of
 from rupaya.migrator.run import again
 from rupaya.migrator.run.context import RunContext
-from rupaya.migrator.run.outcome import connections
+from rupaya.migrator.run.outcome import reachable
 from rupaya.migrator.sessionsettings import session_settings
 
 
@@ -86,7 +86,7 @@ def _tried(context: RunContext, item: Item, what: str, work: Callable[[], None])
         during=what,
         failed=f"{what[0].upper()}{what[1:]} failed",
         remedy="Fix what is named, then start the same command again: it goes on from there.",
-        state=lambda: again.asked(connections(context), partial(became, item), f"the {item}"),
+        state=lambda: again.asked(reachable(context), partial(became, item), f"the {item}"),
     )
 
 

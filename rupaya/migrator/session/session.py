@@ -30,6 +30,7 @@ from rupaya.migrator.errors import (
     sqlstate,
 )
 from rupaya.migrator.output import Output
+from rupaya.migrator.plan.plan import refusal_of
 from rupaya.migrator.session import database, handover
 from rupaya.migrator.session.heartbeat import Heartbeat
 from rupaya.migrator.session.stop import UNKNOWN, Stop
@@ -186,6 +187,10 @@ class Session:
         """Turn the driver's failures, and others that have no name, into `MigratorError`."""
         try:
             yield
+        except SystemExit as error:
+            if (refused := refusal_of(error)) is None:  # what a command says by its exit status
+                raise
+            raise refused from error
         except CommandError:
             raise
         except Exception as error:
@@ -199,7 +204,7 @@ class Session:
         if self.stop.requested:
             return self.stop.error()
         if not isinstance(error, DjangoDatabaseError | psycopg2.Error):
-            return Crashed.by(error)
+            return refusal_of(error) or Crashed.by(error)
         code = sqlstate(error)
         if fact := UNFIT.get(code):
             return EnvironmentUnfit(

@@ -13,6 +13,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
 
 from rupaya.migrator.errors import counted
+from rupaya.migrator.plan.plan import history_explained
 
 TAG = "deployed"
 NOTHING_DEPLOYED = "none"
@@ -61,7 +62,8 @@ class Command(BaseCommand):
             raise CommandError("This folder is in no git repository, so there is no release to compare with.")
         configs = declared.project_apps(root)
         labels = {config.label for config in configs}
-        loader = MigrationLoader(None, ignore_no_migrations=True)
+        with history_explained():
+            loader = MigrationLoader(None, ignore_no_migrations=True)
         file, text = root / installed.FILE, installed.written(loader, labels)
         if options["write_installed"]:
             file.write_text(text)

@@ -27,6 +27,7 @@ from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.ledger.snapshots import last_snapshot
 from rupaya.migrator.management.logged import LoggedCommand
 from rupaya.migrator.output import Output, logs_json
+from rupaya.migrator.plan.plan import history_explained
 from rupaya.migrator.session.session import Session
 
 
@@ -56,7 +57,8 @@ class Command(LoggedCommand, showmigrations.Command):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not (options["audit"] or options["check"]):
-            super().handle(*args, **options)
+            with history_explained():
+                super().handle(*args, **options)
             return
         self.notes = Output(self.stderr, self.style, as_json=logs_json())
         session = Session(self.notes, alias=options["database"])
