@@ -121,7 +121,12 @@ def test_it_finds_the_same_migrations_as_django() -> None:
 def test_folders_that_settings_name_for_an_app_are_read_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("shop/migrations/0001_first.py", "shop/other/0002_second.py", "shop/other/_litter.py"):
+    litter = ("_litter.py", "~0003.py", ".0004.py", "0005.txt")
+    for name in (
+        "shop/migrations/0001_first.py",
+        "shop/other/0002_second.py",
+        *(f"shop/other/{name}" for name in litter),
+    ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("")
@@ -130,6 +135,25 @@ def test_folders_that_settings_name_for_an_app_are_read_as_well(
     files = manifest.migration_files(["shop.apps.ShopConfig"], {"shop": "shop.other", "gone": "no.such", "off": None})
 
     assert [Path(file).name for file in files] == ["0001_first.py", "0002_second.py"]
+
+
+def test_each_installed_app_has_the_folder_of_the_nearest_package_that_has_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An entry may name a package, its `AppConfig`, or a package within another one that has migrations as well."""
+    for name in ("outer/inner/migrations/0002_b.py", "outer/migrations/0001_a.py", "other/migrations/0003_c.so"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def found(*entries: str) -> list[str]:
+        return [str(Path(file).relative_to(tmp_path)) for file in manifest.migration_files(entries)]
+
+    assert found("outer.inner") == found("outer.inner.apps.Config") == ["outer/inner/migrations/0002_b.py"]
+    assert found("outer") == found("outer.apps.OuterConfig") == found("outer", "outer.apps.OuterConfig")
+    assert found("other", "outer") == ["other/migrations/0003_c.so", "outer/migrations/0001_a.py"]
+    assert found("no_such_package", "no_such_package.apps.Config", "json") == []
 
 
 def test_the_digest_follows_the_release_and_the_content_alone(tmp_path: Path) -> None:
@@ -142,6 +166,32 @@ def test_the_digest_follows_the_release_and_the_content_alone(tmp_path: Path) ->
     assert manifest.digest([str(one)], "v1") == manifest.digest([str(other)], "v1")
     assert manifest.digest([str(one)], "v1") != manifest.digest([str(one)], "v2")
     assert manifest.digest([str(one)], "v1") != manifest.digest([str(edited)], "v1")
+
+
+def test_the_digest_follows_what_a_file_is_called_and_djangos_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = (
+        "a/shop/migrations/0001.py",
+        "b/shop/migrations/0001.py",
+        "a/shop/migrations/0002.py",
+        "a/crm/migrations/0001.py",
+    )
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("operations = []")
+    one, other, renamed, moved = (manifest.digest([str(tmp_path / name)], "v1") for name in names)
+    gone = manifest.digest([str(tmp_path / "a/shop/migrations/0003.py")], "v1")
+
+    assert one == other
+    assert len({one, renamed, moved, gone}) == 4
+    assert gone == manifest.digest([], "v1")
+    (tmp_path / "django").mkdir()
+    (tmp_path / "django" / "__init__.py").write_text("VERSION = (99,)")
+    monkeypatch.syspath_prepend(tmp_path)
+    upgraded = manifest.digest([], "v1")
+    monkeypatch.setattr("sys.path", [])
+    assert len({gone, upgraded, manifest.digest([], "v1")}) == 3
 
 
 def test_containers_that_start_together_take_turns(database_url: str, tmp_path: Path) -> None:

@@ -182,6 +182,7 @@ def test_a_whole_batch_that_meets_a_locked_table_is_12_and_names_the_blocker(url
         "whole batch was rolled back",
         "MIGRATE_RETRIES",
     )
+    assert "The batch was rolled back because a table is locked; trying again" in output
     assert applied(url) == ["division.0001_initial"]
 
 

@@ -95,6 +95,7 @@ def running(url: str, pattern: str) -> bool:
 
 
 POINTS = ("before_the_lock", *GATES, "inside_create_index_concurrently", "inside_a_backfill_batch")
+BETWEEN_MIGRATIONS = ("before_the_lock", "holding_the_lock", "before_post_migrate")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
@@ -110,6 +111,8 @@ def test_after_a_kill_the_next_run_succeeds_and_nothing_is_lost_or_doubled(
     assert status == (143 if number == signal.SIGTERM else -signal.SIGKILL), migrator.output
     after = migrate(database_url, apps="points")
     assert after.process.returncode == 0, after.output
+    died_at_work = number == signal.SIGKILL and point not in BETWEEN_MIGRATIONS
+    assert after.output.count(" was interrupted: its process died") == died_at_work, after.output
     assert applied(database_url) == ALL
     assert invalid_indexes(database_url) == []
     assert query(
@@ -120,6 +123,20 @@ def test_after_a_kill_the_next_run_succeeds_and_nothing_is_lost_or_doubled(
     assert query(database_url, "SELECT count(*) FROM migrator_attempts WHERE finished_at IS NULL") == [(0,)]
     assert query(database_url, "SELECT count(*) FROM migrator_runs WHERE finished_at IS NULL") == [(0,)]
     assert killed_at < time.time()
+
+
+def test_a_run_without_work_closes_the_run_of_the_dead_and_of_nobody_else(database_url: str, tmp_path: Path) -> None:
+    unfinished = "SELECT count(*) FROM migrator_runs WHERE finished_at IS NULL"
+    without_work = ("migrate", "points", "0001")
+    with held_at("inside_ddl", database_url, tmp_path) as migrator:
+        assert migrate(database_url, *without_work, apps="points").process.returncode == 0
+        assert query(database_url, unfinished) == [(1,)], "it was at work"
+        migrator.kill()
+        migrator.end()
+
+    wait_for(lambda: not running(database_url, "SELECT pg_sleep%"), "the dead one's session to end")
+    assert migrate(database_url, *without_work, apps="points").process.returncode == 0
+    assert query(database_url, unfinished) == [(0,)]
 
 
 @pytest.mark.parametrize("point", ["holding_the_lock", "inside_ddl", "between_statement_and_history_row"])

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 from django.core.management.color import no_style
-from django.db import connections
+from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
@@ -83,6 +83,21 @@ def working(database_url: str, django_db_blocker: Any) -> Iterator[BaseDatabaseW
         yield connections["default"]
 
 
+@pytest.fixture(scope="module")
+def _empty(server_url: str, django_db_blocker: Any) -> Iterator[BaseDatabaseWrapper]:
+    """Django's connection to an empty database of this module's own."""
+    with new_database(server_url) as url, pointed_at(url, django_db_blocker):
+        yield connections["default"]
+
+
+@pytest.fixture
+def scratch(_empty: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
+    """Django's connection to a database that is empty again after each test of a module: all is rolled back."""
+    with transaction.atomic():
+        yield _empty
+        transaction.set_rollback(True)
+
+
 @pytest.fixture
 def lock(database_url: str, working: BaseDatabaseWrapper) -> Iterator[MigrationLock]:
     """A migrator's two locks, not taken yet; another one needs ``MigrationLock`` on connections of its own."""
@@ -110,7 +125,7 @@ def said() -> io.StringIO:
 
 @pytest.fixture
 def context(ledger: Record, lock: MigrationLock, said: io.StringIO) -> RunContext:
-    """What a run works with that has both locks and has done nothing yet, with a minute to its deadline."""
+    """What a run works with that has both locks and has done nothing yet, with ten minutes to its deadline."""
     assert try_lock(lock.lock_connection, FIRST_KEY)
     assert lock.take_second()
     output = Output(said, no_style())
@@ -124,7 +139,7 @@ def context(ledger: Record, lock: MigrationLock, said: io.StringIO) -> RunContex
         stop=Stop(),
         output=output,
         drift=Drift(lock.working, ledger, configured.lock_timeout_ms),
-        deadline=time.monotonic() + 60,
+        deadline=time.monotonic() + 600,
         progress=Progress(output, lambda: ledger.run_id),
         is_live=True,
         phases={},
@@ -148,6 +163,7 @@ def plan(working: BaseDatabaseWrapper) -> Callable[..., Plan]:
             recorded=(),
             is_complete=True,
             digest="",
+            known_tables=None,
         )
 
     return planned

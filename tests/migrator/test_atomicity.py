@@ -54,15 +54,28 @@ ENDS_ITS_TRANSACTION = {
         + CURSOR
         + "    cursor.execute('CREATE TABLE zz (i int)')"
     ),
+    "another session in its place": python(
+        "    import psycopg2\n    connection.connection = psycopg2.connect(**connection.get_connection_params())\n"
+        + CURSOR
+        + "    cursor.execute('CREATE TABLE zz (i int)')"
+    ),
 }
 
 
-@pytest.mark.parametrize("text", ENDS_ITS_TRANSACTION.values(), ids=ENDS_ITS_TRANSACTION.keys())
+IS_SAID = {
+    "the server has rolled it back": ("rolls back", "ROLLBACK in SQL", "ABORT in SQL", "the driver's rollback"),
+    "the server has committed it": ("COMMIT in SQL", "END in SQL", "the driver's commit", "COMMIT AND CHAIN"),
+    "this process closed the connection": ("the driver's close", "a new connection"),
+    "another session (backend pid": ("another session in its place",),
+}
+
+
+@pytest.mark.parametrize("way", ENDS_ITS_TRANSACTION)
 def test_a_migration_that_ends_its_transaction_fails_and_is_not_recorded(
-    deployed: Deployed, release: Release, text: str
+    deployed: Deployed, release: Release, way: str
 ) -> None:
     database_url = deployed(release)
-    release.write("0002_ends", text)
+    release.write("0002_ends", ENDS_ITS_TRANSACTION[way])
 
     failed = release.run(database_url)
     again = release.run(database_url)
@@ -70,6 +83,9 @@ def test_a_migration_that_ends_its_transaction_fails_and_is_not_recorded(
     assert failed.returncode == 13, failed.stdout + failed.stderr
     assert again.returncode == 15, again.stdout + again.stderr
     assert "Traceback" not in failed.stderr
+    assert [told for told in IS_SAID if told in failed.stderr] == [
+        told for told, ways in IS_SAID.items() if way.endswith(ways)
+    ], failed.stderr
     assert applied(database_url) == ["shop.0001_initial"]
     is_there = query(database_url, "SELECT to_regclass('zz') IS NOT NULL")[0][0]
     if is_there:
@@ -80,6 +96,20 @@ def test_a_migration_that_ends_its_transaction_fails_and_is_not_recorded(
     assert query(
         database_url, "SELECT outcome FROM migrator_attempts WHERE name = '0002_ends' AND outcome <> 'failed'"
     ) == [] or query(database_url, "SELECT outcome FROM migrator_attempts WHERE name = '0002_ends'") == [("failed",)]
+
+
+def test_only_where_nobody_can_be_waiting_a_statement_may_take_as_long_as_it_likes(
+    database_url: str, release: Release
+) -> None:
+    limit = {"MIGRATE_LOCK_TIMEOUT_MS": "50", "MIGRATE_STATEMENT_TIMEOUT_MS": "100"}
+    release.write("0002_long", sql("SELECT pg_sleep(0.3)"))
+
+    assert release.run(database_url, **limit).returncode == 0, "nothing was there before"
+
+    release.write("0003_long", sql("SELECT pg_sleep(0.3)").replace("0001_initial", "0002_long"))
+    ran = release.run(database_url, **limit)
+    assert ran.returncode == 13, ran.stdout + ran.stderr
+    assert "canceling statement due to statement timeout" in ran.stderr
 
 
 def test_a_batch_in_one_transaction_is_not_believed_either(database_url: str, tmp_path: Path) -> None:

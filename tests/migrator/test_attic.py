@@ -209,12 +209,15 @@ def test_the_attic_is_listed_restored_and_purged(url: str, v2: Release) -> None:
     assert restored.returncode == 0, restored.stderr
     assert query(url, "SELECT count(*) FROM shop_note") == [(ROWS,)]
 
-    assert v2.run(url, "attic", "purge", "--older-than", "30d").returncode == 0
+    young = v2.run(url, "attic", "purge", "--older-than", "30d")
+    assert young.returncode == 0
+    assert "Nothing in the attic is older than 30 days, 0:00:00.\nThe attic holds 2 items, about " in young.stdout
     assert len(json.loads(v2.run(url, "attic", "list", "--format", "json").stdout)) == 2
     purged = v2.run(url, "attic", "purge", "--older-than", "0d")
     assert purged.returncode == 0, purged.stderr
     assert "✓ purged column shop_item.colour (" in purged.stdout
-    assert "The attic holds 0 items, about 0 bytes" in purged.stdout
+    assert re.search(r"\(2 of 2; about \d.* KiB\)", purged.stdout)
+    assert "The attic holds 0 items, about 0 bytes\nPurged 2 items; a column's space" in purged.stdout
     assert query(url, "SELECT command, outcome FROM migrator_runs ORDER BY run_id DESC LIMIT 2") == [
         ("attic purge", "succeeded"),
         ("attic restore", "succeeded"),

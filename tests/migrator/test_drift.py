@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import signal
+from collections.abc import Iterator
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import psycopg2
 import pytest
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.test.utils import isolate_apps
 
+from rupaya.migrator.errors import HistoryRefused
 from rupaya.migrator.ledger.snapshots import last_snapshot, what_a_run_did
+from rupaya.migrator.run import drift as module
+from rupaya.migrator.run.context import RunContext
 from tests.faults.migrator import Migrator, applied, migrate, query, wait_for
 
 APP = "points"
@@ -209,3 +218,76 @@ def test_a_locked_table_does_not_hold_the_run_up(migrated_url: str, by_hand: str
     assert (unread in ran.output) == (by_hand != "ANALYZE"), "where nothing was written, nothing needs to be read"
     assert "The schema's snapshot was not taken because a table is locked" in ran.output
     assert SAID not in migrate(migrated_url, "migrate", "accounts", "0003", MIGRATE_ON_DRIFT="error").output
+
+
+def a_model(name: str, table: str, base: type[models.Model] = models.Model, **meta: bool) -> type[models.Model]:
+    """A model of nobody's app, called as it is told."""
+    described = type("Meta", (), {"app_label": "drifted", **({} if meta.get("proxy") else {"db_table": table}), **meta})
+    return type(name, (base,), {"__module__": __name__, "Meta": described})
+
+
+TABLES = """
+    CREATE TABLE ours (id bigint); CREATE TABLE theirs (id bigint); CREATE TABLE nobodys (id bigint);
+    CREATE VIEW seen AS SELECT id FROM ours
+"""
+
+
+@pytest.fixture
+def several(working: BaseDatabaseWrapper) -> Iterator[list[type[models.Model]]]:
+    """Models of a table, of somebody else's table with a proxy of that one, and of a view."""
+    with working.cursor() as cursor:
+        cursor.execute(TABLES)
+    with isolate_apps():
+        theirs = a_model("Theirs", "theirs", managed=False)
+        yield [
+            a_model("Ours", "ours"),
+            theirs,
+            a_model("Proxy", "theirs", theirs, proxy=True),
+            a_model("Seen", "seen", managed=False),
+        ]
+
+
+def test_of_unmanaged_models_only_views_are_ours(context: RunContext, several: list[type[models.Model]]) -> None:
+    assert context.drift.keep(several)
+
+    snapshot = last_snapshot(context.ledger.connection)
+    assert snapshot is not None
+    assert {"ours", "theirs", "nobodys", "seen"} & set(snapshot.catalog["relations"]) == {"ours", "seen"}
+
+
+def test_who_keeps_a_table_locked_costs_the_snapshot_and_not_the_run(
+    context: RunContext,
+    several: list[type[models.Model]],
+    said: io.StringIO,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "PAUSES_S", (0.0, 0.1))
+    context.drift.lock_timeout_ms = 50
+    assert context.drift.keep(several)
+    query(database_url, "CREATE INDEX by_hand ON ours (id)")
+    with closing(psycopg2.connect(database_url)) as holder, holder.cursor() as cursor:
+        cursor.execute("LOCK TABLE ours IN ACCESS EXCLUSIVE MODE")
+        context.drift.look(context.output)
+        context.drift.keep_or_say(context.output, several)
+
+    could_not, was_not = said.getvalue().splitlines()
+    assert could_not.startswith("Could not check for changes by hand: canceling statement due to lock timeout")
+    assert was_not == "The schema's snapshot was not taken because a table is locked"
+    assert context.drift.lines == []
+    context.drift.look(context.output)
+    assert [line for line in context.drift.lines if "by_hand" in line]
+
+
+def test_of_many_changes_by_hand_the_first_are_shown(context: RunContext, said: io.StringIO) -> None:
+    for number, shown in ((0, 0), (30, 31), (31, 32)):
+        context.drift.lines = [f"line {number}" for number in range(number)]
+        said.truncate(said.seek(0))
+
+        context.drift.say_or_refuse(context.output, "warn")
+
+        told = said.getvalue().splitlines()
+        assert len(told) == shown
+        assert ("  and 1 more: manage.py schemadiff --against snapshot" in told) == (number == 31)
+        with pytest.raises(HistoryRefused, match="line 29") if number else nullcontext():
+            context.drift.say_or_refuse(context.output, "error")

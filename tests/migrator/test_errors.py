@@ -48,7 +48,7 @@ def test_the_deployment_can_read_them_without_anything_installed() -> None:
 
 
 def test_the_deployment_says_nothing_of_its_own_about_them() -> None:
-    tree = ast.parse((PROJECT / "deploy" / "ecs.py").read_text())
+    tree = ast.parse((PROJECT / "deploy" / "tasks.py").read_text())
     (own,) = (
         ast.literal_eval(node.value)
         for node in tree.body

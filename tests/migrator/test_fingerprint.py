@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +13,7 @@ from rupaya.migrator.errors import HistoryRefused
 from rupaya.migrator.ledger.ledger import Applied, comparable_versions
 from rupaya.migrator.plan.fingerprint import do_the_same, fingerprint, migration_hashes
 from rupaya.migrator.plan.history import Edited, edited_migrations, refuse_edited
+from tests.migrator.plans import loaded
 
 SOURCE = '''
 """Adds a column."""
@@ -71,20 +70,6 @@ def test_another_place_is_another_attempt_and_no_other_migration(place: str) -> 
 
     assert do_the_same(fingerprint(edited.encode()), fingerprint(SOURCE.encode()))
     assert fingerprint(edited.encode()) != fingerprint(SOURCE.encode())
-
-
-def loaded(path: Path, source: str) -> migrations.Migration:
-    """The migration of a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(source)
-    spec = importlib.util.spec_from_file_location(f"loaded_{abs(hash(path))}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    made: migrations.Migration = module.Migration("0002_change", "shop")
-    return made
 
 
 def as_applied(migration: migrations.Migration, **others: str) -> Applied:

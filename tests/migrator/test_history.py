@@ -61,6 +61,45 @@ def test_a_run_that_had_something_to_do_does_not_tell_of_the_releases_first_star
     assert "First start" not in v2.run(database_url).stdout
 
 
+def test_the_projects_own_checks_may_refuse_a_plan_and_are_asked_nothing_where_there_is_none(
+    database_url: str, v1: Release, v2: Release
+) -> None:
+    for release in (v1, v2):
+        settings = release.folder / "release_settings.py"
+        settings.write_text(settings.read_text() + 'MIGRATOR_HISTORY_CHECKS = ["shop.checks.refuse"]\n')
+        (release.folder / "shop" / "checks.py").write_text(
+            "from rupaya.migrator.errors import HistoryRefused\n\n\n"
+            "def refuse(connection, plan):\n"
+            "    if len(plan.steps) == 1:\n"
+            "        raise HistoryRefused('One alone is too few.', 'Nothing was changed.', 'Add another.')\n"
+        )
+
+    assert v2.run(database_url).returncode == 0, "two are enough"
+    assert v2.run(database_url).returncode == 0, "there is no plan"
+    v2.write("0003_add_weight", V3["0003_add_weight"])
+    refused = v2.run(database_url)
+
+    assert refused.returncode == 14
+    assert "HistoryRefused: One alone is too few." in refused.stderr
+    assert applied(database_url) == ["shop.0001_initial", "shop.0002_add_size"]
+
+
+@pytest.mark.parametrize("number", [5, 6, 7])
+def test_what_is_owed_is_named_as_far_as_a_line_goes(database_url: str, tmp_path: Path, number: int) -> None:
+    names = [f"spare_{each}" for each in range(number)]
+    spare = "".join(f'migrations.AddField("item", "{name}", models.IntegerField(null=True)), ' for name in names)
+    release = Release(tmp_path, "v1", V1 | {"0002_spare": migration(spare, "0001_initial")})
+    assert release.run(database_url).returncode == 0
+    gone = "".join(f'migrations.RemoveField("item", "{name}"), ' for name in names)
+    release.write("0003_gone", migration(gone, "0002_spare"))
+
+    said = release.run(database_url).stdout
+
+    (owed,) = [line for line in said.splitlines() if line.startswith("Owed until")]
+    assert owed.count("column shop_item.spare_") == min(number, 5)
+    assert owed.endswith({5: "spare_4", 6: "; and 1 more", 7: "; and 2 more"}[number]), owed
+
+
 # Edited
 
 
@@ -254,13 +293,17 @@ def test_a_rollback_undoes_the_last_batch_and_records_it(
     deployed: Deployed, v1: Release, v2: Release, v3: Release
 ) -> None:
     database_url = deployed(v1)
-    assert v3.run(database_url).returncode == 0
+    passing = f"{ADD}, {ADD.replace('size', 'gone')}, migrations.RemoveField('item', 'gone')"
+    v3.write("0002_add_size", migration(passing, "0001_initial"))
+    ran = v3.run(database_url)
+    assert ran.returncode == 0, ran.stderr
 
     planned = v3.run(database_url, "rollback", "--plan")
     assert [line.split(",")[0] for line in planned.stdout.splitlines()] == [
         "Batch 2: shop.0003_add_weight",
         "Batch 2: shop.0002_add_size",
         "  column shop_item.weight is put away with 0 values",
+        "  Remove field gone from item: comes back empty: the migration ran to its end and dropped it",
         "  column shop_item.size is put away with 0 values",
     ]
     assert len(applied(database_url)) == 3
@@ -283,7 +326,8 @@ def test_a_rollback_to_a_batch_undoes_every_later_one(database_url: str, v1: Rel
     assert v3.run(database_url, "rollback", "--to", "1").returncode == 0
 
     assert applied(database_url) == ["shop.0001_initial"]
-    assert "Nothing to roll back" in v3.run(database_url, "rollback", "--to", "1").stdout
+    told = v3.run(database_url, "rollback", "--to", "1").stdout
+    assert "Nothing to roll back: no batch is applied after 1\n" in told
 
 
 def test_an_irreversible_batch_is_refused_whole(deployed: Deployed, v1: Release, v3: Release) -> None:

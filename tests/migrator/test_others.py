@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
+import psycopg2
 import pytest
 
+from rupaya.migrator.session.lock import FIRST_KEY
 from tests.faults.migrator import applied, query
 from tests.migrator.releases import Deployed, Release, migration
 from tests.migrator.test_atomicity import python, sql
@@ -17,6 +21,10 @@ ANOTHER = """
     somebody = other.cursor()
 """
 RECORD = "INSERT INTO django_migrations (app, name, applied) VALUES ('shop', '0002_theirs', now())"
+DEAD = """
+    INSERT INTO migrator_runs (command, release, git_sha, environment, task, python_version, django_version)
+    VALUES ('migrate', 'v1', '', 'test', 'dead', '', '')
+"""
 # Reports a lock that was not obtained, the first time.
 BUSY_ONCE = """
     CREATE SEQUENCE closings;
@@ -68,6 +76,21 @@ def test_what_somebody_else_records_meanwhile_is_rolled_back_here(
     assert release.run(database_url, "showmigrations", "--audit", "--check").returncode == 0
 
 
+@pytest.mark.parametrize("is_recorded", [True, False])
+def test_what_fails_here_because_somebody_else_did_it_is_done_only_if_the_history_has_it(
+    release: Release, database_url: str, is_recorded: bool
+) -> None:
+    theirs = f"CREATE TABLE same (i int); {RECORD if is_recorded else ''}"
+    ours = "    connection.cursor().execute('CREATE TABLE same (i int)')"
+    release.write("0002_theirs", python(f'{ANOTHER}    somebody.execute("{theirs}")\n{ours}'))
+
+    ran = release.run(database_url)
+
+    said = "shop.0002_theirs was applied by somebody else meanwhile; what this run did of it was rolled back"
+    assert (ran.returncode, said in ran.stdout) == ((0, True) if is_recorded else (13, False)), ran.stdout + ran.stderr
+    assert ("0002_theirs" in str(applied(database_url))) == is_recorded
+
+
 def test_a_plan_that_somebody_else_carries_out_is_read_again(release: Release, database_url: str) -> None:
     release.write(
         "0002_theirs", migration('migrations.AddField("item", "size", models.IntegerField(null=True))', "0001_initial")
@@ -85,6 +108,7 @@ def test_a_plan_that_somebody_else_carries_out_is_read_again(release: Release, d
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert applied(database_url) == ["shop.0001_initial", "shop.0002_theirs"]
+    assert "shop.0002_theirs" not in ran.stdout
 
 
 def test_one_that_is_not_atomic_is_recorded_together_with_its_end_in_the_ledger(
@@ -203,15 +227,37 @@ def test_the_run_is_closed_although_its_session_was_ended(release: Release, data
 
 
 def test_a_run_that_died_is_closed_by_whoever_has_nothing_to_do(release: Release, database_url: str) -> None:
-    query(
-        database_url,
-        "INSERT INTO migrator_runs (command, release, git_sha, environment, task, python_version, django_version) "
-        "VALUES ('migrate', 'v1', '', 'test', 'dead', '', '')",
-    )
+    query(database_url, DEAD)
+    outcome = "SELECT outcome FROM migrator_runs WHERE task = 'dead'"
+    with closing(psycopg2.connect(database_url)) as alive, alive.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [FIRST_KEY])
+        assert "Nothing to migrate" in release.run(database_url).stdout
+        assert query(database_url, outcome) == [("started",)]  # it may be the one that has the lock
 
     assert "Nothing to migrate" in release.run(database_url).stdout
 
-    assert query(database_url, "SELECT outcome FROM migrator_runs WHERE task = 'dead'") == [("interrupted",)]
+    assert query(database_url, outcome) == [("interrupted",)]
+
+
+def test_what_a_run_that_died_was_at_is_told_by_whoever_has_something_to_do(
+    release: Release, database_url: str
+) -> None:
+    query(
+        database_url,
+        f"WITH dead AS ({DEAD} RETURNING run_id) INSERT INTO migrator_attempts (run_id, batch, app, name, direction, "
+        "phase, atomic, fingerprint, file_hash) "
+        "SELECT run_id, 2, 'shop', '0002_table', 'apply', 'expand', true, '', '' FROM dead",
+    )
+    release.write("0002_table", sql("CREATE TABLE made (i int)"))
+
+    ran = release.run(database_url)
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "shop.0002_table was interrupted: its process died" in ran.stdout
+    assert query(database_url, "SELECT outcome FROM migrator_attempts WHERE name = '0002_table' ORDER BY 1") == [
+        ("interrupted",),
+        ("succeeded",),
+    ]
 
 
 def test_what_a_failure_on_the_way_back_leaves_is_said_the_right_way_round(release: Release, database_url: str) -> None:

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
 from itertools import product
+from threading import Timer
 
+import psycopg2
 import pytest
+from django.db.migrations import RunSQL
+from django.db.migrations.migration import Migration
+from django.db.migrations.recorder import MigrationRecorder
 
+from rupaya.migrator.plan.fingerprint import migration_hashes
+from rupaya.migrator.plan.plan import Plan, key_of
+from rupaya.migrator.run import outcome as module
 from rupaya.migrator.run.backoff import pause_s
-from rupaya.migrator.run.outcome import Outcome
-from rupaya.migrator.run.transactions import COMMITTED, ROLLED_BACK
+from rupaya.migrator.run.context import RunContext
+from rupaya.migrator.run.others import attest, has_been_done, is_done, is_done_by_now
+from rupaya.migrator.run.outcome import Outcome, how_far
+from rupaya.migrator.run.transactions import COMMITTED, ROLLED_BACK, DoneByOthers, Transaction
 
 BATCH = "shop.0001_initial", "shop.0002_table"
 
@@ -20,7 +34,7 @@ def outcome(
     recorded: bool | None = False,
     again: bool | None = None,
     whole: bool = False,
-    before: tuple[str, ...] | None = (),
+    before: Sequence[str] | None = (),
     backwards: bool = False,
 ) -> Outcome:
     """Forwards unless told otherwise; an atomic one may run again."""
@@ -150,3 +164,164 @@ def test_a_pause_has_a_bound_and_ends_when_the_deadline_comes() -> None:
     assert 22.5 <= pause_s(100) <= 30.0
     assert pause_s(8, at_most_s=2.0) == 2.0
     assert pause_s(1, at_most_s=-3.0) == 0.0
+
+
+def named(name: str, *, atomic: bool = True, replaces: list[tuple[str, str]] | None = None) -> Migration:
+    made = Migration(name, "shop")
+    made.atomic = atomic
+    made.operations = [RunSQL("SELECT 1")]
+    made.replaces = replaces or []
+    return made
+
+
+FIRST, SECOND, THIRD = named("0001_initial"), named("0002_table"), named("0003_more")
+
+
+def record(context: RunContext, *migrations: Migration) -> None:
+    """Let the history have these."""
+    for migration in migrations:
+        MigrationRecorder(context.connection).record_applied(migration.app_label, migration.name)
+
+
+@pytest.fixture(params=["its own", "a fresh one"])
+def asked(request: pytest.FixtureRequest, context: RunContext) -> RunContext:
+    """A run that still has its lock connection, and one that lost it and must ask on a fresh one."""
+    if request.param == "a fresh one":
+        with context.connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s, 10000)", [context.lock.lock_connection.info.backend_pid])
+    return context
+
+
+def test_what_a_run_has_done_is_what_the_history_has_of_it(asked: RunContext, plan: Callable[..., Plan]) -> None:
+    forwards = plan(FIRST, SECOND, THIRD)
+    backwards = replace(forwards, steps=((SECOND, True), (FIRST, True)))
+    asked.done = [FIRST, SECOND]
+    assert how_far(asked, forwards) == "This run completed no migration."
+    assert how_far(asked, backwards) == "Done by this run: shop.0001_initial, shop.0002_table."
+
+    record(asked, FIRST)
+
+    assert how_far(asked, forwards) == "Done by this run: shop.0001_initial."
+    assert how_far(asked, backwards) == "Done by this run: shop.0002_table."
+
+
+def test_without_a_server_nothing_is_claimed(
+    context: RunContext, plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forwards = plan(FIRST)
+    record(context, FIRST)
+    context.done = [FIRST]
+    context.lock.lock_connection.close()
+    context.connection.close()
+    monkeypatch.setitem(context.connection.settings_dict, "HOST", "127.0.0.1")
+    monkeypatch.setitem(context.connection.settings_dict, "PORT", "1")
+
+    assert how_far(context, forwards) == "The server could not be asked what is applied."
+    assert Outcome.ask(context, SECOND, Transaction(1, 1), backwards=False) == outcome("", recorded=None, before=None)
+    assert not is_done_by_now(context, FIRST, "apply")
+    assert not has_been_done(context, FIRST, "apply", FAILED, Transaction(1, 1))
+
+
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+def test_the_server_is_asked_what_became_of_a_transaction(asked: RunContext, end: str) -> None:
+    with asked.connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+        transaction = Transaction.begun(asked.connection)
+        cursor.execute(end)
+    record(asked, FIRST)
+    asked.done = [FIRST, SECOND]
+
+    third = Outcome.ask(asked, THIRD, transaction, backwards=False)
+    first = Outcome.ask(asked, FIRST, transaction, backwards=True)
+
+    assert third == outcome(COMMITTED if end == "COMMIT" else ROLLED_BACK, before=["shop.0001_initial"])
+    assert first == replace(third, is_recorded=True, still_done=["shop.0002_table"], backwards=True)
+    assert str(transaction.describe(asked.connection.connection)) == (
+        "the server has committed it" if end == "COMMIT" else "the server has rolled it back"
+    )
+
+
+def test_where_no_transaction_was_begun_an_atomic_one_did_nothing(context: RunContext) -> None:
+    context.one_transaction = True
+
+    assert Outcome.ask(context, FIRST, None, backwards=False) == outcome(whole=True, before=[])
+    half = Outcome.ask(context, named("0002_half", atomic=False), None, backwards=False)
+    assert half == outcome("", atomic=False, whole=True, before=[])
+
+
+def test_one_that_is_still_being_rolled_back_is_waited_for_but_not_for_ever(
+    context: RunContext, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WAIT_S", 0.4)
+    with closing(psycopg2.connect(database_url)) as other, other.cursor() as cursor:
+        cursor.execute("SELECT txid_current(), pg_backend_pid()")
+        transaction = Transaction(*cursor.fetchone())
+
+        assert Outcome.ask(context, FIRST, transaction, backwards=False).transaction == ""
+        Timer(0.2, other.rollback).start()
+        assert Outcome.ask(context, FIRST, transaction, backwards=False).transaction == ROLLED_BACK
+
+
+LOST = psycopg2.OperationalError("server closed the connection unexpectedly")
+FAILED = ValueError("a table is there already")
+
+
+def test_a_failure_is_somebody_elses_success_where_all_of_it_was_ours_to_roll_back(context: RunContext) -> None:
+    """The history has it by now, whoever did it."""
+    half = named("0002_half", atomic=False)
+    assert not has_been_done(context, FIRST, "apply", FAILED, None)
+    assert has_been_done(context, FIRST, "unapply", FAILED, None)
+
+    record(context, FIRST, half)
+
+    assert has_been_done(context, FIRST, "apply", FAILED, None)
+    assert not has_been_done(context, FIRST, "unapply", FAILED, None)
+    assert not has_been_done(context, half, "apply", FAILED, None)
+    assert not has_been_done(context, FIRST, "apply", LOST, None)
+    assert has_been_done(context, half, "apply", DoneByOthers("shop.0002_half"), None)
+
+
+def test_it_is_ours_where_our_transaction_was_committed(context: RunContext) -> None:
+    with context.connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+        transaction = Transaction.begun(context.connection)
+    assert not has_been_done(context, FIRST, "apply", FAILED, transaction)
+    record(context, FIRST)
+    with context.connection.cursor() as cursor:
+        cursor.execute("COMMIT")
+
+    assert not has_been_done(context, FIRST, "apply", FAILED, transaction)
+    assert has_been_done(context, FIRST, "apply", FAILED, None)
+
+
+def test_who_was_told_to_stop_says_so_whoever_else_was_at_work(context: RunContext) -> None:
+    record(context, FIRST)
+    with context.stop.listening():
+        signal.raise_signal(signal.SIGTERM)
+
+    assert not has_been_done(context, FIRST, "apply", FAILED, None)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "applied", "unapplied"),
+    [((), False, True), ((FIRST,), False, False), ((FIRST, SECOND), True, False)],
+)
+def test_a_squash_is_done_when_all_that_it_replaces_is(
+    recorded: tuple[Migration, ...], applied: bool, unapplied: bool
+) -> None:
+    squash = named("0001_squashed", replaces=[key_of(FIRST), key_of(SECOND)])
+    keys = [key_of(migration) for migration in recorded]
+
+    assert is_done(squash, False, keys) is applied
+    assert is_done(squash, True, keys) is unapplied
+    assert is_done(FIRST, False, keys) is (FIRST in recorded)
+
+
+def test_what_somebody_else_did_is_in_the_ledger_as_what_it_was(context: RunContext) -> None:
+    attest(context, FIRST, "unapply", "contract")
+
+    with context.ledger.connection.cursor() as cursor:
+        cursor.execute("SELECT app, name, direction, phase, outcome, fingerprint FROM migrator_attempts")
+        assert cursor.fetchall() == [
+            ("shop", "0001_initial", "unapply", "contract", "succeeded", migration_hashes(FIRST)[0])
+        ]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from psycopg2.sql import SQL
 
 from rupaya.migrator.ledger.trace import MAX_BLOCKERS, MAX_CHARACTERS, MAX_STATEMENT_CHARACTERS, MAX_STATEMENTS, Trace
 from tests.faults.migrator import query
@@ -105,6 +106,21 @@ def test_a_statement_is_noted_once_with_how_often_and_how_long() -> None:
         trace.executed("SELECT 1", None, duration_s)
 
     assert trace.statements == [{"sql": "SELECT 1", "times": 2, "ms": 3.4}]
+
+
+def test_only_the_migrations_own_text_keeps_its_literals() -> None:
+    own, others, composed = "UPDATE a SET b = 'own'", "UPDATE a SET b = 'others'", SQL("UPDATE a SET b = 'made'")
+    trace, plain = Trace(keeps_literals=False, own_sql={own}), Trace(keeps_literals=True)
+    for each in (own, others, composed, 'SAVEPOINT "s1"', "INSERT INTO migrator_runs DEFAULT VALUES"):
+        trace.executed(each, None, 0.001)
+        plain.executed(each, None, 0.001)
+
+    masked = "UPDATE a SET b = ?"
+    assert [statement["sql"] for statement in trace.statements] == [own, masked, masked]
+    assert [statement["sql"] for statement in plain.statements] == [own, others, masked]
+    trace.blocked("item", 7, "pid 7", 0.2)
+    trace.begin_try()
+    assert (trace.statements, len(trace.blockers)) == ([], 1)
 
 
 def test_a_session_in_the_way_is_noted_once_a_table_with_how_long_it_was_and_others_are_bounded() -> None:

@@ -47,7 +47,7 @@ class Plan:
     """Whether running it leaves nothing of this code unapplied."""
     digest: str
     """By what the early exit knows this release; empty if it has no name, or files were not found without Django."""
-    known_tables: Mapping[Key, str] | None = None
+    known_tables: Mapping[Key, str] | None
     """What `tables` says, where judging the phases has found it on its way."""
 
     @property
@@ -250,7 +250,7 @@ def _code_digest(loader: MigrationLoader) -> str:
     release = getattr(settings, "RELEASE", "")
     if not release:
         return ""
-    files = manifest.migration_files(settings.INSTALLED_APPS, getattr(settings, "MIGRATION_MODULES", None))
+    files = manifest.migration_files(settings.INSTALLED_APPS, settings.MIGRATION_MODULES)
     try:
         loaded = {inspect.getfile(type(migration)) for migration in (loader.disk_migrations or {}).values()}
     except (TypeError, OSError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from itertools import count
 from typing import Any, TypeVar
@@ -129,9 +129,8 @@ def on_the_ledger(
             return work(Ledger(fresh, ledger.run_id))
 
 
-def asked(connections: Iterable[Any], question: Callable[[Any], str], subject: str) -> str:
-    """What the server says of a subject, on the first of these connections on which it can be asked."""
-    for connection in connections:
-        with suppress(psycopg2.Error):
-            return question(connection)
+def asked(connection: Any, question: Callable[[Any], str], subject: str) -> str:
+    """What the server says of a subject, if it can be asked on this connection."""
+    with suppress(psycopg2.Error):
+        return question(connection)
     return f"The server could not be asked what became of {subject}."

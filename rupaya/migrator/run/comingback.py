@@ -17,7 +17,7 @@ from rupaya.migrator.plan.fingerprint import do_the_same, migration_hashes
 from rupaya.migrator.plan.plan import Plan, key_of
 from rupaya.migrator.run import again
 from rupaya.migrator.run.context import RunContext
-from rupaya.migrator.run.outcome import connections
+from rupaya.migrator.run.outcome import reachable
 from rupaya.migrator.sessionsettings import session_settings
 
 
@@ -62,7 +62,7 @@ def prepare(context: RunContext, plan: Plan) -> None:
         fill = "" if item.details.get(IN_STEP) else fill_of(context.connection, plan, item)
         if fill or item.details.get(IN_STEP):
             work = partial(bringing.prepare, context.connection, item, fill, context.stop.check)
-            _tried(context, item, f"filling the {item}", work)
+            _tried(context, item, "filling", f"the {item}", work)
 
 
 def finish(context: RunContext) -> None:
@@ -74,19 +74,20 @@ def finish(context: RunContext) -> None:
     say = partial(context.output.say, warning=True)
     for item in AtticStore(context.connection).unfinished():
         work = partial(bringing.finish, context.connection, item, say)
-        _tried(context, item, f"making the rules of the {item} again", work)
+        _tried(context, item, "making", f"the rules of the {item} again", work)
         context.output.say(f"✓ {item} is back", success=True)
 
 
-def _tried(context: RunContext, item: Item, what: str, work: Callable[[], None]) -> None:
+def _tried(context: RunContext, item: Item, doing: str, what: str, work: Callable[[], None]) -> None:
+    subject = f"{doing.capitalize()} {what}"
     again.tried_in(
         context,
-        f"{what[0].upper()}{what[1:]}",
+        subject,
         partial(limited, context, work),
-        during=what,
-        failed=f"{what[0].upper()}{what[1:]} failed",
+        during=f"{doing} {what}",
+        failed=f"{subject} failed",
         remedy="Fix what is named, then start the same command again: it goes on from there.",
-        state=lambda: again.asked(connections(context), partial(became, item), f"the {item}"),
+        state=lambda: again.asked(reachable(context), partial(became, item), f"the {item}"),
     )
 
 

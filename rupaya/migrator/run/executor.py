@@ -61,7 +61,6 @@ class CommitFirst(Exception):
     """A migration needs what was done before it in the same transaction to be committed."""
 
     def __init__(self, migration: Migration) -> None:
-        super().__init__(str(migration))
         self.migration = migration
 
 

@@ -192,7 +192,7 @@ def under_the_lock(session: Session) -> Iterator[Ledger]:
 
 @contextmanager
 def recorded(command: str, session: Session, ledger: Ledger) -> Iterator[None]:
-    """A row in the ledger for what the block does, and for how it ends."""
+    """A row in the ledger for what the block does, and for how it ends; a failure goes on as it is."""
     _ensure_records(session, ledger)
     ledger.start_run(
         command=command,
@@ -212,9 +212,7 @@ def recorded(command: str, session: Session, ledger: Ledger) -> Iterator[None]:
         happened = error.happened if isinstance(error, MigratorError) else driver_text(error)
         with suppress(psycopg2.Error):  # the server may be what failed; a later start closes this row
             _finish(session, ledger, "interrupted" if interrupted else "failed", code, happened)
-        if error is raised:
-            raise
-        raise error from raised
+        raise
     _finish(session, ledger, "succeeded", 0)
 
 

@@ -47,12 +47,9 @@ class Outcome:
         cls, context: RunContext, migration: Migration, transaction: Transaction | None, *, backwards: bool
     ) -> Outcome:
         """Ask on the lock connection, or on a fresh one if that is gone."""
-        fate, recorded = "", None
-        for connection in connections(context):
-            fate = _fate(transaction, connection) if transaction else ""
-            recorded = recorded_by(connection)
-            if recorded is not None:
-                break
+        connection = reachable(context)
+        fate = _fate(transaction, connection) if transaction else ""
+        recorded = recorded_by(connection)
         names = [str(done) for done in context.done if (key_of(done) in (recorded or ())) != backwards]
         # Where no transaction was begun, nothing was done in one.
         never_begun = migration.atomic and transaction is None
@@ -120,27 +117,25 @@ class Outcome:
 
 def how_far(context: RunContext, plan: Plan) -> str:
     """Whether everything of the plan's release is applied now, and if not, what this run has done."""
-    for connection in connections(context):
-        recorded = recorded_by(connection)
-        if recorded is None:
-            continue
-        if not read_status(plan.executor.loader, recorded).pending:
-            return "All migrations are applied."
-        backwards = any(backwards for _migration, backwards in plan.steps)
-        done = [str(migration) for migration in context.done if (key_of(migration) in recorded) != backwards]
-        return f"Done by this run: {', '.join(done)}." if done else "This run completed no migration."
-    return "The server could not be asked what is applied."
+    recorded = recorded_by(reachable(context))
+    if recorded is None:
+        return "The server could not be asked what is applied."
+    if not read_status(plan.executor.loader, recorded).pending:
+        return "All migrations are applied."
+    backwards = any(backwards for _migration, backwards in plan.steps)
+    done = [str(migration) for migration in context.done if (key_of(migration) in recorded) != backwards]
+    return f"Done by this run: {', '.join(done)}." if done else "This run completed no migration."
 
 
-def connections(context: RunContext) -> list[PgConnection]:
-    """Whom to ask: the lock connection, or a fresh one if that is gone; nobody, if there is no server."""
-    found = [context.lock.lock_connection]
-    with suppress(psycopg2.Error), closing(context.lock.lock_connection.cursor()) as cursor:
+def reachable(context: RunContext) -> PgConnection:
+    """Whom to ask: the lock connection, or a fresh one if that is gone; where there is no server, neither answers."""
+    lost = context.lock.lock_connection
+    with suppress(psycopg2.Error), closing(lost.cursor()) as cursor:
         cursor.execute("SELECT 1")
-        return found
+        return lost
     with suppress(psycopg2.Error):
-        found = [database.connect(context.connection)]
-    return found
+        return database.connect(context.connection)
+    return lost
 
 
 def _fate(transaction: Transaction, connection: PgConnection) -> str:

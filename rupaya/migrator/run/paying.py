@@ -15,7 +15,7 @@ from rupaya.migrator.foresight.look import look_at_debts
 from rupaya.migrator.plan.plan import Plan
 from rupaya.migrator.run import again
 from rupaya.migrator.run.context import RunContext
-from rupaya.migrator.run.outcome import connections
+from rupaya.migrator.run.outcome import reachable
 from rupaya.migrator.session.serving import serving_releases
 
 
@@ -92,7 +92,7 @@ def _pay_one(context: RunContext, payer: Payer, debt: Debt) -> None:
         during=f"{debt} was being paid",
         failed=f"{debt} could not be paid",
         remedy="Fix the rows or what else is in the way, then start 'manage.py migrate --contract' again.",
-        state=lambda: again.asked(connections(context), partial(_state, debt), str(debt)),
+        state=lambda: again.asked(reachable(context), partial(_state, debt), str(debt)),
     )
     if was_owed:
         context.output.say(f"✓ paid {debt} ({time.monotonic() - began:.3f} s)", success=True, debt=str(debt))

@@ -24,7 +24,7 @@ from rupaya.migrator.plan.plan import Plan
 from rupaya.migrator.run import again, comingback
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.executor import Executor
-from rupaya.migrator.run.outcome import connections
+from rupaya.migrator.run.outcome import reachable
 from rupaya.migrator.run.procedure import Procedure
 from rupaya.migrator.run.rollback import Rollback
 from rupaya.migrator.session.session import Session
@@ -108,7 +108,7 @@ def _noticed(session: Session) -> list[Debt]:
 
 
 def _became(context: RunContext, debt: Debt) -> str:
-    return again.asked(connections(context), partial(_state, debt), str(debt))
+    return again.asked(reachable(context), partial(_state, debt), str(debt))
 
 
 def _state(debt: Debt, connection: Any) -> str:

@@ -79,7 +79,7 @@ def _purge_one(session: Session, ledger: Ledger, kept: AtticEntry) -> None:
             emptying.purge(session.connection, kept.item, ledger.run_id)
 
     def became() -> str:
-        return again.asked([ledger.connection], partial(comingback.became, kept.item), f"the {kept.item}")
+        return again.asked(ledger.connection, partial(comingback.became, kept.item), f"the {kept.item}")
 
     def failed(error: Exception, tries: int) -> Exception:
         if sqlstate(error) not in RETRYABLE:

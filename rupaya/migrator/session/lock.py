@@ -27,6 +27,8 @@ from rupaya.migrator.session.stop import Stop
 POLL_S = 0.1
 POLL_JITTER_S = 0.1
 SAY_EVERY_S = 10.0
+SAY_AFTER_S = 1.0
+"""A shorter wait is not worth a line."""
 FREED_WITHIN_S = 5.0
 
 
@@ -81,7 +83,7 @@ class MigrationLock:
             Terminated: if told to stop meanwhile.
         """
         began = time.monotonic()
-        said = began - SAY_EVERY_S + 1.0  # a wait of less than a second is not worth a line
+        said = began - SAY_EVERY_S + SAY_AFTER_S
         has_first = False
         while True:
             stop.check()

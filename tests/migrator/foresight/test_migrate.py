@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import new_database
 from tests.faults.migrator import query
 from tests.migrator.releases import CREATE, Release, migration
 
@@ -123,13 +124,21 @@ def test_a_file_that_is_older_than_the_migration_is_noticed(live: str, tmp_path:
     assert v2.run(live).returncode == 13
 
 
-def test_no_look_where_it_is_switched_off(live: str, tmp_path: Path) -> None:
+def test_no_look_where_it_is_switched_off_or_nothing_is_run_or_there(
+    live: str, server_url: str, tmp_path: Path
+) -> None:
     v2 = release(tmp_path, live, "v2", V1 | {"0002_not_null": NOT_NULL})
 
     ran = v2.run(live, MIGRATE_LOOK_S="0")
+    faked = v2.run(live, "migrate", "--fake")
+    with new_database(server_url) as url:
+        first = v2.run(url)
 
     assert ran.returncode == 13
     assert "was not begun" not in ran.stderr
+    for each in (faked, first):
+        assert each.returncode == 0, each.stderr
+        assert "presum" not in each.stdout
 
 
 @pytest.mark.parametrize("is_known", [True, False])
