@@ -14,6 +14,7 @@ from rupaya.migrator.errors import (
     TableLocked,
     driver_text,
     is_lost,
+    python_text,
     sqlstate,
 )
 from rupaya.migrator.plan.fingerprint import source_path
@@ -76,7 +77,7 @@ def explained(
     sql = "" if place else one_line(shown(migration, context.watch.last_sql))
     at = f" at {place}" if place else f". The statement: {sql}" if sql else ""
     return MigrationFailed(
-        f"{migration} failed: {type(error).__name__}: {driver_text(error)}{at}",
+        f"{migration} failed: {type(error).__name__}: {python_text(error)}{at}",
         f"{outcome} The server was not started; the running release is not affected.",
         _what_to_do(context, kind_of(context, error) or "PYTHON", outcome),
     )

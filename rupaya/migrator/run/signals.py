@@ -10,7 +10,7 @@ from typing import Any
 from django.db.migrations.state import StateApps
 
 from rupaya.migrator import django
-from rupaya.migrator.errors import MigrationFailed, MigratorError, TableLocked, driver_text, is_lost, sqlstate
+from rupaya.migrator.errors import MigrationFailed, MigratorError, TableLocked, is_lost, python_text, sqlstate
 from rupaya.migrator.plan.plan import Plan
 from rupaya.migrator.run import backoff
 from rupaya.migrator.run.context import RunContext
@@ -108,7 +108,7 @@ def _handler_failed(signal: str, error: BaseException, tries: int, state: str) -
     frame = traceback.extract_tb(error.__traceback__)[-1]
     at = f"{frame.filename}:{frame.lineno}"
     return MigrationFailed(
-        f"A handler of {signal} failed: {type(error).__name__}: {driver_text(error)} at {at}",
+        f"A handler of {signal} failed: {type(error).__name__}: {python_text(error)} at {at}",
         f"{state} The server was not started; the running release is not affected.",
         "Fix the handler and release again; the next run calls it again.",
     )
