@@ -104,13 +104,33 @@ def address(parameters: dict[str, Any]) -> str:
 
 
 def connect(connection: BaseDatabaseWrapper, **others: str) -> PgConnection:
-    """A new autocommit connection to the database of a Django connection, as the role that one works as."""
+    """A new autocommit connection to the database of a Django connection, working as that one does."""
     raw: PgConnection = psycopg2.connect(**(connection_parameters(connection) | others))
     raw.autocommit = True
-    if role := connection.settings_dict["OPTIONS"].get("assume_role"):
-        with raw.cursor() as cursor:
-            cursor.execute(f"SET ROLE {quote_ident(role, raw)}")
+    work_alike(raw, connection)
     return raw
+
+
+def note_how_it_works(connection: BaseDatabaseWrapper) -> None:
+    """Note the role and the schemas of a Django connection, whoever has set them: the project, or a receiver of
+    `connection_created`. Noted, because another thread may want to connect while this one waits for a statement."""
+    with connection.connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('role'), current_setting('search_path')")
+        vars(connection)[_HOW] = cursor.fetchone()
+
+
+def work_alike(raw: PgConnection, connection: BaseDatabaseWrapper) -> None:
+    """Let a connection have the role and the schemas of a Django connection: what it makes belongs there."""
+    noted = getattr(connection, _HOW, None)
+    role = connection.settings_dict["OPTIONS"].get("assume_role")
+    with raw.cursor() as cursor:
+        if noted:
+            cursor.execute("SELECT set_config('role', %s, false), set_config('search_path', %s, false)", noted)
+        elif role:
+            cursor.execute(f"SET ROLE {quote_ident(role, raw)}")
+
+
+_HOW = "_migrator_role_and_schemas"
 
 
 def connect_when_reachable(connection: BaseDatabaseWrapper, conf: Conf, stop: Stop, output: Output) -> PgConnection:

@@ -108,11 +108,12 @@ class Session:
             if connection is self.connection:
                 connection.set_autocommit(True)  # with AUTOCOMMIT = False nobody would ever commit
                 database.prepare_session(connection.connection)
+                database.note_how_it_works(connection)
 
         connection_created.connect(prepare)
         try:
-            if connection.connection is not None:
-                connection.close_if_unusable_or_obsolete()
+            if connection.connection is not None and not connection.is_usable():
+                connection.close()  # a usable one may be set to a schema or a role, and is kept
             if connection.connection is None:
                 database.when_reachable(
                     connection.ensure_connection,
@@ -122,7 +123,7 @@ class Session:
                     self.output,
                 )
             else:
-                database.prepare_session(connection.connection)
+                prepare(connection)
             yield
         finally:
             connection_created.disconnect(prepare)
@@ -145,6 +146,7 @@ class Session:
             self.connection, self.conf, self.stop, self.output
         )
         try:
+            database.work_alike(connection, self.connection)
             database.prepare_session(connection, statement_timeout_ms=database.OWN_STATEMENT_MS)
             self._lock_connection = connection
             with self.heartbeat.following(connection):
