@@ -86,3 +86,16 @@ def test_the_migration_is_named_that_cannot_be_built(deployed: Deployed, release
     assert built.returncode == 13, built.stdout + built.stderr
     assert "shop.0002_role failed" in built.stderr
     assert "already exists" in built.stderr
+
+
+@pytest.mark.parametrize("command", [("migrate", "--rehearse"), ("presumptions",)], ids=" ".join)
+def test_a_server_that_ends_the_session_is_no_fault_of_the_migration(
+    deployed: Deployed, release: Release, command: tuple[str, ...]
+) -> None:
+    url = deployed(release)
+    sql = "SELECT pg_terminate_backend(pg_backend_pid())"
+    release.write("0002_lost", migration(f'migrations.RunSQL("{sql}", "")', "0001_initial", header="phase = 'expand'"))
+
+    ran = release.run(url, *command)
+
+    assert ran.returncode == 10, ran.stdout + ran.stderr

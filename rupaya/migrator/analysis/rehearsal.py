@@ -17,7 +17,7 @@ from rupaya.migrator.analysis import scratch
 from rupaya.migrator.analysis.stage import Stage, StagedMigration
 from rupaya.migrator.debts.debt import Debt
 from rupaya.migrator.debts.debtstore import DebtStore
-from rupaya.migrator.errors import MigrationFailed, MigratorError, driver_text, sqlstate
+from rupaya.migrator.errors import MigrationFailed, MigratorError, driver_text, is_lost, sqlstate
 from rupaya.migrator.plan.plan import Plan
 from rupaya.migrator.schema.diff import differences
 from rupaya.migrator.statements import one_line
@@ -176,6 +176,8 @@ def carry_out(
     except (IrreversibleError, MigratorError):
         raise
     except Exception as error:
+        if is_lost(error):
+            raise
         step.error = f"{type(error).__name__}: {driver_text(error)}"
         at = f". The statement: {one_line(step.statements[-1].sql)}" if sqlstate(error) and step.statements else ""
         when = "unapplied" if backwards else "applied"

@@ -27,7 +27,7 @@ from rupaya.migrator.debts.debt import Debt
 from rupaya.migrator.debts.debtstore import DebtStore
 from rupaya.migrator.debts.owing import Owing
 from rupaya.migrator.debts.pay import Limits, Payer
-from rupaya.migrator.errors import EnvironmentUnfit, MigrationFailed, MigratorError, driver_text
+from rupaya.migrator.errors import EnvironmentUnfit, MigrationFailed, MigratorError, driver_text, is_lost
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.output import heard
 from rupaya.migrator.session import database
@@ -123,6 +123,8 @@ class Builder(MigrationExecutor):
         except MigratorError:
             raise
         except Exception as error:
+            if is_lost(error):
+                raise
             raise MigrationFailed(
                 f"A scratch database could not be built: {migration} failed: {type(error).__name__}: "
                 f"{driver_text(error)}",
@@ -199,6 +201,8 @@ def _create(keeper: PgConnection, name: str, template: str) -> None:
             "'manage.py migrate --dry-run'.",
         ) from None
     except psycopg2.Error as error:
+        if is_lost(error):
+            raise
         raise EnvironmentUnfit(
             f"A scratch database cannot be created: {driver_text(error)}",
             "Without one nothing can be tried out; nothing was changed.",
