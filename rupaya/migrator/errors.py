@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import re
 import traceback
 
@@ -117,7 +118,7 @@ class Crashed(MigratorError):
         """What failed, and where."""
         frame = traceback.extract_tb(error.__traceback__)[-1]
         return cls(
-            f"The migrator itself failed: {type(error).__name__}: {driver_text(error)} at "
+            f"The migrator itself failed: {type(error).__name__}: {python_text(error)} at "
             f"{frame.filename}:{frame.lineno}",
             "The migrator does not know this failure: it says nothing about the database or the migrations.",
             "Run it again with --traceback, and report what it shows.",
@@ -163,6 +164,22 @@ def driver_text(error: BaseException) -> str:
     if not lines:
         return type(error).__name__
     return re.sub(r'"[^"]*("|$)', '"..."', lines[0]) if sqlstate(error).startswith(_QUOTING) else lines[0]
+
+
+_QUOTED = re.compile(r"""(?<!\w)(['"])(?P<text>(?:[^\\]|\\.)*?)(?:\1(?!\w)|$)""")
+
+
+def python_text(error: BaseException) -> str:
+    """What an exception says on one line; what it quotes is left out where it stands in no line of the code it passed.
+
+    `int('…')` and a missing key quote somebody's data; a name that is misspelt stands in the code.
+    """
+    text = driver_text(error)
+    if sqlstate(error) or not _QUOTED.search(text):
+        return text
+    files = {frame.f_code.co_filename for frame, _line in traceback.walk_tb(error.__traceback__)}
+    code = "\n".join("".join(linecache.getlines(file)) for file in sorted(files))
+    return _QUOTED.sub(lambda found: found[0] if found["text"] in code else f"{found[1]}...{found[1]}", text)
 
 
 def is_or_are(number: int) -> str:

@@ -36,6 +36,7 @@ from rupaya.migrator.run.outcome import Outcome
 from rupaya.migrator.run.shownsql import runs_anything, trace_of
 from rupaya.migrator.run.transactions import (
     CheckedRecorder,
+    Depth,
     RowGone,
     Transaction,
     TransactionEnded,
@@ -288,7 +289,13 @@ class Executor(MigrationExecutor):
         ):
             if is_code_in_a_batch:
                 self._close_all()  # it may end this transaction, and what was recorded in it is committed then
-            new_state = work(state)
+            depth = Depth.of(connection)
+            try:
+                new_state = work(state)
+            except BaseException:
+                depth.come_back(connection)
+                raise
+            depth.refuse_deeper(connection)
             context.stop.check()  # a migration may have swallowed the exception
             if is_code_in_a_batch:
                 check_deferred_constraints(connection)

@@ -14,13 +14,14 @@ from rupaya.migrator.errors import (
     TableLocked,
     driver_text,
     is_lost,
+    python_text,
     sqlstate,
 )
 from rupaya.migrator.plan.fingerprint import source_path
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.outcome import Outcome
 from rupaya.migrator.run.shownsql import shown
-from rupaya.migrator.run.transactions import RowGone, TransactionEnded
+from rupaya.migrator.run.transactions import RowGone, TransactionEnded, TransactionLeftOpen
 from rupaya.migrator.sqlstates import CANCELED_BY_SOMEBODY, QUERY_CANCELED, RETRYABLE, UNFIT, passes_by_itself
 from rupaya.migrator.statements import one_line
 
@@ -45,6 +46,10 @@ def explained(
             f"{error.meaning} {outcome.of_a_transaction_that_it_ended()}",
             error.remedy,
         )
+    if isinstance(error, TransactionLeftOpen):
+        asks = " The next run will stop and ask." if outcome.is_half_done else ""
+        rest = str(outcome) if outcome.is_atomic else f"It is not atomic: what it had committed before stays.{asks}"
+        return MigrationFailed(f"{migration} failed: {error.happened}.", f"{error.meaning} {rest}", error.remedy)
     if isinstance(error, MigratorError):
         return error
     if is_lost(error):
@@ -72,7 +77,7 @@ def explained(
     sql = "" if place else one_line(shown(migration, context.watch.last_sql))
     at = f" at {place}" if place else f". The statement: {sql}" if sql else ""
     return MigrationFailed(
-        f"{migration} failed: {type(error).__name__}: {driver_text(error)}{at}",
+        f"{migration} failed: {type(error).__name__}: {python_text(error)}{at}",
         f"{outcome} The server was not started; the running release is not affected.",
         _what_to_do(context, kind_of(context, error) or "PYTHON", outcome),
     )

@@ -10,12 +10,13 @@ from typing import Any
 from django.db.migrations.state import StateApps
 
 from rupaya.migrator import django
-from rupaya.migrator.errors import MigrationFailed, MigratorError, TableLocked, driver_text, is_lost, sqlstate
+from rupaya.migrator.errors import MigrationFailed, MigratorError, TableLocked, is_lost, python_text, sqlstate
 from rupaya.migrator.plan.plan import Plan
 from rupaya.migrator.run import backoff
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.outcome import how_far
-from rupaya.migrator.sessionsettings import session_settings
+from rupaya.migrator.run.transactions import Depth, TransactionLeftOpen
+from rupaya.migrator.sessionsettings import read_settings, restore_settings, session_settings
 from rupaya.migrator.sqlstates import RETRYABLE
 
 POST_MIGRATE_RETRIES = 9
@@ -53,6 +54,8 @@ class Signals:
         for tries in count(1):
             context.stop.check()
             context.lock.verify()
+            context.connection.ensure_connection()
+            session, settings = context.connection.connection, read_settings(context.connection)
             try:
                 with (
                     context.stop.interrupting(),
@@ -63,28 +66,49 @@ class Signals:
                         statement_timeout=context.left_ms,
                     ),
                 ):
-                    send()
+                    depth = Depth.of(context.connection)
+                    try:
+                        send()
+                    finally:
+                        was_left_open = depth.come_back(context.connection)
+                if was_left_open:
+                    raise TransactionLeftOpen
+                if context.connection.connection is session and not session.closed:  # another begins as all do
+                    self._set_back(signal, settings)
             except (Exception, SystemExit) as error:
                 if context.stop.requested:
                     raise context.stop.error(f"{how_far(context, self.plan)} The next start does the rest.") from None
                 if sqlstate(error) in RETRYABLE and tries <= retries:
                     context.stop.wait(backoff.pause_s(tries))
                     continue
-                if isinstance(error, MigratorError) or is_lost(error):
+                if is_lost(error) or (isinstance(error, MigratorError) and not isinstance(error, TransactionLeftOpen)):
                     raise
                 raise _handler_failed(signal, error, tries, how_far(context, self.plan)) from error
             else:
                 return
+
+    def _set_back(self, signal: str, settings: dict[str, str]) -> None:
+        """Give the session the settings that it had: none of a handler's may govern a migration."""
+        if changed := restore_settings(self.context.connection, settings):
+            self.context.output.say(
+                f"A handler of {signal} changed settings of the session and left them: {', '.join(sorted(changed))}. "
+                "They were set back",
+                warning=True,
+            )
 
 
 def _handler_failed(signal: str, error: BaseException, tries: int, state: str) -> MigratorError:
     """What a handler did wrong, and its place in the code: it is in no migration."""
     if sqlstate(error) in RETRYABLE:
         return TableLocked(f"A handler of {signal}", error, tries, state)
+    if isinstance(error, TransactionLeftOpen):
+        return MigrationFailed(
+            f"A handler of {signal} failed: {error.happened}.", f"{error.meaning} {state}", error.remedy
+        )
     frame = traceback.extract_tb(error.__traceback__)[-1]
     at = f"{frame.filename}:{frame.lineno}"
     return MigrationFailed(
-        f"A handler of {signal} failed: {type(error).__name__}: {driver_text(error)} at {at}",
+        f"A handler of {signal} failed: {type(error).__name__}: {python_text(error)} at {at}",
         f"{state} The server was not started; the running release is not affected.",
         "Fix the handler and release again; the next run calls it again.",
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import psycopg2
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from psycopg2.extensions import connection as PgConnection  # noqa: N812 - a class, whatever its author named it
 
 from rupaya.migrator.django import Key
@@ -30,6 +32,66 @@ class TransactionEnded(MigratorError):
             "does, so it is no longer all or nothing. It is not recorded.",
             "Remove that statement, or declare the migration `atomic = False`. Look at what it left behind first.",
         )
+
+
+class TransactionLeftOpen(MigratorError):
+    """A migration or a handler began a transaction and did not end it: nothing from there on would be committed."""
+
+    exit_code = 13
+
+    def __init__(self) -> None:
+        super().__init__(
+            "it left a transaction open, which nobody would have committed",
+            "What was done in that transaction was rolled back.",
+            "Let it end what it begins: `with transaction.atomic()`, or commit() and set_autocommit(True).",
+        )
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How deep a connection is in blocks of `atomic()`."""
+
+    blocks: int
+    savepoints: int
+
+    @classmethod
+    def of(cls, connection: BaseDatabaseWrapper) -> Depth:
+        """That of a connection now."""
+        return cls(len(connection.atomic_blocks), len(connection.savepoint_ids))
+
+    def come_back(self, connection: BaseDatabaseWrapper) -> bool:
+        """Leave what was entered since and is still open, rolled back; whether there was anything.
+
+        Inside a block the rollback is that block's: it must be left by an exception.
+        """
+        if connection.connection is None or connection.closed_in_transaction:
+            return False  # nothing is open in a session that is gone
+        raw = connection.connection
+        is_idle = raw.closed or raw.info.transaction_status == TRANSACTION_STATUS_IDLE
+        if len(connection.atomic_blocks) == self.blocks and (self.blocks or (connection.autocommit and is_idle)):
+            return False
+        del connection.atomic_blocks[self.blocks :]
+        del connection.savepoint_ids[self.savepoints :]
+        if not self.blocks:
+            connection.in_atomic_block = connection.needs_rollback = False
+            with suppress(psycopg2.Error, DatabaseError):  # it may be lost
+                raw.rollback()
+                connection.set_autocommit(True)
+                if (
+                    raw.info.transaction_status != TRANSACTION_STATUS_IDLE
+                ):  # begun by SQL, of which the driver knows not
+                    with raw.cursor() as cursor:
+                        cursor.execute("ROLLBACK")
+        return True
+
+    def refuse_deeper(self, connection: BaseDatabaseWrapper) -> None:
+        """Come back, and let nothing go on as if what was open had been committed.
+
+        Raises:
+            TransactionLeftOpen: if anything was open.
+        """
+        if self.come_back(connection):
+            raise TransactionLeftOpen
 
 
 class DoneByOthers(Exception):

@@ -163,6 +163,9 @@ def prepare_session(connection: PgConnection, *, statement_timeout_ms: int | Non
     By SET and not by start-up options, which poolers reject. `client_connection_check_interval` makes a statement end
     within a second of its client's death (PostgreSQL 14; without it the backend works on to the statement's end).
     """
+    # What the driver was told to begin each transaction with would go before `default_transaction_isolation`.
+    if connection.isolation_level is not None:
+        connection.set_session(isolation_level="DEFAULT")
     wanted = _session_settings(connection.server_version)
     if statement_timeout_ms is not None:
         wanted["statement_timeout"] = str(statement_timeout_ms)

@@ -106,6 +106,7 @@ class Session:
 
         def prepare(connection: BaseDatabaseWrapper, **_kwargs: object) -> None:
             if connection is self.connection:
+                connection.set_autocommit(True)  # with AUTOCOMMIT = False nobody would ever commit
                 database.prepare_session(connection.connection)
 
         connection_created.connect(prepare)
@@ -129,6 +130,9 @@ class Session:
             if raw is not None and not raw.closed and not connection.in_atomic_block:
                 with suppress(psycopg2.Error):
                     database.restore_session(raw)
+                    if "isolation_level" in connection.settings_dict["OPTIONS"]:
+                        raw.set_session(isolation_level=connection.settings_dict["OPTIONS"]["isolation_level"])
+                    connection.set_autocommit(connection.settings_dict["AUTOCOMMIT"])
 
     @contextmanager
     def lock_connection(self) -> Iterator[PgConnection]:
