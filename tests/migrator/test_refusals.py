@@ -7,13 +7,16 @@ from contextlib import nullcontext
 from typing import Any
 
 import pytest
-from django.db import migrations
+from django.db import migrations, models
 from django.db.migrations.migration import Migration
+from django_pg_migration_tools import operations as safer
 
 from rupaya.migrator import conf
 from rupaya.migrator.errors import FailedBefore, HistoryRefused
+from rupaya.migrator.operations import Backfill
 from rupaya.migrator.plan.history import refuse_by_project
 from rupaya.migrator.plan.plan import Plan
+from rupaya.migrator.plan.repeatable import may_run_again
 from rupaya.migrator.run.refusals import refuse_failed_before, refuse_half_done
 from tests.migrator.conftest import Record
 
@@ -117,3 +120,27 @@ def test_the_project_is_asked_about_a_plan_that_does_something(plan: Planner, se
     refuse_by_project(made.executor.connection, plan())
     with refused_with(HistoryRefused, "1 too many"):
         refuse_by_project(made.executor.connection, made)
+
+
+INDEX = safer.SaferAddIndexConcurrently("item", models.Index(fields=["name"], name="i"))
+UNIQUE = models.UniqueConstraint(fields=["name"], name="u")
+
+
+@pytest.mark.parametrize(
+    ("operations", "atomic", "may"),
+    [
+        ([migrations.RunSQL("SELECT 1")], True, True),
+        ([migrations.RunSQL("SELECT 1")], False, False),
+        ([INDEX, Backfill("item", set="name = ''", where="name IS NULL")], False, True),
+        ([INDEX, migrations.RunSQL("SELECT 1")], False, False),
+        ([safer.SaferAddUniqueConstraint("item", UNIQUE, raise_if_exists=False)], False, True),
+        ([safer.SaferAddUniqueConstraint("item", UNIQUE, raise_if_exists=True)], False, False),
+    ],
+)
+def test_what_leaves_nothing_or_looks_before_it_acts_may_run_again(
+    operations: list[Any], atomic: bool, may: bool
+) -> None:
+    migration = a_migration(atomic=atomic)
+    migration.operations = operations
+
+    assert may_run_again(migration) is may
