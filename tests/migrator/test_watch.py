@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, nullcontext
+from itertools import pairwise
 from typing import Any
 
 import psycopg2
@@ -12,8 +15,10 @@ from django.db import DatabaseError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from rupaya.migrator.session.lock import MigrationLock
+from rupaya.migrator.session.vigil import Vigil
 from rupaya.migrator.session.watch import Blockers, Watch, blockers_of
 from tests.faults.migrator import query, wait_for
+from tests.migrator.test_reaching import output, said
 from tests.patience import HANGING_S
 
 IN_NOBODYS_WAY = (
@@ -142,3 +147,44 @@ def test_a_concurrent_build_waits_as_long_as_it_must(watch: Watch, working: Base
         assert during(CONCURRENT[0]) == during('SAVEPOINT "s1"') == during('ROLLBACK TO SAVEPOINT "s1"') == "5s"
     assert watch.last_sql == CONCURRENT[0]
     assert lock_timeout() == "5s"
+
+
+def test_what_a_run_waits_for_is_said_now_and_then(
+    watch: Watch, working: BaseDatabaseWrapper, holder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rupaya.migrator.session.vigil.LOOK_EVERY_S", 0.15)
+    to, pid, looks = output(), pid_of(working), [time.monotonic()]
+
+    @contextmanager
+    def asking() -> Iterator[Any]:
+        looks.append(time.monotonic())
+        if len(looks) == 2:
+            raise psycopg2.OperationalError("no connection to spare")
+        yield watch._connection
+        if len(said(to)) == 2:
+            watch._connection.cursor().execute("SELECT pg_cancel_backend(%s)", [pid])
+
+    vigil = Vigil(to, lambda: [pid], asking)
+    with vigil.kept(), working.cursor() as cursor, pytest.raises(DatabaseError, match="canceling statement"):
+        cursor.execute("SELECT FROM item")
+
+    seen = rf"Waiting for item, held by backend pid {holder.info.backend_pid}, .*, for \d+ s"
+    assert [bool(re.fullmatch(seen, line)) for line in said(to)[:2]] == [True, True]
+    assert vigil.blockers is not None
+    assert vigil.blockers.table == "item"
+    assert all(later - earlier >= 0.15 for earlier, later in pairwise(looks))
+
+
+def test_who_waits_for_nobody_is_left_alone_past_the_deadline_too(
+    watch: Watch, working: BaseDatabaseWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOOK_EVERY_S", "LET_GO_EVERY_S"):
+        monkeypatch.setattr(f"rupaya.migrator.session.vigil.{name}", 0.05)
+    to, pid = output(), pid_of(working)
+    vigil = Vigil(to, lambda: [pid], lambda: nullcontext(watch._connection))
+    vigil.stop_after(0)
+
+    with vigil.kept(), working.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(0.3)")
+
+    assert (said(to), vigil.blockers) == ([], None)
