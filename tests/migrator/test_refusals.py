@@ -10,16 +10,19 @@ from typing import Any
 
 import pytest
 from django.core.management.color import no_style
-from django.db import connection, migrations
+from django.db import connection, migrations, models
 from django.db.migrations.migration import Migration
 from django.db.migrations.recorder import MigrationRecorder
+from django_pg_migration_tools import operations as safer
 
 from rupaya.migrator import conf
 from rupaya.migrator.errors import FailedBefore, HistoryRefused
 from rupaya.migrator.ledger.ledger import Applied
+from rupaya.migrator.operations import Backfill
 from rupaya.migrator.output import Output
 from rupaya.migrator.plan.history import Edited, refuse_by_project
 from rupaya.migrator.plan.plan import Plan
+from rupaya.migrator.plan.repeatable import may_run_again
 from rupaya.migrator.run.refusals import (
     Known,
     known_of,
@@ -202,3 +205,27 @@ def test_who_recorded_what_the_migrator_did_not_is_told_by_name() -> None:
     assert told.getvalue().startswith(
         "Recorded as applied, but by no attempt of the migrator: shop.0001_initial, shop.0002_pay. If the database"
     )
+
+
+INDEX = safer.SaferAddIndexConcurrently("item", models.Index(fields=["name"], name="i"))
+UNIQUE = models.UniqueConstraint(fields=["name"], name="u")
+
+
+@pytest.mark.parametrize(
+    ("operations", "atomic", "may"),
+    [
+        ([migrations.RunSQL("SELECT 1")], True, True),
+        ([migrations.RunSQL("SELECT 1")], False, False),
+        ([INDEX, Backfill("item", set="name = ''", where="name IS NULL")], False, True),
+        ([INDEX, migrations.RunSQL("SELECT 1")], False, False),
+        ([safer.SaferAddUniqueConstraint("item", UNIQUE, raise_if_exists=False)], False, True),
+        ([safer.SaferAddUniqueConstraint("item", UNIQUE, raise_if_exists=True)], False, False),
+    ],
+)
+def test_what_leaves_nothing_or_looks_before_it_acts_may_run_again(
+    operations: list[Any], atomic: bool, may: bool
+) -> None:
+    migration = a_migration(atomic=atomic)
+    migration.operations = operations
+
+    assert may_run_again(migration) is may
