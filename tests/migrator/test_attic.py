@@ -186,9 +186,15 @@ def test_nothing_fails_while_it_is_paid_and_brought_back(url: str, v1: Release, 
     read, write = "SELECT id, name FROM shop_item LIMIT 5", "INSERT INTO shop_item (name, maker_id) VALUES ('t', 1)"
     with traffic(url, [read, write]):
         assert v2.run(url, "migrate", "--contract").returncode == 0
+    query(url, "INSERT INTO shop_item (name, maker_id) VALUES ('late', 1); INSERT INTO shop_page DEFAULT VALUES")
     with traffic(url, [read]):
-        assert v2.run(url, "rollback").returncode == 0
+        undone = v2.run(url, "rollback")
+    assert undone.returncode == 0, undone.stderr
+    assert "✓ table shop_note is back" in undone.stdout
     assert query(url, "SELECT count(*) FROM shop_item WHERE colour IS NULL") == [(0,)]
+    assert query(url, "SELECT colour FROM shop_item WHERE name = 'late'") == [("white",)]
+    assert query(url, "SELECT note_id FROM shop_page ORDER BY id DESC LIMIT 1") == [(None,)]
+    assert query(url, "SELECT count(*) FROM pg_constraint WHERE NOT convalidated") == [(0,)]
     assert v1.run(url).returncode == 0
 
 

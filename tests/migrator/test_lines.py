@@ -55,6 +55,7 @@ def test_what_only_the_database_knows_is_told_after_work_and_without(deployed: D
     (release.migrations_folder / "0002_newer.py").unlink()
     older = lines(release, url)
 
+    assert not [line for line in newer if "First start" in line["message"]]
     assert [(line["level"].lower(), line["message"]) for line in newer[-2:]] == list(LEFT)
     batch, done = newer[1:3]
     assert (batch["batch"], batch["migrations"]) == (2, 1)

@@ -19,7 +19,7 @@ from django.db.migrations.exceptions import (
 from django.db.migrations.migration import Migration
 from django.db.migrations.recorder import MigrationRecorder
 
-from rupaya.migrator.django import Conflict, Planned, Unloadable
+from rupaya.migrator.django import Conflict, Planned
 from rupaya.migrator.errors import HistoryRefused
 from rupaya.migrator.plan.plan import (
     Plan,
@@ -226,19 +226,11 @@ def test_a_release_has_a_digest_if_each_loaded_migration_is_found_without_django
 # What does not fit together
 
 
-def unloadable() -> Unloadable:
-    try:
-        raise ImportError("no such name")
-    except ImportError as error:
-        return Unloadable(error)
-
-
 @pytest.mark.parametrize(
     ("error", "words"),
     [
         (InconsistentMigrationHistory("b before a"), "ran in an order that this code does not allow"),
         (Conflict("two leaves"), "makemigrations --merge"),
-        (unloadable(), r"cannot be loaded: ImportError: no such name.*test_plan\.py"),
         (NodeNotFoundError("no 0007", ("shop", "0007")), "do not fit together: no 0007"),
         (CircularDependencyError("a, b"), "do not fit together: a, b"),
         (BadMigrationError("no class"), "do not fit together: no class"),
@@ -247,6 +239,11 @@ def unloadable() -> Unloadable:
 def test_what_django_says_of_migrations_is_explained(error: Exception, words: str) -> None:
     with pytest.raises(HistoryRefused, match=words), history_explained():
         raise error
+
+
+def test_what_is_no_fault_of_the_migrations_is_left_as_it_is() -> None:
+    with pytest.raises(LookupError, match="elsewhere"), history_explained():
+        raise LookupError("elsewhere")
 
 
 def test_two_last_migrations_of_an_app_are_refused_with_their_names() -> None:

@@ -12,7 +12,7 @@ from rupaya.migrator.attic import bringing
 from rupaya.migrator.attic.atticstore import AtticStore
 from rupaya.migrator.attic.instep import IN_STEP
 from rupaya.migrator.attic.item import COLUMN, DEBT, KEPT, RESTORED, ROLLBACK, Item
-from rupaya.migrator.django import Key, table_of
+from rupaya.migrator.django import table_of
 from rupaya.migrator.plan.fingerprint import do_the_same, migration_hashes
 from rupaya.migrator.plan.plan import Plan, key_of
 from rupaya.migrator.run import again
@@ -39,8 +39,7 @@ def fill_of(connection: BaseDatabaseWrapper, plan: Plan, item: Item) -> str:
     if item.kind != COLUMN or not item.details.get("not_null"):
         return ""
     backwards = {key_of(migration): is_backwards for migration, is_backwards in plan.steps}
-    key: Key = item.key
-    state = plan.executor.loader.project_state(key, at_end=not backwards.get(key, True))
+    state = plan.executor.loader.project_state(item.key, at_end=not backwards[item.key])
     editor: Any = connection.schema_editor(collect_sql=True)
     for model in state.apps.get_models(include_auto_created=True):
         if table_of(model) != item.table:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from django.db import DEFAULT_DB_ALIAS
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
 
+from rupaya.migrator.django import Key
 from rupaya.migrator.errors import HistoryRefused, is_or_are
 from rupaya.migrator.ledger.ledger import Applied, Ledger
 from rupaya.migrator.output import Output
@@ -56,7 +59,7 @@ class Rollback(Procedure):
         """What would be unapplied, in that order, and by which attempts it was applied.
 
         Raises:
-            HistoryRefused: if this release does not have all of it.
+            HistoryRefused: if this release does not have all of it, or has it in one with an earlier batch's.
         """
         with history_explained():
             executor = self.django.plan().executor
@@ -74,6 +77,7 @@ class Rollback(Procedure):
         keys = {key for key in by_key if key in graph.nodes}
         for squash, migration in executor.loader.replacements.items():
             if squash in graph.nodes and set(migration.replaces) & by_key.keys():
+                _refuse_squashed(executor.loader, migration, by_key.keys())
                 keys.add(squash)
                 by_key.setdefault(squash, next(by_key[key] for key in migration.replaces if key in by_key))
         plan = backwards_plan(executor, keys)
@@ -110,6 +114,28 @@ class Rollback(Procedure):
 
     def say_done(self, context: RunContext, plan: Plan) -> None:
         """Nothing more: each migration has its line."""
+
+
+def _refuse_squashed(loader: MigrationLoader, squash: Migration, batch: Collection[Key]) -> None:
+    """Refuse where what undoes a squashed migration would undo what is to stay."""
+
+    def replaced(migration: Migration) -> Iterator[Key]:
+        """What was applied by its own name: a squash may replace another one."""
+        for key in migration.replaces:
+            if key in loader.replacements:
+                yield from replaced(loader.replacements[key])
+            else:
+                yield key
+
+    if key_of(squash) in batch:
+        return
+    if others := sorted({f"{app}.{name}" for app, name in replaced(squash) if (app, name) not in batch}):
+        raise HistoryRefused(
+            f"{squash} stands for {', '.join(others)} as well, which {is_or_are(len(others))} not of the batch.",
+            "What undoes it would undo that too, which was applied in an earlier batch or outside the ledger; nothing "
+            "was changed.",
+            "Run the rollback from an image that has the squashed migrations alone, or roll back further with --to.",
+        )
 
 
 def _refuse_dependents(plan: Plan) -> None:
