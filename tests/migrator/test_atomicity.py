@@ -368,6 +368,11 @@ FIRST_DEPLOYMENTS = {
         ),
         "0003_alter": migration('migrations.RunSQL("ALTER TABLE shop_part ADD n integer")', "0002_rows"),
     },
+    "two temporary tables that go with their transactions": {
+        "0001_initial": migration(CREATE),
+        "0002_one": migration('migrations.RunSQL("CREATE TEMP TABLE found (n int) ON COMMIT DROP")', "0001_initial"),
+        "0003_two": migration('migrations.RunSQL("CREATE TEMP TABLE found (n int) ON COMMIT DROP")', "0002_one"),
+    },
 }
 
 
