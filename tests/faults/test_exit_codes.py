@@ -197,6 +197,7 @@ def test_a_table_that_post_migrate_cannot_have_is_12_too_and_the_migrations_stay
         blocker.close()
 
     assert status == 12, output
+    assert "A handler of post_migrate was interrupted: canceling statement due to lock timeout. Try 2 of 2" in output
     assert_explained(output, "TableLocked", "post_migrate", "migrations are applied", "start again")
     assert len(applied(url)) == 6
     status, output = deploy(url, apps="points")

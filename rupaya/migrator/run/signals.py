@@ -10,7 +10,15 @@ from typing import Any
 from django.db.migrations.state import StateApps
 
 from rupaya.migrator import django
-from rupaya.migrator.errors import MigrationFailed, MigratorError, TableLocked, is_lost, python_text, sqlstate
+from rupaya.migrator.errors import (
+    MigrationFailed,
+    MigratorError,
+    TableLocked,
+    driver_text,
+    is_lost,
+    python_text,
+    sqlstate,
+)
 from rupaya.migrator.plan.plan import Plan
 from rupaya.migrator.run import backoff
 from rupaya.migrator.run.context import RunContext
@@ -79,7 +87,13 @@ class Signals:
                 if context.stop.requested:
                     raise context.stop.error(f"{how_far(context, self.plan)} The next start does the rest.") from None
                 if sqlstate(error) in RETRYABLE and tries <= retries:
-                    context.stop.wait(backoff.pause_s(tries))
+                    pause_s = backoff.pause_s(tries)
+                    context.output.say(
+                        f"A handler of {signal} was interrupted: {driver_text(error)}. "
+                        f"Try {tries + 1} of {retries + 1} in {pause_s:.1f} s",
+                        warning=True,
+                    )
+                    context.stop.wait(pause_s)
                     continue
                 if is_lost(error) or (isinstance(error, MigratorError) and not isinstance(error, TransactionLeftOpen)):
                     raise

@@ -47,8 +47,9 @@ def task_name() -> str:
 
 
 def application_name() -> str:
-    """``migrate RELEASE TASK``, as `pg_stat_activity` shows it; PostgreSQL keeps 63 bytes."""
-    return f"migrate {getattr(settings, 'RELEASE', 'unknown')} {task_name()}"[:APPLICATION_NAME_MAX_BYTES]
+    """``migrate RELEASE TASK``, as `pg_stat_activity` shows it; PostgreSQL keeps 63 bytes, and ASCII alone."""
+    name = f"migrate {getattr(settings, 'RELEASE', 'unknown')} {task_name()}"
+    return name.encode("ascii", "backslashreplace").decode()[:APPLICATION_NAME_MAX_BYTES]
 
 
 def use_migration_address(connection: BaseDatabaseWrapper) -> dict[str, Any] | None:
