@@ -22,7 +22,7 @@ from rupaya.migrator.run.backoff import pause_s
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.others import attest, has_been_done, is_done, is_done_by_now
 from rupaya.migrator.run.outcome import Outcome, how_far
-from rupaya.migrator.run.transactions import COMMITTED, ROLLED_BACK, DoneByOthers, Transaction
+from rupaya.migrator.run.transactions import COMMITTED, ROLLED_BACK, UNDER_WAY, DoneByOthers, Transaction
 
 BATCH = "shop.0001_initial", "shop.0002_table"
 
@@ -92,6 +92,10 @@ SENTENCES = {
         ["It is unapplied, although it did not end as one whole: look at what is there."],
     ),
     "nobody could be asked": (outcome("", recorded=None, before=None), [NOT_ASKED]),
+    "neither yet": (
+        outcome(UNDER_WAY, recorded=None, before=None),
+        ["It is neither committed nor rolled back yet: pg_stat_activity or pg_prepared_xacts has it."],
+    ),
     "only the history could be asked": (outcome("", before=BATCH), [NOT_ASKED, STILL]),
     "by half": (outcome("", atomic=False), ["It is not atomic: what it did stays.", ASKS]),
     "by half, after others": (
@@ -257,7 +261,7 @@ def test_one_that_is_still_being_rolled_back_is_waited_for_but_not_for_ever(
         cursor.execute("SELECT txid_current(), pg_backend_pid()")
         transaction = Transaction(*cursor.fetchone())
 
-        assert Outcome.ask(context, FIRST, transaction, backwards=False).transaction == ""
+        assert Outcome.ask(context, FIRST, transaction, backwards=False).transaction == UNDER_WAY
         Timer(0.2, other.rollback).start()
         assert Outcome.ask(context, FIRST, transaction, backwards=False).transaction == ROLLED_BACK
 
@@ -325,3 +329,7 @@ def test_what_somebody_else_did_is_in_the_ledger_as_what_it_was(context: RunCont
         assert cursor.fetchall() == [
             ("shop", "0001_initial", "unapply", "contract", "succeeded", migration_hashes(FIRST)[0])
         ]
+
+
+def test_a_transaction_that_was_prepared_is_said_to_keep_its_locks() -> None:
+    assert "end it by COMMIT PREPARED or ROLLBACK PREPARED" in outcome(UNDER_WAY).of_a_transaction_that_it_ended()

@@ -16,7 +16,7 @@ from rupaya.migrator.plan.plan import Plan, key_of
 from rupaya.migrator.plan.repeatable import may_run_again
 from rupaya.migrator.plan.status import read_status
 from rupaya.migrator.run.context import RunContext
-from rupaya.migrator.run.transactions import COMMITTED, ROLLED_BACK, Transaction
+from rupaya.migrator.run.transactions import COMMITTED, ROLLED_BACK, UNDER_WAY, Transaction
 from rupaya.migrator.session import database
 
 # A backend whose client has gone may need a moment to roll back.
@@ -30,7 +30,7 @@ class Outcome:
 
     is_atomic: bool
     transaction: str
-    """``committed``, ``aborted``, or empty if the server could not be asked."""
+    """``committed``, ``aborted``, ``in progress`` if it is still neither, or empty if the server could not be asked."""
     is_recorded: bool | None
     """Whether the history has the migration; None if it could not be asked."""
     may_run_again: bool
@@ -92,6 +92,8 @@ class Outcome:
         began = {
             COMMITTED: "What it did in the transaction that it ended is committed and stays.",
             ROLLED_BACK: "What it did in the transaction that it ended was rolled back.",
+            UNDER_WAY: "What it did in the transaction that it left is neither committed nor rolled back, and its "
+            "locks stay: if pg_prepared_xacts has it, end it by COMMIT PREPARED or ROLLBACK PREPARED.",
         }.get(self.transaction, "The server could not be asked what became of the transaction that it ended.")
         still = f" {self._of_the_batch()}" if self.still_done else ""
         return f"{began} What it did after that, outside any transaction, stays.{still}"
@@ -112,6 +114,8 @@ class Outcome:
             return "What it did in that transaction is committed and stays, and it is not recorded."
         if self.is_settled:
             return f"It {is_done}, although it did not end as one whole: look at what is there."
+        if self.transaction == UNDER_WAY:
+            return "It is neither committed nor rolled back yet: pg_stat_activity or pg_prepared_xacts has it."
         return "The server could not be asked whether it was rolled back."
 
 
@@ -142,8 +146,8 @@ def _fate(transaction: Transaction, connection: PgConnection) -> str:
     deadline = time.monotonic() + WAIT_S
     while True:
         fate = transaction.outcome(connection)
-        if fate != "in progress" or time.monotonic() > deadline:
-            return fate if fate in (COMMITTED, ROLLED_BACK) else ""
+        if fate != UNDER_WAY or time.monotonic() > deadline:
+            return fate
         time.sleep(POLL_S)
 
 

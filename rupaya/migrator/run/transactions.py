@@ -18,6 +18,7 @@ from rupaya.migrator.errors import MigratorError
 
 COMMITTED = "committed"
 ROLLED_BACK = "aborted"
+UNDER_WAY = "in progress"
 
 
 class TransactionEnded(MigratorError):
