@@ -31,6 +31,9 @@ LATE = [
     "CREATE UNIQUE INDEX CONCURRENTLY i ON t (a)",
 ]
 NEVER = [
+    "UPDATE pg_attribute SET attnotnull = true WHERE attname = 'a'",
+    'WITH gone AS (DELETE FROM ONLY pg_catalog."pg_enum" RETURNING oid) SELECT * FROM gone',
+    "DO $$ BEGIN INSERT INTO pg_catalog.pg_enum VALUES (1); END $$",
     "LOCK TABLE t",
     "ALTER TABLE t REPLICA IDENTITY NOTHING",
     "ALTER DEFAULT PRIVILEGES REVOKE SELECT ON TABLES FROM reader",
