@@ -6,14 +6,16 @@ import csv
 import io
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg2
 import pytest
 
 from rupaya.migrator.session.lock import FIRST_KEY, MigrationLock
-from tests.faults.migrator import applied, query
+from tests.faults.migrator import applied, query, wait_for
 from tests.migrator.releases import CREATE, Deployed, Release, migration
+from tests.patience import HANGING_S
 
 ADD = 'migrations.AddField("item", "size", models.IntegerField(null=True))'
 V1 = {"0001_initial": migration(CREATE)}
@@ -52,6 +54,24 @@ def test_what_no_run_may_go_on_from_is_refused_before_anybody_is_waited_for(
 
     assert refused.returncode == 14, refused.stderr
     assert "shop.0003_add_weight" in refused.stderr
+
+
+def test_who_waits_leaves_once_somebody_else_has_done_it(database_url: str, lock: MigrationLock, v1: Release) -> None:
+    assert v1.run(database_url).returncode == 0
+    (settled,) = query(database_url, "DELETE FROM migrator_settled_releases RETURNING digest, run_id, held, history")
+    with lock.lock_connection.cursor() as cursor:
+        cursor.execute(f"SELECT pg_advisory_lock({FIRST_KEY})")
+    with ThreadPoolExecutor(1) as waiter:
+        ran = waiter.submit(v1.run, database_url, MIGRATE_LOCK_WAIT_S="600")
+        waits = (
+            "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'migrate v1%%' AND query LIKE '%%advisory%%'"
+        )
+        wait_for(lambda: query(database_url, waits), "somebody who waits")
+        columns = "digest, run_id, held, history"
+        query(database_url, f"INSERT INTO migrator_settled_releases ({columns}) VALUES (%s, %s, %s, %s)", *settled)
+
+        assert ran.result(HANGING_S).returncode == 0, "the lock is still held"
+    assert "Nothing to migrate: the only migration is applied" in ran.result().stdout
 
 
 def test_the_projects_own_checks_may_refuse_a_plan_and_are_asked_nothing_where_there_is_none(

@@ -21,7 +21,7 @@ def change(apps, schema_editor):
     {then}
 
 class Migration(migrations.Migration):
-    atomic, phase = {atomic}, "expand"
+    atomic, idempotent, phase = {atomic}, {idempotent}, "expand"
     dependencies = [("shop", "0001_initial")]
     operations = [migrations.RunPython(change, migrations.RunPython.noop)]
 """
@@ -38,15 +38,29 @@ def test_a_migration_that_leaves_a_transaction_open_fails_and_is_not_recorded(
     deployed: Deployed, release: Release, body: str, then: str, atomic: bool
 ) -> None:
     url = deployed(release)
-    release.write("0002_open", PYTHON.format(body=body, then=then, atomic=atomic))
+    release.write("0002_open", PYTHON.format(body=body, then=then, atomic=atomic, idempotent=False))
 
     failed = release.run(url)
 
     assert failed.returncode == 13, failed.stdout + failed.stderr
     assert "shop.0002_open failed: it left a transaction open" in failed.stderr
+    told = "It is not atomic: what it had committed before stays. The next run will stop and ask." in failed.stderr
+    assert told == (not atomic)
     assert applied(url) == ["shop.0001_initial"]
     assert query(url, "SELECT outcome FROM migrator_attempts WHERE name = '0002_open'") == [("failed",)]
     assert query(url, "SELECT to_regclass('kept') IS NOT NULL") == [("commit" in then,)]
+
+
+def test_one_that_may_run_again_is_not_asked_about(deployed: Deployed, release: Release) -> None:
+    url = deployed(release)
+    body = {"body": "transaction.set_autocommit(False)", "then": "pass", "atomic": False, "idempotent": True}
+    release.write("0002_open", PYTHON.format(**body))
+
+    failed = release.run(url)
+
+    assert failed.returncode == 13, failed.stdout + failed.stderr
+    assert "what it had committed before stays." in failed.stderr
+    assert "stop and ask" not in failed.stderr
 
 
 HANDLER = """
