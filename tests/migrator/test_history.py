@@ -64,7 +64,7 @@ def test_who_waits_leaves_once_somebody_else_has_done_it(database_url: str, lock
     with ThreadPoolExecutor(1) as waiter:
         ran = waiter.submit(v1.run, database_url, MIGRATE_LOCK_WAIT_S="600")
         waits = (
-            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'migrate v1%%' "
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'migrate v1%' "
             "HAVING count(*) = 2"
         )
         wait_for(lambda: query(database_url, waits), "somebody who waits, on both connections")
