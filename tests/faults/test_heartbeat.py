@@ -97,6 +97,7 @@ def test_the_health_check_passes_while_a_long_migration_runs(
             "AND datname = current_database()"  # another test's may be on the same server
         )
         wait_for(lambda: query(migrated_url, sleeping), "the migration runs")
+        wait_for(file.exists, "a beat")
         first = file.stat().st_mtime_ns
 
         assert service.health().returncode == 0

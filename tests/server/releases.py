@@ -47,6 +47,7 @@ from django.db import migrations
 
 class Migration(migrations.Migration):
     dependencies = [("accounts", "{last_migration("accounts")}")]
+    statement_timeout_ms = 0
 
     operations = [
         migrations.RunSQL("ALTER TABLE users ADD COLUMN half_done integer"),

@@ -700,6 +700,8 @@ def test_a_read_that_no_counted_statement_explains_leaves_it_unsaid(
 ) -> None:
     query(server.url(), "CREATE TABLE lonely (id integer, label text); INSERT INTO lonely VALUES (1, 'l'), (2, 'm')")
     query(server.url(), "CREATE INDEX lonely_label ON lonely (label)")
+    built = "SELECT 1 FROM pg_stat_user_tables WHERE relname = 'lonely' AND seq_scan > 0"
+    wait_for(lambda: query(server.url(), built), "the statistics to have the building of the index")
     table, column = debt(TABLE, "lonely", "lonely", 21), debt(table="lonely", name="label", number=22)
     keep_baseline(connection, [table, column])
     age(connection, 26)
