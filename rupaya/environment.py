@@ -311,8 +311,6 @@ class Environment:
                 item_port = item_port.removeprefix(":")
             else:
                 item_host, _, item_port = item.partition(":")
-            if item_port and not (item_port.isdigit() and 0 < int(item_port) < 65536):
-                self._problem(f"{variable}: the port is not a whole number from 1 to 65535.")
             host_list.append(_unquote(item_host))
             port_list.append(item_port or "5432")
         options = _query_parameters(query)
@@ -328,6 +326,10 @@ class Environment:
         )
         if not database.name:
             self._problem(f"{variable} names no database. End it with /NAME.")
+        if "\0" in _unquote(url):
+            self._problem(f"{variable} has a NUL (%00), which nothing in an address can have. Remove it.")
+        if not all(item.isascii() and item.isdigit() and 0 < int(item) < 65536 for item in port.split(",")):
+            self._problem(f"{variable}: the port is not a whole number from 1 to 65535.")
         for key in sorted(set(options) - LIBPQ_PARAMETERS):
             self._problem(f"{variable}: {key!r} is not a connection parameter of PostgreSQL. Remove it.")
         if options.get("sslmode", "disable") not in SSL_MODES:

@@ -1,4 +1,4 @@
-"""What every request passes after the probes: it gets an id, and loses the headers that only a proxy may set."""
+"""What every request passes after the probes: it gets an id, loses what only a proxy may set, and has no NUL."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import secrets
 from collections.abc import Callable
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponseBase
+from django.core.exceptions import BadRequest
+from django.http import Http404, HttpRequest, HttpResponseBase
+from django.views.defaults import bad_request, page_not_found
 
 from rupaya.logs import request_id
 from rupaya.proxies import FORWARDED_HEADERS, Proxies
@@ -47,6 +49,20 @@ class RequestMiddleware:
             return response
         finally:
             request_id.reset(token)
+
+
+class NulMiddleware:
+    """Refuses an address with a NUL, which no text in PostgreSQL can have: any page that asks for it would break."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if "\0" in request.path_info:
+            return page_not_found(request, Http404())
+        if "%00" in request.META.get("QUERY_STRING", ""):
+            return bad_request(request, BadRequest())
+        return self.get_response(request)
 
 
 def client_address(request: HttpRequest) -> str:

@@ -33,6 +33,7 @@ MIDDLEWARE = [
     # First, so that probes meet no host check, redirect, session or login.
     "rupaya.health.middleware.ProbeMiddleware",
     "rupaya.middleware.RequestMiddleware",
+    "rupaya.middleware.NulMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "django_permissions_policy.PermissionsPolicyMiddleware",

@@ -14,6 +14,7 @@ from typing import Any
 
 import phonenumbers
 
+# For PostgreSQL too; here only with `fullmatch`, for to Python `$` is also before a newline at the end.
 E164 = r"^\+[1-9][0-9]{1,14}$"
 DEFAULT_COUNTRY = "IN"
 # The library would read letters as the digits on their keys, and what follows "ext" as something else.
@@ -57,7 +58,7 @@ class _Claim:
 
     @property
     def is_e164(self) -> bool:
-        return re.match(E164, self.phone_number) is not None
+        return re.fullmatch(E164, self.phone_number) is not None
 
     @property
     def rank(self) -> tuple[bool, bool]:
@@ -80,7 +81,7 @@ def read(phone_number: str, country: str | None) -> dict[str, str]:
         except phonenumbers.NumberParseException:
             continue
         written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-        if phonenumbers.is_valid_number(number) and re.match(E164, written) and written not in found.values():
+        if phonenumbers.is_valid_number(number) and re.fullmatch(E164, written) and written not in found.values():
             found[way] = written
     return found
 

@@ -110,6 +110,10 @@ class Listing(Declared):
             return rest == f"{related._meta.pk.name}__exact"
         return any(name == getattr(item, "parameter_name", None) for item in self.list_filter)
 
+    def to_field_allowed(self, request: HttpRequest, to_field: str) -> bool:
+        """Nothing here is chosen in a window of its own, which would send this."""
+        return False
+
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         return self._bounded(request, lambda: super(Listing, self).changelist_view(request, extra_context))
 

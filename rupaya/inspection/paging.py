@@ -56,8 +56,11 @@ class Keyset:
         """
         try:
             texts = json.loads(urlsafe_base64_decode(place))
-            values = [self._field(name).to_python(text) for (name, _), text in zip(self.columns, texts, strict=True)]
-        except (ValueError, TypeError, ValidationError) as error:
+            values = [
+                self._field(name).to_python(_storable(text))
+                for (name, _), text in zip(self.columns, texts, strict=True)
+            ]
+        except (ValueError, TypeError, ValidationError, RecursionError) as error:
             raise IncorrectLookupParameters(error) from error
         beyond = Q()
         for index, (name, descending) in enumerate(self.columns):
@@ -71,6 +74,17 @@ class Keyset:
 
     def _field(self, name: str) -> Any:
         return next(field for field in self.model._meta.fields if field.attname == name)
+
+
+def _storable(value: Any) -> Any:
+    """The value itself.
+
+    Raises:
+        ValueError: for text that no row can have: with a NUL, or half of a surrogate pair.
+    """
+    if isinstance(value, str) and "\0" in value.encode().decode():
+        raise ValueError(value)
+    return value
 
 
 class InspectionList(ChangeList):

@@ -83,6 +83,13 @@ class LedgerAdmin(ModelAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return _RunLinks
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Only what the page itself offers: Django allows any lookup, and those that its forms never ask break."""
+        name, _, rest = lookup.partition("__")
+        if name in self.list_filter:
+            return rest in ("", "exact", "isnull", "gte", "lt")
+        return any(name == getattr(item, "parameter_name", None) for item in self.list_filter)
+
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The list, or what to do where there is none."""
         title = f"Migration {'attempts' if self.model is Attempt else 'runs'}"

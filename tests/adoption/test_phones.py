@@ -25,6 +25,7 @@ INSERT INTO users (email, phone_number, phone_verified, created_at, updated_at) 
     ('first@example.com', '9876543212', true, '2026-01-01', '2026-01-01'),
     ('second@example.com', '919876543212', true, '2026-02-01', '2026-01-01'),
     ('third@example.com', '+919876543212', false, '2026-02-01', '2026-01-01'),
+    ('newline@example.com', E'+919876543213\\n', true, '2026-02-01', '2026-01-01'),
     ('nonsense@example.com', '12345678', false, '2026-02-01', '2026-01-01');
 """
 OPTIONS = ("--normalise-phones", "--unreadable-phones=clear")
@@ -37,6 +38,7 @@ SETTLED = {
     "first": (None, False),
     "second": (None, False),
     "third": (None, False),
+    "newline": ("+919876543213", True),
     "nonsense": (None, False),
 }
 
@@ -77,7 +79,7 @@ def test_the_plan_counts_each_class_and_two_readings_need_a_decision(database_ur
 
     assert status == 1
     assert {rule.partition(".")[2]: (its["rows"], its["undecided"]) for rule, its in findings(document).items()} == {
-        "readable": (3, 0),
+        "readable": (4, 0),
         "ambiguous": (1, 1),
         "unreadable": (1, 0),
         "taken": (2, 0),
@@ -104,7 +106,7 @@ def test_the_proved_claim_wins_and_what_had_two_readings_is_not_proved(
         }
         assert found == {**SETTLED, "singapore": (number, False)}
         kept = query(url, "SELECT DISTINCT original ->> 'email' FROM adoption_quarantine")
-        assert len(kept) == 10
+        assert len(kept) == 11
 
 
 def test_two_readings_are_not_finished_without_a_decision(server_url: str, adopted: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test import Client
+from django.utils.http import urlsafe_base64_encode
 
 from rupaya.inspection import counting
 from tests.inspection.conftest import As
@@ -73,7 +74,20 @@ def test_rows_that_come_meanwhile_shift_no_page(staff_of: As, many: int) -> None
     assert not set(keys(first)) & set(keys(second))
 
 
-@pytest.mark.parametrize("place", ["nonsense", "WyIyMDI2LTAxLTAxIl0", "W10", "WyJ4IiwieSJd"])
+NOWHERE = (
+    "nonsense", "WyIyMDI2LTAxLTAxIl0", "W10", "WyJ4IiwieSJd", "W1tb" * 1000,
+    urlsafe_base64_encode(b'["2026-01-01", "\\u0000"]'), urlsafe_base64_encode(b'["\\ud800", "\\ud800"]'),
+)  # fmt: skip
+
+
+def test_a_text_that_no_row_can_have_is_no_place(staff_of: As) -> None:
+    client = staff_of("operator", is_superuser=True)
+    for text in (b"\\u0000", b"\\ud800"):
+        place = urlsafe_base64_encode(b'["%b", "1"]' % text)
+        assert client.get("/admin/auth/group/", {"after": place}).headers.get("Location") == "/admin/auth/group/?e=1"
+
+
+@pytest.mark.parametrize("place", NOWHERE)
 def test_a_place_that_is_none_leads_back_to_the_list(staff_of: As, many: int, place: str) -> None:
     response = staff_of("inspector").get(LIST, {"after": place})
     assert (response.status_code, response.headers.get("Location")) == (302, f"{LIST}?e=1")

@@ -12,6 +12,16 @@ from tests.inspection.conftest import As
     ("path", "status", "said"),
     [
         ("/admin/accounts/user/?password__startswith=x", 400, "what the page does not offer"),
+        ("/admin/accounts/user/?account_status=%00", 400, "what the page does not offer"),
+        (
+            "/admin/autocomplete/?app_label=transactions&model_name=transaction&field_name=user&term=%00",
+            400,
+            "not whole",
+        ),
+        ("/admin/accounts/user/?_to_field=user_id", 400, "what the page does not offer"),
+        ("/admin/story/run/?outcome__range=x", 400, "what the page does not offer"),
+        ("/admin/story/attempt/?error__startswith=x", 400, "what the page does not offer"),
+        ("/admin/schema/tables/%00/", 404, "No page has this"),
         ("/admin/admin/logentry/", 403, "ask an administrator for the group"),
         ("/admin/zebra/", 404, "No page has this"),
         ("/admin/r/1/1/", 404, "No page has this"),

@@ -104,6 +104,14 @@ def test_after_the_time_it_is_given_up() -> None:
         'root certificate file "x" does not exist',
         "server does not support SSL, but SSL was required",
         'invalid connection option "x"',
+        'FATAL:  permission denied for database "x"\nDETAIL:  User does not have CONNECT privilege.',
+        'FATAL:  Peer authentication failed for user "x"',
+        'invalid integer value "x" for connection option "port"',
+        'invalid load_balance_hosts value: "maybe"',
+        'FATAL:  invalid value for parameter "work_mem": "x"',
+        'FATAL:  unrecognized configuration parameter "nonsense"',
+        'FATAL:  parameter "fsync" cannot be changed now',
+        'definition of service "x" not found',
     ],
 )
 def test_what_waiting_cannot_help_is_said_at_once_without_the_password(text: str) -> None:
@@ -114,6 +122,21 @@ def test_what_waiting_cannot_help_is_said_at_once_without_the_password(text: str
 
     assert server.asked == 1
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "means"),
+    [
+        ("FATAL:  too many connections for role", "A server answered"),
+        ("FATAL:  the database system is starting up", "A server answered"),
+        ("failed: server is not in hot standby mode", "A server answered"),
+        ("Connection refused\n\tIs the server running on that host?", "No server answered"),
+        ("could not translate host name", "No server answered"),
+    ],
+)
+def test_whether_a_server_answered_is_told_as_it_was(text: str, means: str) -> None:
+    with pytest.raises(DatabaseUnreachable, match=means):
+        waited(Server(9, psycopg2.OperationalError(text)), output(), wait_s=0)
 
 
 def test_who_waits_for_a_server_can_be_stopped() -> None:

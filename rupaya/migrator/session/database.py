@@ -35,10 +35,16 @@ APPLICATION_NAME_MAX_BYTES = 63
 # psycopg2 gives connection failures no SQLSTATE, so these few are known by their (English) text: waiting cannot help
 # them. Where the server speaks another language the wait simply runs its course, with the same exit code.
 _FINAL = re.compile(
-    r"password authentication failed|role \".*\" does not exist|database \".*\" does not exist"
-    r"|no pg_hba\.conf entry|role \".*\" is not permitted to log in|no password supplied"
+    r"(?:password|[Pp]eer|Ident|certificate) authentication failed|role \".*\" does not exist"
+    r"|database \".*\" does not exist|no pg_hba\.conf entry|role \".*\" is not permitted to log in"
+    r"|no password supplied|permission denied|authentication method|channel binding required"
     r"|certificate verify failed|root certificate file|server does not support SSL|invalid connection option"
+    # What an address says besides, and neither libpq nor the server takes.
+    r"|invalid .* value|invalid value for parameter|invalid port number|unrecognized configuration parameter"
+    r"|parameter \".*\" cannot be |definition of service|weak sslmode|GSSAPI encryption required"
 )
+# That a server is there all the same.
+_ANSWERED = re.compile(r"FATAL: |(?:session|server) is (?:not )?(?:read-only|in )")
 
 
 def task_name() -> str:
@@ -161,12 +167,16 @@ def when_reachable(
                 raise DatabaseUnreachable(
                     f"The database {address(parameters)} refused the connection: {reason}",
                     "Waiting would not help; nothing was changed.",
-                    "Check user, password, database name and TLS in DATABASE_URL or DB_*, then start again.",
+                    "Check user, password, database name, TLS and what else is in DATABASE_URL or DB_*, "
+                    "then start again.",
                 ) from None
             if waited_s >= conf.db_wait_s:
                 raise DatabaseUnreachable(
                     f"The database {address(parameters)} could not be reached within {conf.db_wait_s:g} s: {reason}",
-                    "No server answered there, or it had no connection to spare; nothing was changed.",
+                    "A server answered, but takes no such connection now or has no connection to spare; "
+                    "nothing was changed."
+                    if _ANSWERED.search(str(error))
+                    else "No server answered there; nothing was changed.",
                     "Check that it runs, its address, its security group and its connection limit; "
                     "MIGRATE_DB_WAIT_S sets how long to wait.",
                 ) from None
