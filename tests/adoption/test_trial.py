@@ -86,6 +86,7 @@ def test_what_the_decisions_will_meet_is_told_before_the_first_change(adopted_ur
     assert planned.process.returncode == 0, planned.output
 
 
+@pytest.mark.slow
 def test_columns_of_other_types_become_the_contracts_although_its_views_use_them(irregular_url: str) -> None:
     query(
         irregular_url,
