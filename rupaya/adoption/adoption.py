@@ -29,6 +29,7 @@ from rupaya.adoption.repairs import CREATE_QUARANTINE, QUARANTINE, Repair, drop_
 from rupaya.adoption.survey import ADOPTED_APPS, FINISH_COMMAND, Survey, before_later, finished_by, read_live, succeeded
 from rupaya.adoption.survey import survey as surveyed
 from rupaya.adoption.trial import Trial, Verdict, try_out
+from rupaya.adoption.viewed import without_views
 from rupaya.migrator.conf import require_configuration
 from rupaya.migrator.errors import FailedBefore, HistoryRefused, MigrationFailed
 from rupaya.migrator.operations import Backfill, backfill
@@ -204,7 +205,8 @@ class AdoptionRun(Procedure):
             for part in change.parts:
                 # Again after each part: what is written between the first filling and the rule that forbids nulls.
                 self._fill(change)
-                self._run_part(part)
+                with without_views(self.connection, change.table, change.retypes):
+                    self._run_part(part)
 
         return work
 

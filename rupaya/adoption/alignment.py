@@ -16,6 +16,7 @@ from rupaya.adoption.baseline import UPDATED_AT_FUNCTION, baseline
 from rupaya.adoption.original import TABLES
 from rupaya.migrator.schema.catalog import Catalog
 from rupaya.migrator.schema.diff import short_type
+from rupaya.migrator.schema.dump import quoted
 
 ADOPT = "adopt"
 FINISH = "finish"
@@ -65,6 +66,8 @@ class Change:
     parts: tuple[Part, ...]
     fills: tuple[tuple[str, str], ...] = ()
     """Columns whose nulls are filled first, and with what."""
+    retypes: str = ""
+    """The column that gets another type, which the server refuses while a view uses it."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ class LeftOver:
     @property
     def drop(self) -> str:
         """SQL that drops it; empty for a column, whose values are nobody's to drop."""
-        name = '"' + self.name.replace('"', '""') + '"'
+        name = quoted(self.name)
         return {
             "constraint": f"ALTER TABLE {self.table} DROP CONSTRAINT {name}",
             "index": f"DROP INDEX {name}",
@@ -95,7 +98,8 @@ def changes(live: Catalog) -> list[Change]:
     """All that is left to do, in the order in which to do it."""
     found = list(_of_function(live))
     for table in TABLES:
-        if table in live["relations"]:
+        # What is no table cannot be altered to be one: an obstacle.
+        if live["relations"].get(table, {}).get("kind") == "table":
             found += _of_table(table, live["relations"][table], baseline()["relations"][table])
     order = {ADOPT: 0, FINISH: 1}
     found.sort(key=lambda change: (order[change.stage], change.name == "set_updated_at.final"))
@@ -184,9 +188,9 @@ def _of_table(table: str, facts: dict[str, Any], wanted: dict[str, Any]) -> Iter
     for part, names in renamed.items():
         for name, old in names.items():
             statement = (
-                f"ALTER INDEX {old} RENAME TO {name}"
+                f"ALTER INDEX {quoted(old)} RENAME TO {name}"
                 if part == "indexes"
-                else f"ALTER TABLE {table} RENAME CONSTRAINT {old} TO {name}"
+                else f"ALTER TABLE {table} RENAME CONSTRAINT {quoted(old)} TO {name}"
             )
             kind = "index" if part == "indexes" else "constraint"
             yield Change(ADOPT, table, f"{name}.renamed", f"{kind} {old} renamed to {name}", (Part((statement,)),))
@@ -229,6 +233,7 @@ def _of_column(table: str, column: str, facts: dict[str, Any] | None, wanted: di
         says = f"column {column} added: {definition}"
         yield Change(ADOPT, table, f"{column}.added", says, (Part((statement,)),))
         return
+    waits = False
     if facts["type"] != wanted["type"]:
         statement = f"ALTER TABLE {table} ALTER COLUMN {column} TYPE {type_}"
         widens = _width(facts["type"]) is not None and (_width(facts["type"]) or 0) < (_width(wanted["type"]) or 0)
@@ -237,18 +242,31 @@ def _of_column(table: str, column: str, facts: dict[str, Any] | None, wanted: di
             yield Change(ADOPT, table, f"{column}.widened", says, (Part((statement,)),))
         else:
             says += "; the table is rewritten and locked meanwhile"
-            yield Change(FINISH, table, f"{column}.retyped", says, (Part((statement,), is_short=False),))
-    if default and facts.get("default") != default:
+            waits = facts.get("default") != default and _family(facts["type"]) != _family(wanted["type"])
+            if waits:  # a default of the one type does not fit the other
+                alter = f"ALTER COLUMN {column}"
+                statement = f"ALTER TABLE {table} {alter} DROP DEFAULT, {alter} TYPE {type_}"
+                statement += f", {alter} SET DEFAULT {default}" if default else ""
+                says += f"; its default becomes {short_type(default) if default else 'none'}"
+            part = Part((statement,), is_short=False)
+            yield Change(FINISH, table, f"{column}.retyped", says, (part,), retypes=column)
+    if default and facts.get("default") != default and not waits:
         says = f"default of {column} set to {short_type(default)}"
         statement = f"ALTER TABLE {table} ALTER COLUMN {column} SET DEFAULT {default}"
         yield Change(ADOPT, table, f"{column}.default", says, (Part((statement,)),))
-    elif facts.get("default") and not default:
+    elif facts.get("default") and not default and not waits:
         says = f"default of {column} removed: {short_type(facts['default'])}"
         statement = f"ALTER TABLE {table} ALTER COLUMN {column} DROP DEFAULT"
         yield Change(FINISH, table, f"{column}.default", says, (Part((statement,)),))
     if wanted["nullable"] and not facts["nullable"]:
         statement = f"ALTER TABLE {table} ALTER COLUMN {column} DROP NOT NULL"
         yield Change(ADOPT, table, f"{column}.nullable", f"column {column} may be null", (Part((statement,)),))
+
+
+def _family(type_: str) -> str:
+    """Types of one family take each other's defaults."""
+    name = type_.partition("(")[0]
+    return "text" if name in ("text", "character", "character varying") else name
 
 
 def _width(type_: str) -> int | None:

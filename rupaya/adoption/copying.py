@@ -20,8 +20,12 @@ _REFERENCES = """
     WHERE c.contype = 'f' AND array_length(c.conkey, 1) = 1
       AND c.conrelid = ANY(%(tables)s::regclass[]) AND c.confrelid = ANY(%(tables)s::regclass[])
 """
+# The copy has types of its own: a value of the live one goes by way of its text.
 _COLUMNS = """
-    SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
+    SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum),
+        string_agg(quote_ident(attname) || CASE WHEN t.typnamespace = current_schema()::regnamespace
+            THEN '::text::' || format_type(atttypid, atttypmod) ELSE '' END, ', ' ORDER BY attnum)
+    FROM pg_attribute JOIN pg_type t ON t.oid = atttypid
     WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
 """
 _SEQUENCES = """
@@ -134,9 +138,9 @@ def copy_whole(connection: BaseDatabaseWrapper, source: str, table: str) -> None
 
 def _copy(cursor: Any, source: str, table: str, where: str, parameters: list[Any]) -> None:
     cursor.execute(_COLUMNS, [table])
-    (columns,) = cursor.fetchone()
+    columns, values = cursor.fetchone()
     cursor.execute(
-        f"INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {source}.{table} {where}",
+        f"INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {source}.{table} {where}",
         parameters,
     )
     cursor.execute(_SEQUENCES, {"here": table, "there": f"{source}.{table}"})

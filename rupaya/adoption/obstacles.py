@@ -14,6 +14,7 @@ from rupaya.adoption.original import TABLES, Key
 from rupaya.adoption.privileges import is_missing
 from rupaya.migrator.schema.catalog import Catalog
 from rupaya.migrator.schema.diff import INTEGERS
+from rupaya.migrator.schema.dump import quoted
 
 _COMPARED = ("kind", "definition", "columns", "constraints", "indexes", "triggers", "policies", "row_security")
 # Of a function that is to be replaced: what CREATE OR REPLACE cannot change.
@@ -27,7 +28,7 @@ _NOT_OWNED = """
 """
 # The contract's own trigger lets rows that are repaired keep the time of their last change; these do not.
 _TRIGGERS = """
-    SELECT c.relname, t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+    SELECT c.relname, quote_ident(t.tgname) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
     JOIN pg_proc p ON p.oid = t.tgfoid
     WHERE c.relnamespace = coalesce(current_schema(), 'public')::regnamespace AND c.relname = ANY(%s)
       AND NOT t.tgisinternal AND t.tgtype & 2 > 0 AND t.tgtype & 16 > 0
@@ -52,7 +53,7 @@ _VIEWS_ELSEWHERE = """
 _RULES = """
     SELECT c.relname, quote_ident(r.rulename) FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
     WHERE c.relnamespace = coalesce(current_schema(), 'public')::regnamespace AND c.relname = ANY(%s)
-      AND c.relkind <> 'v' ORDER BY 1, 2
+      AND c.relkind NOT IN ('v', 'm') ORDER BY 1, 2
 """
 # What refers to one of these columns, or what one of them refers to, on and on: they change together or not at all.
 _REFERENCES = """
@@ -113,11 +114,9 @@ def _of_creation(cursor: Any, live: Catalog, applied: set[Key]) -> Iterator[str]
             wanted = baseline()["relations"][name]
             if name in there:
                 if differing := [part for part in _COMPARED if _alike(there[name], part) != _alike(wanted, part)]:
-                    kind = str(there[name]["kind"])
-                    way = _AWAY.format(kind=kind.upper(), name=name)
                     yield (
-                        f"{kind} {name} is there in another shape than the contract's ({', '.join(differing)} differ): "
-                        f"{way}, or drop it if nobody needs it"
+                        f"{there[name]['kind']} {name} is there in another shape than the contract's "
+                        f"({', '.join(differing)} differ): {_away(there[name], name)}, or drop it if nobody needs it"
                     )
                 continue
             cursor.execute(
@@ -127,6 +126,10 @@ def _of_creation(cursor: Any, live: Catalog, applied: set[Key]) -> Iterator[str]
             )
             for (taken,) in cursor.fetchall():
                 yield f"the name {taken}, which {name} needs, is taken: rename what has it"
+
+
+def _away(facts: dict[str, Any], name: str) -> str:
+    return _AWAY.format(kind=str(facts["kind"]).upper().removeprefix("PARTITIONED "), name=name)
 
 
 def _alike(relation: dict[str, Any], part: str) -> Any:
@@ -144,7 +147,7 @@ def _of_kinds(cursor: Any, live: Catalog) -> Iterator[str]:
         if facts is None:
             continue
         if facts["kind"] != "table":
-            yield f"{table} is a {facts['kind']} and must be a table: {_AWAY.format(kind='VIEW', name=table)}"
+            yield f"{table} is a {facts['kind']} and must be a table: {_away(facts, table)}"
         if security := facts.get("row_security"):
             yield (
                 f"row security is {security} on {table}, and its policies would hide rows from this service: "
@@ -157,8 +160,8 @@ def _of_kinds(cursor: Any, live: Catalog) -> Iterator[str]:
             if column not in wanted and _is_required(its):
                 yield (
                     f"{table}.{column}, which the contract does not have, is NOT NULL without a default, and rows that "
-                    f"this service writes would be refused: ALTER TABLE {table} ALTER {column} DROP NOT NULL, or give "
-                    "it a default"
+                    f"this service writes would be refused: ALTER TABLE {table} ALTER {quoted(column)} DROP NOT NULL, "
+                    "or give it a default"
                 )
             for fact in ("identity", "generated", "collation"):
                 if column in wanted and its.get(fact) != wanted[column].get(fact):

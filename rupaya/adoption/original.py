@@ -136,7 +136,12 @@ class Original:
 def find(connection: BaseDatabaseWrapper) -> Original | None:
     """What there is of the original system; None where Knex never was."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass('knex_migrations') IS NOT NULL, to_regclass('knex_migrations_lock') IS NULL")
+        # A sequence, say, or an index of that name has no rows to read.
+        cursor.execute(
+            "SELECT count(*) FILTER (WHERE oid = to_regclass('knex_migrations')) > 0, "
+            "count(*) FILTER (WHERE oid = to_regclass('knex_migrations_lock')) = 0 "
+            "FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f')"
+        )
         is_there, has_no_lock = cursor.fetchone()
         if not is_there and not _was_taken_over(connection):
             return None
@@ -147,7 +152,8 @@ def find(connection: BaseDatabaseWrapper) -> Original | None:
             return Original(tables, tuple(name for name in sizes if name not in TABLES), 0, (), False, "", True)
         # Of somebody else's table it is not known which columns it has.
         cursor.execute(
-            "SELECT coalesce(its ->> 'name', '?'), coalesce((its ->> 'batch')::integer, 0) "
+            "SELECT coalesce(its ->> 'name', '?'), "
+            "CASE WHEN its ->> 'batch' ~ '^[0-9]{1,9}$' THEN (its ->> 'batch')::integer ELSE 0 END "
             "FROM (SELECT to_jsonb(k) AS its FROM knex_migrations k) done ORDER BY its -> 'id'"
         )
         done = cursor.fetchall()

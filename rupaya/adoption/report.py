@@ -86,7 +86,8 @@ def _lines(survey: Survey) -> Iterator[str]:
     for table in TABLES:
         yield ""
         if table not in sizes:
-            yield f"{table}: missing; will be created"
+            kind = survey.live["relations"].get(table, {}).get("kind")
+            yield f"{table}: a {kind}, and no table" if kind else f"{table}: missing; will be created"
             continue
         size = sizes[table]
         about = "about " if size.is_estimate else ""

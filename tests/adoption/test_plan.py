@@ -169,6 +169,7 @@ def test_system_categories_that_are_there_twice_are_for_a_person_to_settle(irreg
 
 
 def test_an_index_and_a_constraint_of_another_name_are_renamed(empty_url: str) -> None:
+    query(empty_url, 'ALTER INDEX idx_transactions_date RENAME TO "By date"')
     query(empty_url, "ALTER INDEX idx_transactions_type RENAME TO transactions_by_type")
     query(empty_url, "ALTER TABLE devices RENAME CONSTRAINT devices_user_id_foreign TO devices_user_id_fkey")
 
@@ -177,4 +178,5 @@ def test_an_index_and_a_constraint_of_another_name_are_renamed(empty_url: str) -
     told = [change["message"] for table in document["tables"].values() for change in table["changes"]]
     assert "index transactions_by_type renamed to idx_transactions_type" in told
     assert "constraint devices_user_id_fkey renamed to devices_user_id_foreign" in told
-    assert document["left_over"] == []
+    assert "index By date renamed to idx_transactions_date" in told
+    assert (document["left_over"], document["obstacles"]) == ([], [])

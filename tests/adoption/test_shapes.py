@@ -301,8 +301,45 @@ STRANGERS = {
         "INSERT INTO knex_migrations (name, batch) VALUES ('001_init.js', 1)"
     ),
     "no history": "CREATE TABLE knex_migrations (id serial, name varchar, batch integer)",
+    "batches that are no numbers": (
+        "CREATE TABLE knex_migrations (id serial, name text, batch text);"
+        "INSERT INTO knex_migrations (name, batch) VALUES ('one.js', 'first')"
+    ),
+    "batches that are too large": (
+        "CREATE TABLE knex_migrations (id serial, name text, batch bigint);"
+        "INSERT INTO knex_migrations (name, batch) VALUES ('one.js', 99999999999)"
+    ),
+    "a lock that is no table": (
+        "CREATE TABLE knex_migrations (id serial, name text, batch integer); CREATE SEQUENCE knex_migrations_lock"
+    ),
     "another table": "CREATE TABLE knex_migrations (step text); INSERT INTO knex_migrations VALUES ('one')",
 }
+
+
+def test_a_sequence_of_that_name_is_no_history(database_url: str) -> None:
+    query(database_url, "CREATE SEQUENCE knex_migrations")
+
+    run = migrate(database_url, "adopt", "--plan")
+
+    assert run.process.returncode == 14, run.output
+    assert "it has no table knex_migrations" in run.output
+
+
+@pytest.mark.parametrize("kind", ["VIEW", "MATERIALIZED VIEW"])
+def test_a_view_in_place_of_a_table_is_told_and_can_be_put_away(database_url: str, kind: str) -> None:
+    build(database_url)
+    query(
+        database_url,
+        "ALTER TABLE revoked_tokens RENAME TO tokens; ALTER INDEX revoked_tokens_pkey RENAME TO tokens_pkey; "
+        f"CREATE {kind} revoked_tokens AS SELECT * FROM tokens",
+    )
+
+    run = migrate(database_url, "adopt", "--plan")
+
+    assert run.process.returncode == 1, run.output
+    assert f"ALTER {kind} revoked_tokens SET SCHEMA kept" in run.output
+    assert "DROP RULE" not in run.output
+    assert "revoked_tokens: missing; will be created" not in run.output
 
 
 @pytest.mark.parametrize("stranger", STRANGERS)

@@ -86,6 +86,34 @@ def test_what_the_decisions_will_meet_is_told_before_the_first_change(adopted_ur
     assert planned.process.returncode == 0, planned.output
 
 
+@pytest.mark.slow
+def test_columns_of_other_types_become_the_contracts_although_its_views_use_them(irregular_url: str) -> None:
+    query(
+        irregular_url,
+        "CREATE TYPE theme AS ENUM ('light', 'dark', 'system', 'sepia');"
+        "ALTER TABLE users ALTER theme_preference DROP DEFAULT,"
+        " ALTER theme_preference TYPE theme USING theme_preference::text::theme,"
+        " ALTER theme_preference SET DEFAULT 'dark';"
+        "CREATE TYPE kind_of AS ENUM ('income', 'expense', 'transfer');"
+        "ALTER TABLE transactions DROP CONSTRAINT transactions_type_check,"
+        " ALTER transaction_type TYPE kind_of USING transaction_type::text::kind_of;"
+        "ALTER TABLE categories ALTER name TYPE text",
+    )
+
+    status, document = surveyed(irregular_url, *DECISIONS)
+    assert (status, document["unproved"], document["obstacles"]) == (0, None, [])
+    assert migrate(irregular_url, "adopt").process.returncode == 0
+    query(irregular_url, "GRANT SELECT ON monthly_expense_summary TO PUBLIC")
+    run = migrate(irregular_url, "adopt", "--finish", *DECISIONS)
+
+    assert run.process.returncode == 0, run.output
+    query(irregular_url, "DROP TYPE theme, kind_of")
+    assert query(
+        irregular_url, "SELECT relacl::text LIKE '%=r/%' FROM pg_class WHERE relname = 'monthly_expense_summary'"
+    ) == [(True,)]
+    assert "The database is the same as the code" in migrate(irregular_url, "schemadiff").output
+
+
 def test_a_trial_locks_nobody_out_and_leaves_nothing(irregular_url: str) -> None:
     before = schema(irregular_url)
     writer = psycopg2.connect(irregular_url)
