@@ -289,11 +289,18 @@ def test_what_cannot_be_rolled_back_is_not_begun_once_somebody_else_has_done_it(
             'migrations.RunSQL("CREATE TABLE twice (i int)")', "0002_waits", 'phase = "expand"\n    atomic = False'
         ),
     )
+    then = 'migrations.AddField("item", "then", models.IntegerField(null=True))'
+    release.write("0004_then", migration(then, "0003_twice"))
 
     ran = release.run(database_url)
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "shop.0003_twice was applied by somebody else meanwhile; this run did nothing of it" in ran.stdout
     assert query(database_url, "SELECT to_regclass('twice')") == [(None,)]
-    assert sorted(applied(database_url)) == ["shop.0001_initial", "shop.0002_waits", "shop.0003_twice"]
+    assert sorted(applied(database_url)) == [
+        "shop.0001_initial",
+        "shop.0002_waits",
+        "shop.0003_twice",
+        "shop.0004_then",
+    ]
     assert release.run(database_url, "showmigrations", "--audit", "--check").returncode == 0
