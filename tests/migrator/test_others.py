@@ -83,12 +83,15 @@ def test_what_fails_here_because_somebody_else_did_it_is_done_only_if_the_histor
     theirs = f"CREATE TABLE same (i int); {RECORD if is_recorded else ''}"
     ours = "    connection.cursor().execute('CREATE TABLE same (i int)')"
     release.write("0002_theirs", python(f'{ANOTHER}    somebody.execute("{theirs}")\n{ours}'))
+    then = 'migrations.AddField("item", "then", models.IntegerField(null=True))'
+    release.write("0003_then", migration(then, "0002_theirs"))
 
     ran = release.run(database_url)
 
     said = "shop.0002_theirs was applied by somebody else meanwhile; what this run did of it was rolled back"
     assert (ran.returncode, said in ran.stdout) == ((0, True) if is_recorded else (13, False)), ran.stdout + ran.stderr
-    assert ("0002_theirs" in str(applied(database_url))) == is_recorded
+    theirs_and_then = ["shop.0002_theirs", "shop.0003_then"] if is_recorded else []
+    assert applied(database_url) == ["shop.0001_initial", *theirs_and_then]
 
 
 def test_a_plan_that_somebody_else_carries_out_is_read_again(release: Release, database_url: str) -> None:
@@ -289,11 +292,18 @@ def test_what_cannot_be_rolled_back_is_not_begun_once_somebody_else_has_done_it(
             'migrations.RunSQL("CREATE TABLE twice (i int)")', "0002_waits", 'phase = "expand"\n    atomic = False'
         ),
     )
+    then = 'migrations.AddField("item", "then", models.IntegerField(null=True))'
+    release.write("0004_then", migration(then, "0003_twice"))
 
     ran = release.run(database_url)
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "shop.0003_twice was applied by somebody else meanwhile; this run did nothing of it" in ran.stdout
     assert query(database_url, "SELECT to_regclass('twice')") == [(None,)]
-    assert sorted(applied(database_url)) == ["shop.0001_initial", "shop.0002_waits", "shop.0003_twice"]
+    assert sorted(applied(database_url)) == [
+        "shop.0001_initial",
+        "shop.0002_waits",
+        "shop.0003_twice",
+        "shop.0004_then",
+    ]
     assert release.run(database_url, "showmigrations", "--audit", "--check").returncode == 0

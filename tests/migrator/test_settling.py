@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.reopening import _can, _item_of
 from rupaya.migrator.run.rowsahead import RowsAhead
 from rupaya.migrator.run.stillused import apart_by_use, refuse_used
+from rupaya.migrator.run.tidying import age
 
 
 def debt(kind: str, name: str = "colour", number: int | None = None, **details: Any) -> Debt:
@@ -127,3 +129,14 @@ def test_what_stops_a_migration_and_how_long_it_may_take_is_its_own(context: Run
     assert failure.happened.startswith("shop.0003_more was not begun, for rows are in its way")
     assert rows.failure(second) is None
     assert rows.failure(fourth) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "hours"), [("30d", 720), ("1d", 24), (" 12 h ", 12), ("0h", 0), ("12", None), ("d", None), ("1d2h", None)]
+)
+def test_an_age_is_days_or_hours(text: str, hours: int | None) -> None:
+    if hours is None:
+        with pytest.raises(ValueError, match="is no age: write 30d for days or 12h for hours"):
+            age(text)
+    else:
+        assert age(text) == timedelta(hours=hours)
