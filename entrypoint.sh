@@ -36,6 +36,11 @@ say() {
     esac
 }
 
+if [ "$#" -eq 0 ]; then
+    say ERROR "entrypoint.sh was given no server to start, such as 'gunicorn rupaya.wsgi'; nothing was done."
+    exit 16
+fi
+
 say INFO "Running database migrations..."
 status=0
 # A shell says a word of its own when a child is killed. It is not in the format of the log, and the exit status tells as

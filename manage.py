@@ -33,21 +33,37 @@ def main() -> None:
 
     search_seldom()
     from django.core.management import execute_from_command_line
-    from django.db import OperationalError
+    from django.db import OperationalError, ProgrammingError
 
     try:
         execute_from_command_line(sys.argv)
-    except OperationalError as error:
-        if not env.uses_local_database:
+    except (OperationalError, ProgrammingError) as error:
+        if "--traceback" in sys.argv or not (told := what_to_do(error, env.uses_local_database, env.database.address)):
             raise
-        print(
-            f"{error}\nThe development database is not running. Start it with 'make run' in another terminal, "
-            "or set DATABASE_URL to a PostgreSQL that you have.",
-            file=sys.stderr,
-        )
-        sys.exit(1)
+        text, status = told
+        if env.log_format == "json":
+            JsonLines(env.release, env.task).write(" ".join(text.split()), level="CRITICAL", logger="manage")
+        else:
+            print(text, file=sys.stderr)
+        sys.exit(status)
     finally:
         skip_last_search()
+
+
+def what_to_do(error: Exception, is_local: bool, address: str) -> tuple[str, int] | None:
+    """What a failure of the database means to any command, and the exit status; None where that is not known."""
+    code = getattr(error.__cause__, "pgcode", None)
+    if code == "42P01":  # undefined_table
+        return f"{error}\nThis database lacks tables of this release. 'manage.py migrate' makes them.", 1
+    if code is not None or not hasattr(error.__cause__, "pgcode"):
+        return None
+    if is_local:
+        return (
+            f"{error}\nThe development database is not running. Start it with 'make run' in another terminal, "
+            "or set DATABASE_URL to a PostgreSQL that you have.",
+            1,
+        )
+    return f"{error}\nThe database {address} cannot be reached. Check its address, and that it runs.", 10
 
 
 if __name__ == "__main__":

@@ -174,12 +174,22 @@ class Environment:
         if self._text("TRUSTED_PROXIES"):
             self._refuse_what_is_no_address()
         if self._problems:
-            raise EnvironmentRefused(self._problems)
+            raise EnvironmentRefused(list(dict.fromkeys(self._problems)))
 
     # Reading one variable
 
     def _text(self, variable: str) -> str:
-        return self._environ.get(variable, "").strip()
+        return self._encodable(variable).strip()
+
+    def _encodable(self, variable: str) -> str:
+        text = self._environ.get(variable, "")
+        if not text.isascii():
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                self._problem(f"{variable} is not UTF-8. Write it anew.")
+                return ""
+        return text
 
     def _problem(self, text: str) -> None:
         self._problems.append(text)
@@ -235,7 +245,7 @@ class Environment:
                 name=self._text("DB_NAME") or "rupaya",
                 user=self.credentials.username if self.credentials else self._text("DB_USER") or "rupaya",
                 # Not stripped: a password may well begin or end with a space.
-                password=self.credentials.password if self.credentials else self._environ.get("DB_PASSWORD", ""),
+                password=self.credentials.password if self.credentials else self._encodable("DB_PASSWORD"),
                 options={},
             )
         else:

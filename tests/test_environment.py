@@ -147,6 +147,8 @@ def test_production_refuses_and_names_the_variable(change: dict[str, str], named
         ({"DATABASE_URL": "postgresql://h/d?sslmod=require"}, "'sslmod' is not a connection parameter"),
         ({"DATABASE_URL": "postgresql://h/d?sslmode=yes"}, "sslmode is not one of"),
         ({"CSRF_TRUSTED_ORIGINS": "example.com"}, "Write https://example.com"),
+        ({"RELEASE": "v\udcff"}, "RELEASE is not UTF-8"),
+        ({"DB_HOST": "h", "DB_PASSWORD": "\udcff"}, "DB_PASSWORD is not UTF-8"),
     ],
 )
 def test_nonsense_is_refused_by_name(variables: dict[str, str], named: str) -> None:

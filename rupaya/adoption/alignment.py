@@ -306,12 +306,12 @@ def _constraint(table: str, name: str, wanted: dict[str, Any], facts: dict[str, 
     drop = f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {{}}"
     instead = f" in place of {there['definition']}" if there else ""
     says = f"constraint {name}: {definition}{instead}"
-    if wanted["kind"] == "unique":
-        columns = definition.removeprefix("UNIQUE ")
+    if wanted["kind"] in ("unique", "primary key"):
+        kind, columns = wanted["kind"].upper(), definition[len(wanted["kind"]) + 1 :]
         parts = (
             Part((f"DROP INDEX CONCURRENTLY IF EXISTS {building}",), is_short=False),
             Part((f"CREATE UNIQUE INDEX CONCURRENTLY {building} ON {table} {columns}",), is_short=False),
-            Part((drop.format(name), f"ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE USING INDEX {building}")),
+            Part((drop.format(name), f"ALTER TABLE {table} ADD CONSTRAINT {name} {kind} USING INDEX {building}")),
         )
         return Change(FINISH, table, f"{name}.added", says, parts)
     if there and there["definition"] == definition + _NOT_VALID:

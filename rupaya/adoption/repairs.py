@@ -19,6 +19,7 @@ from rupaya.adoption.alignment import LeftOver
 from rupaya.adoption.baseline import baseline
 from rupaya.adoption.decisions import REFUSE, Decisions, Mapping
 from rupaya.adoption.rules import INCOMPLETE, MOVABLE, column_of, condition_of, key_of, literal, mergeable
+from rupaya.migrator.errors import MigrationFailed
 
 QUARANTINE = "adoption_quarantine"
 CREATE_QUARANTINE = f"""
@@ -34,6 +35,12 @@ CREATE_QUARANTINE = f"""
     COMMENT ON TABLE {QUARANTINE} IS
         'Rows as the original system left them: those that were moved here whole, and those that were changed.'
 """
+_AGAIN = f"""
+    SELECT q.table_name, q.row_key FROM {QUARANTINE} q JOIN {QUARANTINE} earlier
+      ON (earlier.table_name, earlier.row_key, earlier.reason) = (q.table_name, q.row_key, q.reason)
+     AND earlier.quarantine_id > %(before)s AND earlier.quarantine_id <= %(last)s
+    WHERE q.quarantine_id > %(last)s LIMIT 1
+"""
 BATCH_ROWS = 1000
 CLEAR_PHONE = "phone_number = NULL, phone_verified = false"
 
@@ -47,11 +54,31 @@ class Repair:
     do: Callable[[Any], int]
 
     def carry_out(self, connection: BaseDatabaseWrapper) -> None:
-        """Batch after batch, each in a transaction of its own."""
+        """Batch after batch, each in a transaction of its own.
+
+        Raises:
+            MigrationFailed: if a batch finds rows again that the one before it has changed.
+        """
+        with connection.cursor() as cursor:
+            before = last = _last_kept(cursor)
         done = True
         while done:
             with transaction.atomic(using=connection.alias, durable=True), connection.cursor() as cursor:
                 done = self.do(cursor) > 0
+                # Whoever comes first by key comes first again: the batch before is all that need be compared.
+                cursor.execute(_AGAIN, {"before": before, "last": last})
+                if again := cursor.fetchone():
+                    raise MigrationFailed(
+                        f"{self.says}: {again[0]} {again[1]} is as it was, although it was written.",
+                        "A trigger or rule of that table drops or takes back what is written; no row was lost.",
+                        f"Disable or drop the trigger or rule of {again[0]} that does so, and start again.",
+                    )
+                before, last = last, _last_kept(cursor)
+
+
+def _last_kept(cursor: Any) -> int:
+    cursor.execute(f"SELECT coalesce(max(quarantine_id), 0) FROM {QUARANTINE}")
+    return int(cursor.fetchone()[0])
 
 
 def repairs(decisions: Decisions) -> Iterator[Repair]:

@@ -147,6 +147,7 @@ def test_tables_and_columns_that_somebody_dropped_are_made_anew(irregular_url: s
     query(irregular_url, "DROP TABLE revoked_tokens")
     query(irregular_url, "ALTER TABLE categories DROP COLUMN updated_at, DROP COLUMN is_deleted, DROP COLUMN color")
     query(irregular_url, "ALTER TABLE users DROP COLUMN phone_number")
+    query(irregular_url, "ALTER TABLE accounts DROP CONSTRAINT accounts_pkey CASCADE")
     before = rows(irregular_url, ("users", "categories", "transactions"))
 
     assert migrate(irregular_url, "adopt").process.returncode == 0

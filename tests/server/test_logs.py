@@ -317,3 +317,11 @@ def test_the_entrypoint_escapes_what_would_break_its_lines() -> None:
     assert ran.returncode == 16
     assert parsed(ran.stdout)[0]["release"] == "v7??beta??"
     assert parsed(ran.stderr)
+
+
+def test_the_entrypoint_without_a_server_to_start_does_nothing() -> None:
+    ran = subprocess.run(["./entrypoint.sh"], cwd=PROJECT, env={}, text=True, capture_output=True, check=False)
+
+    assert (ran.returncode, ran.stderr) == (16, "")
+    assert "no server to start" in ran.stdout
+    assert "Running database migrations" not in ran.stdout

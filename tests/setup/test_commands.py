@@ -78,3 +78,15 @@ def test_the_list_of_commands_is_in_columns() -> None:
 
     assert len(lines) > 15
     assert len(starts) == 1
+
+
+def test_a_database_that_is_not_there_or_empty_is_a_sentence_to_any_command(database_url: str) -> None:
+    nowhere = manage(PROJECT, "purge_expired", DATABASE_URL="postgresql://rupaya@127.0.0.1:1/x")
+    empty = manage(PROJECT, "administrator", "you@example.com", DATABASE_URL=database_url)
+    asked = manage(PROJECT, "purge_expired", "--traceback", DATABASE_URL=database_url)
+
+    assert (nowhere.returncode, empty.returncode, asked.returncode) == (10, 1, 1)
+    assert "The database 127.0.0.1:1/x cannot be reached" in nowhere.stderr
+    assert "'manage.py migrate' makes them" in empty.stderr
+    assert "Traceback" not in nowhere.stderr + empty.stderr
+    assert "Traceback" in asked.stderr
