@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
+from contextlib import suppress
 from itertools import accumulate, count
 from pathlib import Path
 
@@ -39,7 +40,7 @@ REACH = 0.85
 # Tests that a mutant is tried with: some that are about its module, as many as take so long, and so many quick ones; if
 # it survives them, as many others as take so long.
 SPECIFIC, SPECIFIC_S, QUICK_S, OTHERS_S = 12, 20.0, 6.0, 60.0
-HANGS_S = 300
+HANGS_S = 180
 FAILED_AT_MOST = 5
 SERVER = {"fsync": "off", "max_connections": "100", "shared_buffers": "64MB"}
 
@@ -79,7 +80,8 @@ def run_tests(
     try:
         return process.wait(timeout_s)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, 9)
+        with suppress(ProcessLookupError):  # it may just have ended
+            os.killpg(process.pid, 9)
         process.wait()
         return 1
 
@@ -227,22 +229,22 @@ def of_room(room: str) -> list[Candidate]:
 def tell(jobs: list[Job], root: Path, url: str, until: float) -> int:
     """Try them, and say who survived."""
     results: multiprocessing.Queue[tuple[Mutant, str]] = multiprocessing.Queue()
-    tried = [(mutant, tests) for mutant, tests in jobs if tests[0]]
-    survivors = [(mutant, "no test runs it") for mutant, tests in jobs if not tests[0]]
+    survivors: list[tuple[Mutant, str]] = []
     workers = [
-        multiprocessing.Process(target=work, args=(number, root, url, tried[number::WORKERS], results))
+        multiprocessing.Process(target=work, args=(number, root, url, jobs[number::WORKERS], results))
         for number in range(WORKERS)
     ]
     for worker in workers:
         worker.start()
     caught: dict[str, Counter[str]] = {TESTED: Counter(), TYPED: Counter()}
-    lost: Counter[str] = Counter(mutant.path.split("/")[2] for mutant, _why in survivors)
-    number_of = {str(mutant): len(first) + len(others) for mutant, (first, others) in tried}
-    for number in range(1, len(tried) + 1):
+    lost: Counter[str] = Counter()
+    number_of = {str(mutant): len(first) + len(others) for mutant, (first, others) in jobs}
+    for number in range(1, len(jobs) + 1):
         mutant, by = results.get()
         caught.get(by, lost)[mutant.path.split("/")[2]] += 1
         if by == SURVIVED:
-            survivors.append((mutant, f"{number_of[str(mutant)]} tests did not notice"))
+            tests = number_of[str(mutant)]
+            survivors.append((mutant, f"{tests} tests did not notice" if tests else "no test runs it"))
             print(f"survives: {mutant}", flush=True)
         if number % 20 == 0:
             print(f"{number} tried, {_of(caught[TESTED], caught[TYPED], lost)}", flush=True)
