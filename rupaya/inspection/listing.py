@@ -111,8 +111,9 @@ class Listing(Declared):
         return any(name == getattr(item, "parameter_name", None) for item in self.list_filter)
 
     def to_field_allowed(self, request: HttpRequest, to_field: str) -> bool:
-        """Nothing here is chosen in a window of its own, which would send this."""
-        return False
+        """Rows are chosen by their key alone: nothing here is chosen in a window of its own, which sends others."""
+        key = self.model._meta.pk
+        return key is not None and to_field == key.attname
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         return self._bounded(request, lambda: super(Listing, self).changelist_view(request, extra_context))
