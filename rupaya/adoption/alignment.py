@@ -313,7 +313,9 @@ def _constraint(table: str, name: str, wanted: dict[str, Any], facts: dict[str, 
             Part((f"CREATE UNIQUE INDEX CONCURRENTLY {building} ON {table} {columns}",), is_short=False),
             Part((drop.format(name), f"ALTER TABLE {table} ADD CONSTRAINT {name} {kind} USING INDEX {building}")),
         )
-        return Change(FINISH, table, f"{name}.added", says, parts)
+        # The tables that `adopt` makes refer to primary keys.
+        stage = ADOPT if wanted["kind"] == "primary key" else FINISH
+        return Change(stage, table, f"{name}.added", says, parts)
     if there and there["definition"] == definition + _NOT_VALID:
         validate = Part((f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}",), is_short=False)
         return Change(FINISH, table, f"{name}.validated", f"constraint {name} validated", (validate,))
