@@ -142,11 +142,11 @@ class Session:
         database.refuse_unfit_server(self.raw, parameters)
         if self._ordinary:
             database.refuse_another_database(self.connection, self._ordinary)
-        connection = handover.take(str(parameters.get("dbname") or "")) or database.connect_when_reachable(
-            self.connection, self.conf, self.stop, self.output
-        )
+        taken = handover.take(str(parameters.get("dbname") or ""))
+        connection = taken or database.connect_when_reachable(self.connection, self.conf, self.stop, self.output)
         try:
-            database.work_alike(connection, self.connection)
+            if taken:
+                database.work_alike(taken, self.connection)
             database.prepare_session(connection, statement_timeout_ms=database.OWN_STATEMENT_MS)
             self._lock_connection = connection
             with self.heartbeat.following(connection):
