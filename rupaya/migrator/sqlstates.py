@@ -23,8 +23,9 @@ UNFIT = {
 NOT_AS_MADE = ("42P01", "42703", "42883", "42704", "42P07", "42701", "42723", "42710")
 
 # unsafe_new_enum_value_usage, object_in_use ("pending trigger events"): what an earlier migration did in the same
-# transaction must be committed before the next one may use it. duplicate_table: a temporary one goes ON COMMIT.
-NEEDS_COMMIT = ("55P04", "55006", "42P07")
+# transaction must be committed before the next one may use it.
+NEEDS_COMMIT = ("55P04", "55006")
+DUPLICATE_TABLE = "42P07"
 
 # Connection trouble, transaction rollback, insufficient resources, a lock that was not available, an administrator who
 # cancels or shuts down, a system error: each may be gone the next time. 57014 is here only where somebody cancelled.

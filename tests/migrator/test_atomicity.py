@@ -387,6 +387,22 @@ def test_an_empty_database_is_brought_up_wherever_django_can(
     assert query(database_url, "SELECT count(*) FROM migrator_attempts WHERE outcome = 'started'") == [(0,)]
 
 
+def test_a_table_that_is_made_twice_leaves_nothing_of_the_first_deployment(database_url: str, tmp_path: Path) -> None:
+    """Committing what was before it would help only where that were a temporary one."""
+    texts = {
+        "0001_initial": migration(CREATE),
+        "0002_one": migration('migrations.RunSQL("CREATE TABLE found (n int)")', "0001_initial"),
+        "0003_two": migration('migrations.RunSQL("CREATE TABLE found (n int)")', "0002_one"),
+    }
+
+    failed = Release(tmp_path, "v1", texts).run(database_url)
+
+    assert failed.returncode == 13, failed.stdout + failed.stderr
+    assert "Nothing of this batch remains applied." in failed.stderr
+    assert applied(database_url) == []
+    assert query(database_url, "SELECT to_regclass('found'), to_regclass('shop_item')") == [(None, None)]
+
+
 def test_rows_that_wait_for_their_check_do_not_split_the_first_deployment(database_url: str, tmp_path: Path) -> None:
     """They are checked where a commit would have checked them; all of it is one transaction."""
     texts = FIRST_DEPLOYMENTS["rows, and then another column type"]

@@ -147,6 +147,7 @@ class BatchExecutor(Executor):
         self._transaction = None
         self.recorder.coming = frozenset(key_of(migration) for migration, _backwards in steps)
         self._fresh = context.owing.fresh.copy() if context.owing else None
+        self._has_temporary = False
         context.one_transaction = True
         context.lines.clear()
         context.open_attempts.clear()

@@ -41,9 +41,11 @@ from rupaya.migrator.run.transactions import (
     Transaction,
     TransactionEnded,
     check_deferred_constraints,
+    has_temporary_tables,
 )
 from rupaya.migrator.sessionsettings import read_settings, restore_settings, session_settings
 from rupaya.migrator.sqlstates import (
+    DUPLICATE_TABLE,
     NEEDS_COMMIT,
     RETRYABLE,
 )
@@ -87,6 +89,8 @@ class Executor(MigrationExecutor):
         self._is_observed = False
         self._may_have_let_go = True
         """Whether a migration's own code may have freed a lock since it was looked at."""
+        self._has_temporary = False
+        """Whether the session had temporary tables when the last code of a batch had run."""
         self._faked = False
         self._under_way: Migration | None = None
         self._attempt_to_close: tuple[int, int, float] | None = None
@@ -171,7 +175,7 @@ class Executor(MigrationExecutor):
                 new_state = self._attempt(migration, state, work, attempt_id, tries, direction, began)
             except BaseException as error:
                 self._under_way = self._attempt_to_close = None
-                if sqlstate(error) in NEEDS_COMMIT and context.open_attempts and context.conf.batch != "all":
+                if self._needs_commit(error) and context.open_attempts and context.conf.batch != "all":
                     context.ledger.fail_attempt(
                         attempt_id, "rolled back", tries, sqlstate(error), driver_text(error), trace
                     )
@@ -299,6 +303,7 @@ class Executor(MigrationExecutor):
             context.stop.check()  # a migration may have swallowed the exception
             if is_code_in_a_batch:
                 check_deferred_constraints(connection)
+                self._has_temporary = has_temporary_tables(connection)
             if context.one_transaction:
                 self._keep_session(migration)
                 done = self._done()
@@ -465,6 +470,11 @@ class Executor(MigrationExecutor):
         found: tuple[bool, ProjectState] = super().detect_soft_applied(project_state, migration)
         self._faked = found[0]
         return found
+
+    def _needs_commit(self, error: BaseException) -> bool:
+        """Whether what failed may do once what was done before it in the same transaction is committed."""
+        code = sqlstate(error)
+        return code in NEEDS_COMMIT or (code == DUPLICATE_TABLE and self._has_temporary)
 
     def _is_worth_another_try(self, migration: Migration, error: BaseException, tries: int) -> bool:
         context = self.context

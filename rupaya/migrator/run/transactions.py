@@ -78,9 +78,8 @@ class Depth:
             with suppress(psycopg2.Error, DatabaseError):  # it may be lost
                 raw.rollback()
                 connection.set_autocommit(True)
-                if (
-                    raw.info.transaction_status != TRANSACTION_STATUS_IDLE
-                ):  # begun by SQL, of which the driver knows not
+                # Begun by SQL, of which the driver knows not:
+                if raw.info.transaction_status != TRANSACTION_STATUS_IDLE:
                     with raw.cursor() as cursor:
                         cursor.execute("ROLLBACK")
         return True
@@ -134,6 +133,13 @@ def check_deferred_constraints(connection: BaseDatabaseWrapper) -> None:
         ((immediate,),) = cursor.fetchall()
         if immediate:
             cursor.execute(f"SET CONSTRAINTS {immediate} IMMEDIATE")
+
+
+def has_temporary_tables(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the session has any: a commit may drop them, and the server tells nobody of which (ON COMMIT DROP)."""
+    with connection.connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_class WHERE relnamespace = pg_my_temp_schema())")
+        return bool(cursor.fetchone()[0])
 
 
 @dataclass(frozen=True)
