@@ -97,6 +97,15 @@ def test_an_error_of_python_is_named_and_one_of_ours_goes_on_as_it_is(context: R
         tried(context, ours)
 
 
+def test_what_an_error_of_python_quotes_of_somebodys_data_is_left_out(context: RunContext) -> None:
+    data = "".join(["carol", "@", "secret.example"])  # so that it stands in no line of code
+
+    with pytest.raises(MigrationFailed) as failed:
+        tried(context, lambda: str(int(data)))
+
+    assert "it failed: ValueError: invalid literal for int() with base 10: '...'" in str(failed.value)
+
+
 def test_where_it_was_stopped_the_server_says_what_became_of_it(
     context: RunContext, work: Callable[..., Callable[[], str]]
 ) -> None:

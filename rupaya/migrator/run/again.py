@@ -18,8 +18,8 @@ from rupaya.migrator.errors import (
     MigrationFailed,
     MigratorError,
     TableLocked,
-    driver_text,
     is_lost,
+    python_text,
     sqlstate,
 )
 from rupaya.migrator.ledger.ledger import Ledger
@@ -94,7 +94,8 @@ def tried_in(
             return DatabaseUnreachable.lost(error, during, state())
         if sqlstate(error) in RETRYABLE:
             return TableLocked(subject, error, tries, state(), context.watch.blockers)
-        reason = driver_text(error) if isinstance(error, DatabaseError) else f"{type(error).__name__}: {error}"
+        text = python_text(error)
+        reason = text if isinstance(error, DatabaseError) else f"{type(error).__name__}: {text}"
         return MigrationFailed(f"{failed}: {reason}", state(), remedy)
 
     def observed() -> AbstractContextManager[None]:
