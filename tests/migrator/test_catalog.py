@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import psycopg2
 import pytest
 
-from rupaya.migrator.schema import catalog
+from rupaya.migrator.schema import catalog, rowversions
 from rupaya.migrator.schema.diff import differences
 from rupaya.migrator.schema.dump import draw
 from rupaya.migrator.schema.rowversions import row_versions
@@ -282,6 +284,14 @@ def test_the_versions_of_rows_show_what_an_environment_changes(connection: Conne
     run(connection, change.format(role=role))
 
     assert versions_of(connection) != before
+
+
+def test_the_versions_of_rows_are_those_of_all_that_is_read() -> None:
+    read_from = set(re.findall(r"(?:FROM|JOIN)\s+(pg_\w+)", inspect.getsource(catalog)))
+    looked_at = set(re.findall(r"FROM (pg_\w+)", rowversions._ROW_VERSIONS))
+
+    assert {"pg_class", "pg_trigger"} < read_from
+    assert read_from <= looked_at
 
 
 def test_the_versions_of_rows_are_the_same_where_only_data_changed(connection: Connection) -> None:
