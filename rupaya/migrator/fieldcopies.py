@@ -51,18 +51,22 @@ class _Pattern:
 
     def __init__(self, field: Any, untouched: Any) -> None:
         self._field = field  # kept, so that no other object gets its id
-        self._was = [_Attributes(it) for it in _with_relation(field)]
-        self._untouched = untouched
+        self._was = _Attributes(field)
+        self._relation_was = _Attributes(field.remote_field) if field.remote_field else None
+        self._untouched = _Attributes(untouched)
+        self._relation = _Attributes(untouched.remote_field) if untouched.remote_field else None
 
     def is_of(self, field: Any) -> bool:
         """Whether nothing has become of the field since."""
-        return all(was.are_of(it) for was, it in zip(self._was, _with_relation(field), strict=True))
+        return self._was.are_still_of(field) and (
+            self._relation_was is None or self._relation_was.are_still_of(field.remote_field)
+        )
 
     def copy(self) -> Any:
         """One more clone, with a place of its own in the order of a model's fields."""
-        made = _copy(self._untouched)
-        if made.remote_field:
-            made.remote_field = _copy(made.remote_field)
+        made = self._untouched.copy()
+        if self._relation:
+            made.remote_field = self._relation.copy()
             made.remote_field.field = made
         if made.auto_created:
             made.creation_counter = Field.auto_creation_counter
@@ -74,28 +78,26 @@ class _Pattern:
 
 
 class _Attributes:
-    """An object's attributes, as they were."""
+    """What an object has, as it was."""
 
     def __init__(self, it: Any) -> None:
-        self._values = tuple(vars(it).values())
-        self._contents = [(value, value.copy()) for value in self._values if type(value) in (list, dict)]
+        self._type = type(it)
+        self._all = vars(it).copy()
+        self._contents = {name: value.copy() for name, value in self._all.items() if type(value) in (list, dict)}
 
-    def are_of(self, it: Any) -> bool:
-        """Whether they still are the very same, what is in their lists included."""
-        values = vars(it).values()
+    def are_still_of(self, it: Any) -> bool:
+        """Whether it still has the very same, what is in its lists included."""
+        now = vars(it)
         return (
-            len(values) == len(self._values)
-            and all(map(is_, values, self._values))
-            and all(value == contents for value, contents in self._contents)
+            len(now) == len(self._all)
+            and all(map(is_, now.values(), self._all.values()))
+            and all(now[name] == contents for name, contents in self._contents.items())
         )
 
-
-def _with_relation(field: Any) -> list[Any]:
-    return [field, field.remote_field] if field.remote_field else [field]
-
-
-def _copy(it: Any) -> Any:
-    """A copy with lists of its own, as a constructor would have made them."""
-    made = object.__new__(type(it))
-    made.__dict__ = {name: value.copy() if type(value) in (list, dict) else value for name, value in vars(it).items()}
-    return made
+    def copy(self) -> Any:
+        """A copy with lists of its own, as a constructor would have made them."""
+        made = object.__new__(self._type)
+        own = made.__dict__ = self._all.copy()
+        for name, contents in self._contents.items():
+            own[name] = contents.copy()
+        return made

@@ -145,7 +145,9 @@ class BatchExecutor(Executor):
 
     def _begin(self, context: RunContext, steps: Sequence[PlanStep]) -> None:
         self._transaction = None
-        self.recorder.coming = frozenset(key_of(migration) for migration, _backwards in steps)
+        self.recorder.coming = frozenset(
+            key for migration, _backwards in steps for key in (key_of(migration), *migration.replaces)
+        )
         self._fresh = context.owing.fresh.copy() if context.owing else None
         self._has_temporary = False
         context.one_transaction = True

@@ -386,8 +386,7 @@ class Executor(MigrationExecutor):
             if key == key_of(migration):
                 return
         with self.connection.cursor() as cursor:
-            if self.context.ledger.last_success(cursor, key) != direction:
-                self.context.ledger.attest(cursor, key, direction=direction)
+            self.context.ledger.attest_change(cursor, key, direction)
 
     def _done(self) -> Done:
         """The attempt under way, as it is to be closed."""
