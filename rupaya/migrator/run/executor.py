@@ -188,7 +188,7 @@ class Executor(MigrationExecutor):
                 if not self._is_worth_another_try(migration, error, tries):
                     failure = self.explain(migration, direction, error, tries)
                     outcome = "interrupted" if context.stop.requested else "failed"
-                    kind = kind_of(self.context, error)
+                    kind = kind_of(self.context, error, self._limits_ms(migration)["statement_timeout"])
                     if not kind and isinstance(failure, MigrationFailed) and not isinstance(error, RowGone):
                         kind = "PYTHON"
                     how = (outcome, tries, kind, failure.happened, trace)
@@ -373,7 +373,7 @@ class Executor(MigrationExecutor):
         if not self._limits_ms(migration)["statement_timeout"]:
             with self.connection.cursor() as cursor:
                 cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(self.context.left_ms)])
-        self.context.watch.last_sql = "COMMIT"  # where deferred constraints are checked
+        self.context.watch.begin_statement("COMMIT")  # where deferred constraints are checked
 
     def _recorded(self, direction: str, key: Key) -> None:
         """Let the ledger know of each row that stands for no attempt: what a squashed migration replaces, and one that

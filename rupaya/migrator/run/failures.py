@@ -79,15 +79,28 @@ def explained(
     return MigrationFailed(
         f"{migration} failed: {type(error).__name__}: {python_text(error)}{at}",
         f"{outcome} The server was not started; the running release is not affected.",
-        _what_to_do(context, kind_of(context, error) or "PYTHON", outcome),
+        _what_to_do(context, kind_of(context, error, limit_ms) or "PYTHON", outcome),
     )
 
 
-def kind_of(context: RunContext, error: BaseException) -> str:
+def kind_of(context: RunContext, error: BaseException, limit_ms: int) -> str:
     """The failure's SQLSTATE; that of an administrator's doing where somebody cancelled, and not a time limit."""
     code = sqlstate(error)
-    by_somebody = code == QUERY_CANCELED and not context.watch.held_too_long and "user request" in str(error)
+    by_somebody = (
+        code == QUERY_CANCELED and not context.watch.held_too_long and _has_time_left(context, error, limit_ms)
+    )
     return CANCELED_BY_SOMEBODY if by_somebody else code
+
+
+def _has_time_left(context: RunContext, error: BaseException, limit_ms: int) -> bool:
+    """Whether a statement that was cancelled was within its limit.
+
+    The server has one code for both and says which in words; where these are not English, the clock decides.
+    """
+    text, took_ms = str(error), context.watch.took_ms
+    if "statement timeout" in text or "user request" in text:
+        return "user request" in text
+    return took_ms is not None and not 0 < limit_ms <= took_ms
 
 
 def _what_to_do(context: RunContext, kind: str, outcome: Outcome) -> str:
