@@ -79,7 +79,8 @@ class BatchExecutor(Executor):
         """Run consecutive atomic migrations in one transaction, again as a whole if a table is locked.
 
         Where the server says that what was done must be committed before the next migration may use it (a new value of
-        an enum, rows with a foreign key that is checked at the end), it is: the rest is a transaction of its own.
+        an enum, rows with a foreign key that is checked at the end), or has no room for more locks, or where a
+        migration's own code has a session of its own, it is: the rest is a transaction of its own.
         """
         context = self.context
         for tries in count(1):

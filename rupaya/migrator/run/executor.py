@@ -31,7 +31,7 @@ from rupaya.migrator.plan.repeatable import may_run_again
 from rupaya.migrator.run import again, backoff
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.failures import explained, kind_of
-from rupaya.migrator.run.others import attest, has_been_done, is_done_by_now
+from rupaya.migrator.run.others import attest, has_been_done, is_done_by_now, was_said_to_another_session
 from rupaya.migrator.run.outcome import Outcome
 from rupaya.migrator.run.shownsql import runs_anything, trace_of
 from rupaya.migrator.run.transactions import (
@@ -473,7 +473,11 @@ class Executor(MigrationExecutor):
     def _needs_commit(self, error: BaseException) -> bool:
         """Whether what failed may do once what was done before it in the same transaction is committed."""
         code = sqlstate(error)
-        return code in NEEDS_COMMIT or (code == DUPLICATE_TABLE and self._has_temporary)
+        return (
+            code in NEEDS_COMMIT
+            or (code == DUPLICATE_TABLE and self._has_temporary)
+            or was_said_to_another_session(error, self.context)
+        )
 
     def _is_worth_another_try(self, migration: Migration, error: BaseException, tries: int) -> bool:
         context = self.context
