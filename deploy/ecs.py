@@ -48,8 +48,11 @@ def bring(environment: Environment, image: Image, *, is_rollback: bool) -> str:
     """Roll an image out and write down that it serves; returns what one-off commands of it run by."""
     environment.report.fact("Image", f"{image.version} ({image.digest})")
     environment.record_restore_point()
+    left = environment.serving()
+    if is_rollback:
+        environment.mark_left(left, image)
     Rollout(environment).roll_out(image, at_once=is_rollback)
-    environment.mark(image, is_rollback=is_rollback)
+    environment.mark(image, left if is_rollback else environment.served.now_digest)
     if environment.dry_run:
         environment.report.say(f"would register {environment.facts.migrate_family} with {image.uri}")
         return environment.facts.migrate_family
@@ -81,7 +84,7 @@ def roll_back(environment: Environment, options: argparse.Namespace) -> None:
                 f"{image.version} was rolled back from. Whoever wants it all the same must `deploy` it."
             )
     else:
-        before = served.before()
+        before = served.before(environment.serving())
         if before is None:
             raise DeploymentError(
                 "Nothing served before what serves now, but what was rolled back from. Name an image."

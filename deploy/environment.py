@@ -133,19 +133,28 @@ class Environment:
             return f"{self.facts.migrate_family}-once"
         return self.register(self.facts.migrate_family, image, f"{self.facts.migrate_family}-once")
 
-    def mark(self, image: Image, *, is_rollback: bool) -> None:
-        """Write down that the image serves, and move this environment's tag onto it."""
+    def serving(self) -> str:
+        """The digest of what the service is told to run, proved or not; empty before the first deployment."""
+        return self.running_image(self.service()).partition("@")[2]
+
+    def mark_left(self, left: str, image: Image) -> None:
+        """Write down that somebody rolls back from an image, to this one: nobody is to be brought back to it."""
+        if left in ("", image.digest):
+            return
+        if self.dry_run:
+            self.report.say(f"would note that {left} was rolled back from")
+            return
+        self.served.rolling_back_from(left, self.images.version_of(left))
+
+    def mark(self, image: Image, before: str) -> None:
+        """Write down that the image serves, and move this environment's tag onto it; `before` is what it replaced."""
         if self.dry_run:
             self.report.say(f"would note that {image.digest} serves, and tag it {self.name}")
             return
-        before = self.served.now
-        if is_rollback:
-            self.served.rolled_back_to(image.digest, image.version)
-        else:
-            self.served.deployed(image.digest, image.version)
+        self.served.deployed(image.digest, image.version)
         # For people and for the rules that expire images; a rollback asks the history.
-        if before and before.digest != image.digest and self.images.is_there(before.digest):
-            self.images.tag(before.digest, f"{self.name}-previous")
+        if before not in ("", image.digest) and self.images.version_of(before):
+            self.images.tag(before, f"{self.name}-previous")
         self.images.tag(image.digest, self.name)
         self.report.output("digest", image.digest)
 

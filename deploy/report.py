@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 
 class DeploymentError(Exception):
@@ -49,3 +51,13 @@ class Report:
         if path:
             with Path(path).open("a", encoding="utf-8") as outputs:
                 outputs.write(f"{name}={value}\n")
+
+
+def only_fields(known: type, written: Mapping[str, Any]) -> dict[str, Any]:
+    """What was written down, without what only a newer release writes there.
+
+    Raises:
+        TypeError, ValueError: if it is something else than a dictionary.
+    """
+    names = {item.name for item in fields(known)}
+    return {name: value for name, value in dict(written).items() if name in names}
