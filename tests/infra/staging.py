@@ -116,6 +116,9 @@ def site() -> Iterator[tuple[str, dict[str, str]]]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if "raw" in answer:
+                self.wfile.write(answer["raw"].encode())
+                return
             body = json.dumps(answer).encode()
             self.send_response(200 if self.path == "/health/ready" and answer else 503)
             self.send_header("Content-Length", str(len(body)))
