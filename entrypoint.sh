@@ -2,7 +2,11 @@
 # Bring the database to the schema that this code needs, then become the server given as arguments.
 set -eu
 
-cd "$(dirname "$0")"
+here=$0
+if [ -L "$here" ]; then
+    here=$(readlink -f -- "$here")
+fi
+CDPATH='' cd -- "$(dirname -- "$here")"
 
 # ECS stops a task with SIGTERM, and dumb-init hands it to the whole process group. Without this trap the shell would
 # die first and leave migrate to be killed in the middle of its roll-back; with it, the shell waits for migrate to end
@@ -41,13 +45,30 @@ if [ "$#" -eq 0 ]; then
     exit 16
 fi
 
+# What gunicorn could not listen on is refused by migrate, before it changes anything: unless gunicorn is told another
+# address than this environment's.
+case "${1##*/} $* ${GUNICORN_CMD_ARGS:-} " in
+*' -b'* | *' --bind'*) serves_next= ;;
+'gunicorn '*) serves_next=1 ;;
+*) serves_next= ;;
+esac
+
+# An empty variable is one that is not set, as everywhere; but gunicorn reads this one before its settings.
+case ${WEB_CONCURRENCY-} in
+*[![:space:]]*) ;;
+*) unset WEB_CONCURRENCY ;;
+esac
+
 say INFO "Running database migrations..."
 status=0
 # A shell says a word of its own when a child is killed. It is not in the format of the log, and the exit status tells as
 # much, so meanwhile the shell's own standard error goes nowhere. (A redirection at the command itself would be the
 # shell's too while it waits; that of a subshell is not, and `exec` makes it no process more.)
 exec 3>&2 2>/dev/null
-(exec python manage.py migrate --noinput 2>&3 3>&-) || status=$?
+(
+    [ -z "$serves_next" ] || export RUPAYA_SERVES_NEXT=1
+    exec python manage.py migrate --noinput 2>&3 3>&-
+) || status=$?
 if [ "$status" -ne 0 ]; then
     say ERROR "Migrations failed with exit status $status; the server was not started." >&3
     exit "$status"

@@ -13,6 +13,10 @@ def main() -> None:
 
     try:
         env = environment.load()
+        if "RUPAYA_SERVES_NEXT" in os.environ:
+            from rupaya.listening import refuse_where_nothing_can_listen
+
+            refuse_where_nothing_can_listen(env)
     except environment.EnvironmentRefused as refused:
         refused.say()
         sys.exit(environment.EXIT_CODE_ENVIRONMENT_REFUSED)

@@ -9,12 +9,14 @@ The workflows call it, and people may. What it must know of an environment, Terr
 /rupaya/ENVIRONMENT/deployment. --dry-run reads everything and changes nothing.
 
 It needs boto3, and of this project nothing that needs more than Python. It exits with 0 when what it was to bring
-serves, else with 1.
+serves, else with 1; with 2 for wrong arguments, and with 130 when somebody interrupted it.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
+import math
 import sys
 from collections.abc import Sequence
 
@@ -48,8 +50,11 @@ def bring(environment: Environment, image: Image, *, is_rollback: bool) -> str:
     """Roll an image out and write down that it serves; returns what one-off commands of it run by."""
     environment.report.fact("Image", f"{image.version} ({image.digest})")
     environment.record_restore_point()
+    left = environment.serving()
+    if is_rollback:
+        environment.mark_left(left, image)
     Rollout(environment).roll_out(image, at_once=is_rollback)
-    environment.mark(image, is_rollback=is_rollback)
+    environment.mark(image, left if is_rollback else environment.served.now_digest)
     if environment.dry_run:
         environment.report.say(f"would register {environment.facts.migrate_family} with {image.uri}")
         return environment.facts.migrate_family
@@ -81,7 +86,7 @@ def roll_back(environment: Environment, options: argparse.Namespace) -> None:
                 f"{image.version} was rolled back from. Whoever wants it all the same must `deploy` it."
             )
     else:
-        before = served.before()
+        before = served.before(environment.serving())
         if before is None:
             raise DeploymentError(
                 "Nothing served before what serves now, but what was rolled back from. Name an image."
@@ -105,6 +110,21 @@ def run(environment: Environment, options: argparse.Namespace) -> None:
     Tasks(environment).run(definition, options.arguments)
 
 
+def seconds(text: str) -> float:
+    """A time that can be waited for."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise ValueError
+    return value
+
+
+def reference(text: str) -> str:
+    """A tag or a digest, which is never empty: a workflow's empty input is not what is meant."""
+    if not text.strip():
+        raise ValueError
+    return text.strip()
+
+
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """What was asked for on the command line."""
     common = argparse.ArgumentParser(add_help=False)
@@ -112,10 +132,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     common.add_argument(
         "--dry-run", action="store_true", help="read everything, say what would be done, change nothing"
     )
-    common.add_argument("--poll-s", type=float, default=10, metavar="SECONDS", help="how often to look (10)")
+    common.add_argument("--poll-s", type=seconds, default=10, metavar="SECONDS", help="how often to look (10)")
     common.add_argument(
         "--proof-timeout-s",
-        type=float,
+        type=seconds,
         default=300,
         metavar="SECONDS",
         help="how long after a completed rollout the load balancer may take to agree (300)",
@@ -124,18 +144,20 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     verbs = parser.add_subparsers(required=True, metavar="deploy|rollback|run")
 
     verb = verbs.add_parser("deploy", parents=[common], help="bring an image to the service")
-    verb.add_argument("--image", required=True, help="a tag such as v41-abc1234, or a digest")
+    verb.add_argument("--image", type=reference, required=True, help="a tag such as v41-abc1234, or a digest")
     verb.add_argument(
         "--no-contract", dest="contract", action="store_false", help="leave contract migrations for later"
     )
     verb.set_defaults(verb=deploy, title="Deployment to")
 
     verb = verbs.add_parser("rollback", parents=[common], help="bring back the image that served before")
-    verb.add_argument("--image", help="another one than that")
+    verb.add_argument("--image", type=reference, help="another one than that")
     verb.set_defaults(verb=roll_back, title="Rollback of")
 
     verb = verbs.add_parser("run", parents=[common], help="run a manage.py command as a task of its own")
-    verb.add_argument("--image", help="a release that does not serve, such as the one whose deployment failed")
+    verb.add_argument(
+        "--image", type=reference, help="a release that does not serve, such as the one whose deployment failed"
+    )
     verb.add_argument("arguments", nargs="+", metavar="ARGUMENT")
     verb.set_defaults(verb=run, title="One-off task in")
     return parser.parse_args(arguments)
@@ -144,6 +166,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def main(arguments: Sequence[str]) -> int:
     """Do what was asked, and report it."""
     options = parse(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A line of a log that this terminal cannot show ends no deployment.
+        sys.stdout.reconfigure(errors="backslashreplace")
     report = Report(f"{options.title} {options.environment}{' (dry run)' if options.dry_run else ''}")
     try:
         environment = Environment(
@@ -159,10 +184,15 @@ def main(arguments: Sequence[str]) -> int:
         report.close(f"**Failed.** {error}", error.details)
         return 1
     except (BotoCoreError, ClientError) as error:
-        text = f"AWS refused or did not answer: {error}"
+        what = "AWS refused" if isinstance(error, ClientError) else "AWS could not be asked, or did not answer"
+        text = f"{what}: {str(error).rstrip('.')}. {report.stands}"
         report.say(f"FAILED: {text}")
         report.close(f"**Failed.** {text}")
         return 1
+    except KeyboardInterrupt:
+        report.say(f"INTERRUPTED: {report.stands}")
+        report.close(f"**Interrupted.** {report.stands}")
+        return 130
     report.say("done")
     report.close("Nothing was changed." if options.dry_run else "**Done.**")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import boto3
+from botocore.config import Config
 from images import Image, Images
-from report import DeploymentError, Report
+from report import DeploymentError, Report, only_fields
 from served import Served
 from shift import Shift
 
@@ -67,16 +69,33 @@ class Environment:
         self.poll_s = poll_s
         self.proof_timeout_s = proof_timeout_s
         session = boto3.Session()
-        self.ecr, self.ecs, self.elb, self.logs, self.rds, self.ssm = (
-            session.client(service) for service in ("ecr", "ecs", "elbv2", "logs", "rds", "ssm")
+        patient = Config(
+            retries={"mode": "standard", "total_max_attempts": int(os.environ.get("AWS_MAX_ATTEMPTS") or 8)}
         )
-        parameter = self.ssm.get_parameter(Name=f"/rupaya/{name}/deployment")["Parameter"]["Value"]
-        facts = json.loads(parameter)
-        if facts.get("shift"):
-            facts["shift"] = Shift(**facts["shift"])
-        self.facts = Facts(**facts)
+        self.ecr, self.ecs, self.elb, self.logs, self.rds, self.ssm = (
+            session.client(service, config=patient) for service in ("ecr", "ecs", "elbv2", "logs", "rds", "ssm")
+        )
+        self.facts = self._read_facts(f"/rupaya/{name}/deployment")
         self.served = Served(self.ssm, name)
         self.images = Images(self.ecr, self.facts.repository, report)
+
+    def _read_facts(self, parameter: str) -> Facts:
+        """What Terraform has written; what a later one writes there too is left for the release that knows it."""
+        try:
+            written = json.loads(self.ssm.get_parameter(Name=parameter)["Parameter"]["Value"])
+            facts = only_fields(Facts, written)
+            if facts.get("shift"):
+                facts["shift"] = Shift(**only_fields(Shift, facts["shift"]))
+            return Facts(**facts)
+        except self.ssm.exceptions.ParameterNotFound as error:
+            raise DeploymentError(
+                f"There is no parameter {parameter}, which Terraform writes. `terraform apply` this environment first."
+            ) from error
+        except (ValueError, TypeError) as error:
+            raise DeploymentError(
+                f"The parameter {parameter} is not what this release's Terraform writes: {error}. `terraform apply` "
+                "this environment first, with the same release's infra/."
+            ) from error
 
     def service(self) -> dict[str, Any]:
         """The service as ECS describes it.
@@ -93,7 +112,9 @@ class Environment:
     def running_image(self, service: dict[str, Any]) -> str:
         """What the service's current task definition names as its image."""
         definition = self.ecs.describe_task_definition(taskDefinition=service["taskDefinition"])["taskDefinition"]
-        return str(definition["containerDefinitions"][0]["image"])
+        containers = definition["containerDefinitions"]
+        ours = [item for item in containers if item["name"] == self.facts.container] or containers
+        return str(ours[0]["image"])
 
     def record_restore_point(self) -> None:
         """Note the second that the database could be restored to, were this deployment to spoil its data."""
@@ -133,19 +154,28 @@ class Environment:
             return f"{self.facts.migrate_family}-once"
         return self.register(self.facts.migrate_family, image, f"{self.facts.migrate_family}-once")
 
-    def mark(self, image: Image, *, is_rollback: bool) -> None:
-        """Write down that the image serves, and move this environment's tag onto it."""
+    def serving(self) -> str:
+        """The digest of what the service is told to run, proved or not; empty before the first deployment."""
+        return self.running_image(self.service()).partition("@")[2]
+
+    def mark_left(self, left: str, image: Image) -> None:
+        """Write down that somebody rolls back from an image, to this one: nobody is to be brought back to it."""
+        if left in ("", image.digest):
+            return
+        if self.dry_run:
+            self.report.say(f"would note that {left} was rolled back from")
+            return
+        self.served.rolling_back_from(left, self.images.version_of(left))
+
+    def mark(self, image: Image, before: str) -> None:
+        """Write down that the image serves, and move this environment's tag onto it; `before` is what it replaced."""
         if self.dry_run:
             self.report.say(f"would note that {image.digest} serves, and tag it {self.name}")
             return
-        before = self.served.now
-        if is_rollback:
-            self.served.rolled_back_to(image.digest, image.version)
-        else:
-            self.served.deployed(image.digest, image.version)
+        self.served.deployed(image.digest, image.version)
         # For people and for the rules that expire images; a rollback asks the history.
-        if before and before.digest != image.digest and self.images.is_there(before.digest):
-            self.images.tag(before.digest, f"{self.name}-previous")
+        if before not in ("", image.digest) and self.images.version_of(before):
+            self.images.tag(before, f"{self.name}-previous")
         self.images.tag(image.digest, self.name)
         self.report.output("digest", image.digest)
 

@@ -63,13 +63,12 @@ class Images:
         # The image holds its version (RELEASE), and 08 never builds a version twice.
         return Image(f"{uri}@{detail['imageDigest']}", detail["imageDigest"], versions[0])
 
-    def is_there(self, digest: str) -> bool:
-        """Whether ECR still has an image."""
+    def version_of(self, digest: str) -> str:
+        """Which release an image is; empty where ECR has it no more, or nothing says so."""
         try:
-            self.named(digest)
+            return self.named(digest).version
         except DeploymentError:
-            return False
-        return True
+            return ""
 
     def tag(self, digest: str, tag: str) -> None:
         """Move a tag onto an image."""

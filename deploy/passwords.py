@@ -46,6 +46,7 @@ class Secrets:
         self.manager: Any = boto3.client("secretsmanager")
         self.rds: Any = boto3.client("rds")
         self.ecs: Any = boto3.client("ecs")
+        self.written: list[str] = []
 
     def name(self, which: str) -> str:
         """The whole name of a secret."""
@@ -68,9 +69,29 @@ class Secrets:
     def write(self, which: str, value: str) -> None:
         """Make a value the one that tasks are given from now on."""
         self.manager.put_secret_value(SecretId=self.name(which), SecretString=value)
+        self.written.append(which)
         print(f"{self.name(which)} has a new value")
 
     # The role that serves
+
+    def service(self) -> tuple[str, datetime]:
+        """The login that tasks are given now, and since when.
+
+        Raises:
+            Refused: if somebody has written something else there.
+        """
+        try:
+            now = json.loads(self.read(SERVICE))
+            login, since = str(now["username"]), datetime.fromisoformat(now["since"])
+            if since.tzinfo is None:
+                raise ValueError("its time has no zone")
+        except (ValueError, TypeError, KeyError) as error:
+            raise Refused(
+                f"{self.name(SERVICE)} is not as this script writes it ({type(error).__name__}: {error}), so nobody "
+                'knows which tasks have it. Write {"username": …, "password": …, "member_of": "rupaya_app", "since": '
+                '"2026-01-31T00:00:00+00:00"} there, with the login that serves and the time of its password.'
+            ) from error
+        return login, since
 
     def renew_service(self) -> None:
         """Give what serves another password: the other login's, so that running tasks keep theirs.
@@ -80,11 +101,11 @@ class Secrets:
         """
         login, since = "rupaya_app_a", datetime.now(UTC).replace(microsecond=0)
         if self.has_value(SERVICE):
-            now = json.loads(self.read(SERVICE))
-            self.refuse_older_tasks(datetime.fromisoformat(now["since"]))
-            login = next(name for name in LOGINS if name != now["username"])
+            login_now, since_now = self.service()
+            self.refuse_older_tasks(since_now)
+            login = next(name for name in LOGINS if name != login_now)
             # Later than the one before, whatever the clock of this machine says.
-            since = max(since, datetime.fromisoformat(now["since"]) + timedelta(seconds=1))
+            since = max(since, since_now + timedelta(seconds=1))
         known = {"username": login, "password": self.random(40)}
         # The proxy first: whoever is told who serves finds it known there.
         self.write(LOGINS[login], json.dumps(known))
@@ -124,7 +145,7 @@ class Secrets:
             raise Refused(
                 "Nothing serves but the master user yet. Run this without --hand-over, deploy, and then again."
             )
-        self.refuse_older_tasks(datetime.fromisoformat(json.loads(self.read(SERVICE))["since"]))
+        self.refuse_older_tasks(self.service()[1])
         if not self.instance().get("MasterUserSecret"):
             self.rds.modify_db_instance(
                 DBInstanceIdentifier=self.database,
@@ -157,6 +178,14 @@ class Secrets:
     def instance(self) -> dict[str, Any]:
         """The database as RDS describes it."""
         return dict(self.rds.describe_db_instances(DBInstanceIdentifier=self.database)["DBInstances"][0])
+
+    def what_to_do(self, error: Exception, renew: str | None) -> str:
+        """What is left to do after AWS refused or did not answer."""
+        if isinstance(error, ClientError) and error.response["Error"]["Code"] == "ResourceNotFoundException":
+            return f"Terraform makes the secrets {self.folder}/…: `terraform apply` {self.environment} first."
+        if renew in self.written:
+            return f"{self.name(renew)} has its new value; only others may lack one. Run it again without --renew."
+        return "The secrets are not complete. Run it again, with the same arguments."
 
     def complete(self) -> None:
         """Give each secret a value that has none."""
@@ -191,7 +220,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"REFUSED: {refused}", file=sys.stderr)
         return 1
     except (BotoCoreError, ClientError) as error:
-        print(f"FAILED: {error}\nThe secrets are not complete. Run it again, with the same arguments.", file=sys.stderr)
+        print(f"FAILED: {error}\n{secrets.what_to_do(error, options.renew)}", file=sys.stderr)
         return 1
     print("Every secret has a value. Tasks read theirs when they start.")
     return 0

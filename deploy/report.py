@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 
 class DeploymentError(Exception):
@@ -23,6 +25,8 @@ class Report:
     title: str = ""
     facts: list[tuple[str, str]] = field(default_factory=list)
     started_at: float = field(default_factory=time.monotonic)
+    stands: str = "Nothing has changed for what serves."
+    """How things stand, should this end here: what was begun goes on without anybody to watch it."""
 
     def say(self, line: str) -> None:
         """Print a line with the seconds since the start."""
@@ -37,15 +41,29 @@ class Report:
         """Write the job's summary, where there is one."""
         rows = "".join(f"| {name} | {value} |\n" for name, value in self.facts)
         table = f"| | |\n|---|---|\n{rows}\n" if rows else ""
-        path = os.environ.get("GITHUB_STEP_SUMMARY")
-        if path:
-            with Path(path).open("a", encoding="utf-8") as summary:
-                summary.write(f"## {self.title}\n\n{verdict}\n\n{table}{details}\n")
+        self._append("GITHUB_STEP_SUMMARY", f"## {self.title}\n\n{verdict}\n\n{table}{details}\n")
 
-    @staticmethod
-    def output(name: str, value: str) -> None:
+    def output(self, name: str, value: str) -> None:
         """Hand a value to the steps that follow."""
-        path = os.environ.get("GITHUB_OUTPUT")
-        if path:
-            with Path(path).open("a", encoding="utf-8") as outputs:
-                outputs.write(f"{name}={value}\n")
+        self._append("GITHUB_OUTPUT", f"{name}={value}\n")
+
+    def _append(self, variable: str, text: str) -> None:
+        """Add to the file that a variable names; what cannot be written there ends no deployment."""
+        path = os.environ.get(variable)
+        if not path:
+            return
+        try:
+            with Path(path).open("a", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            self.say(f"{variable} cannot be written: {error}")
+
+
+def only_fields(known: type, written: Mapping[str, Any]) -> dict[str, Any]:
+    """What was written down, without what only a newer release writes there.
+
+    Raises:
+        TypeError, ValueError: if it is something else than a dictionary.
+    """
+    names = {item.name for item in fields(known)}
+    return {name: value for name, value in dict(written).items() if name in names}

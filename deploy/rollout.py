@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.request
 from contextlib import nullcontext
@@ -43,6 +44,10 @@ class Rollout:
         # How many is autoscaling's to say, which may change its mind meanwhile; but it raises nothing from none.
         raised = {} if before["desiredCount"] else {"desiredCount": desired}
         updated = self.update(before, definition, at_once=at_once, **raised)
+        self.report.stands = (
+            f"ECS has begun to roll {image.version} out and goes on with it, though nobody waits: look at the "
+            "service's events. Once it is through, the same command again proves it and writes it down."
+        )
         primary = next(item for item in updated["deployments"] if is_primary(item))
         ours = primary["id"] if primary["taskDefinition"] == definition else None
         if ours is None:
@@ -52,6 +57,9 @@ class Rollout:
         self.wait_until_completed(ours, definition, before["taskDefinition"])
         self.wait_until_healthy()
         self.wait_until_seen(image)
+        self.report.stands = (
+            f"{image.version} serves, but not all that follows was done. The same command again does it."
+        )
 
     def update(self, service: dict[str, Any], definition: str, *, at_once: bool, **others: Any) -> dict[str, Any]:
         """Let ECS begin a deployment, by the shift of traffic that there is; returns the service."""
@@ -177,8 +185,9 @@ class Rollout:
         try:
             with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310 - as above
                 return dict(json.load(response))
-        except (OSError, ValueError) as error:
-            return {"error": str(error)}
+        # Whatever stands there instead may answer with anything.
+        except (OSError, http.client.HTTPException, ValueError, TypeError) as error:
+            return {"error": f"{type(error).__name__}: {error}"}
 
 
 def rollout_wait_s(grace_period_s: float) -> float:

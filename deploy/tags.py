@@ -10,7 +10,9 @@ project.
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import boto3
@@ -29,8 +31,12 @@ def make_immutable(ecr: Any) -> None:
         ecr.put_image_tag_mutability(repositoryName=REPOSITORY, imageTagMutability="IMMUTABLE_WITH_EXCLUSION")
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
     """Do it; 0 if ECR has it so now."""
+    # It takes no arguments, and what was meant by any must not be done all the same.
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(
+        arguments
+    )
     try:
         make_immutable(boto3.client("ecr"))
     except (BotoCoreError, ClientError) as error:
@@ -41,4 +47,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

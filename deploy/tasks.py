@@ -65,13 +65,13 @@ class Tasks:
             raise DeploymentError(f"ECS did not start {command}: {reasons}.")
         arn = answer["tasks"][0]["taskArn"]
         self.report.say(f"{command} runs as {short(arn)}")
-        for _ in self.environment.polls(self.facts.grace_period_s + 1800):
-            task = self.environment.ecs.describe_tasks(cluster=self.facts.cluster, tasks=[arn])["tasks"][0]
-            if task["lastStatus"] == "STOPPED":
-                break
-        else:
+        stood = self.report.stands
+        self.report.stands = f"{command} goes on as {short(arn)}, though nobody waits for it: its log says how it ends."
+        task = self.end_of(arn)
+        if task is None:
             raise DeploymentError(f"{command} still runs as {short(arn)}, but nobody waits for it any longer.")
-        container = task["containers"][0]
+        self.report.stands = stood
+        container = container_of(task, self.facts.migrate_container)
         if container.get("exitCode") != 0:
             raise DeploymentError(
                 f"{command} failed as a task of its own. {ending(container, task)}",
@@ -80,6 +80,15 @@ class Tasks:
         for line in self.log_lines(task, self.facts.migrate_container)[-LOG_LINES_SHOWN:]:
             self.report.say(f"  | {line}")
         self.report.fact(f"`{command}`", "done")
+
+    def end_of(self, arn: str) -> dict[str, Any] | None:
+        """A task once it has ended; None if that takes too long."""
+        for _ in self.environment.polls(self.facts.grace_period_s + 1800):
+            # ECS may not know yet what it has just started.
+            for task in self.environment.ecs.describe_tasks(cluster=self.facts.cluster, tasks=[arn])["tasks"]:
+                if task["lastStatus"] == "STOPPED":
+                    return dict(task)
+        return None
 
     def stopped(self, definition: str) -> str:
         """How the tasks of a task definition ended, as Markdown: newest last, their last words with them."""
@@ -100,7 +109,7 @@ class Tasks:
 
     def details(self, task: dict[str, Any], container_name: str) -> str:
         """One task: how it ended, and the log lines that matter."""
-        container = next(item for item in task["containers"] if item["name"] == container_name)
+        container = container_of(task, container_name)
         lines = [line.replace("```", "'''") for line in self.log_lines(task, container_name)]
         sentence = ending(container, task) if task["lastStatus"] == "STOPPED" else "It runs, and does not serve."
         self.report.say(f"task {short(task['taskArn'])}: {sentence}")
@@ -126,6 +135,11 @@ class Tasks:
         matter = [text for level, text in entries if level in ("ERROR", "CRITICAL")]
         chosen = matter or [text for _, text in entries]
         return [line for text in chosen[-LOG_LINES_SHOWN:] for line in text.splitlines()][-2 * LOG_LINES_SHOWN :]
+
+
+def container_of(task: dict[str, Any], name: str) -> dict[str, Any]:
+    """A task's container of that name: AWS may put some of its own beside it, before it even."""
+    return next((dict(item) for item in task["containers"] if item["name"] == name), {})
 
 
 def ending(container: dict[str, Any], task: dict[str, Any]) -> str:

@@ -141,6 +141,8 @@ class Environment:
         self.port = self._integer("PORT", 8000, 1, 65535)
         # In development nobody but the person at this machine is meant to reach it.
         self.bind_address = self._text("BIND_ADDRESS") or ("0.0.0.0" if self.is_production else "127.0.0.1")  # noqa: S104 - behind a load balancer
+        if self.bind_address.startswith("[") and self.bind_address.endswith("]"):  # IPv6, as in an address of the web
+            self.bind_address = self.bind_address[1:-1]
         self.web_concurrency = self._integer("WEB_CONCURRENCY", 2, 1, 64)
         self.log_level = self._choice("LOG_LEVEL", "INFO", LOG_LEVELS, normalise=str.upper)
         self.log_format = self._choice("LOG_FORMAT", "json" if self.is_production else "text", LOG_FORMATS)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.infra import moto_server, terraform
+from tests.infra.staging import deployed, site, staging  # noqa: F401 - fixtures
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "test",

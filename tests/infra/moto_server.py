@@ -5,6 +5,7 @@ In this process, so that rollouts, which moto does not simulate, can go the way 
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import os
@@ -50,6 +51,12 @@ class Aws:
     """What nobody may do, as SERVICE:ACTION; moto itself checks no permissions."""
     denied_after: dict[str, int] = field(default_factory=dict)
     """The same, after so many times."""
+    throttled: dict[str, int] = field(default_factory=dict)
+    """What is asked for too often, so many times more."""
+    sidecar: bool = False
+    """Whether AWS puts a container of its own into one-off tasks, before theirs."""
+    unknown_tasks: int = 0
+    """How many times more DescribeTasks knows nothing yet of what has just been started."""
     before_update: Callable[[Any], None] = lambda _service: None
     """Called with the service before UpdateService changes it: what somebody else does meanwhile."""
     on_start: Callable[[str], None] = lambda _address: None
@@ -250,6 +257,10 @@ def running() -> Iterator[Aws]:
             tasks = plain_run(self, *arguments, **named)
             aws.calls.append("RunTask")
             _stop(tasks[0], tasks[0].task_definition_arn, aws.endings.pop(0) if aws.endings else Ending(0))
+            if aws.sidecar:
+                agent = copy.copy(tasks[0].containers[0])
+                agent.name, agent.exitCode = "aws-guardduty-agent", 0
+                tasks[0].containers.insert(0, agent)
             return tasks
 
         plain_dispatch = BaseResponse.call_action
@@ -260,6 +271,12 @@ def running() -> Iterator[Aws]:
                 aws.updates.append(json.loads(self.body))
             if asked in aws.denied_after:
                 aws.denied_after[asked] -= 1
+            if aws.throttled.get(asked, 0) > 0:
+                aws.throttled[asked] -= 1
+                return 400, {}, json.dumps({"__type": "ThrottlingException", "message": "Rate exceeded"})
+            if asked == "ecs:DescribeTasks" and aws.unknown_tasks > 0:
+                aws.unknown_tasks -= 1
+                return 200, {}, json.dumps({"tasks": [], "failures": [{"reason": "MISSING"}]})
             if asked in aws.denied or aws.denied_after.get(asked, 0) < 0:
                 text = f"not authorized to perform: {asked}"
                 if "X-Amz-Target" in self.headers:

@@ -200,3 +200,41 @@ def test_an_environment_from_before_is_handed_over_once_nothing_serves_as_the_ma
     of_rds = json.loads(boto3.client("secretsmanager").get_secret_value(SecretId=managed)["SecretString"])
     assert values()["db/password"] == of_rds["password"], "tasks of the older definition start until the deployment"
     assert run("--hand-over").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["of somebody's own", "[]", '{"username": "rupaya_app_a"}', '{"username": "a", "since": "2026-01-02T03:04:05"}'],
+)
+def test_what_somebody_wrote_there_by_hand_is_not_replaced(instance: Any, value: str) -> None:
+    import boto3
+
+    run()
+    boto3.client("secretsmanager").put_secret_value(SecretId="rupaya-staging/db/service", SecretString=value)
+    before = values()
+
+    for arguments in (["--renew=db/service"], ["--hand-over"]):
+        refused = run(*arguments)
+        assert refused.returncode == 1
+        assert "REFUSED: rupaya-staging/db/service is not as this script writes it" in refused.stderr
+
+    assert values() == before
+
+
+def test_without_terraform_s_secrets_it_says_who_makes_them(aws: Aws) -> None:
+    refused = run()
+
+    assert refused.returncode == 1
+    assert "`terraform apply` staging first" in refused.stderr
+
+
+def test_what_was_renewed_is_not_renewed_again_for_another_secret(aws: Aws, instance: Any) -> None:
+    run()
+    aws.denied_after["secretsmanager:DescribeSecret"] = 1
+
+    refused = run("--renew=django/secret-key")
+
+    aws.denied_after.clear()
+    assert refused.returncode == 1
+    assert "rupaya-staging/django/secret-key has its new value" in refused.stderr
+    assert "Run it again without --renew" in refused.stderr

@@ -19,9 +19,9 @@ pytestmark = [pytest.mark.infra, pytest.mark.timeout(600), pytest.mark.filterwar
 REPOSITORY = "rupaya-backend"
 
 
-def run() -> subprocess.CompletedProcess[str]:
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     script = PROJECT / "deploy" / "tags.py"
-    return subprocess.run([sys.executable, script], text=True, capture_output=True, timeout=60, check=False)
+    return subprocess.run([sys.executable, script, *arguments], text=True, capture_output=True, timeout=60, check=False)
 
 
 def push(tag: str, number: int) -> None:
@@ -71,6 +71,17 @@ def test_who_may_not_is_told_that_tags_still_move(aws: Aws) -> None:
 
     assert completed.returncode == 1
     assert "Tags can still be moved." in completed.stderr
+
+
+@pytest.mark.parametrize(("argument", "code"), [("--help", 0), ("--dry-run", 2), ("nonsense", 2)])
+def test_who_only_asks_changes_nothing(aws: Aws, argument: str, code: int) -> None:
+    import boto3
+
+    boto3.client("ecr").create_repository(repositoryName=REPOSITORY)
+
+    assert run(argument).returncode == code
+
+    assert mutability() == "MUTABLE"
 
 
 def test_a_later_apply_of_the_account_leaves_it_so(aws: Aws, tmp_path: Path) -> None:
