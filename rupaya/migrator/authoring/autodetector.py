@@ -25,8 +25,8 @@ class SafeAutodetector(MigrationAutodetector):
         return type(cls.__name__, (cls,), {"answers": answers})
 
     def __init__(self, from_state: Any, to_state: Any, questioner: Any = None) -> None:
-        asked: Any = Questioner(questioner, self.answers, from_state)
-        super().__init__(from_state, to_state, asked)
+        self.asked: Any = Questioner(questioner, self.answers, from_state)
+        super().__init__(from_state, to_state, self.asked)
 
     def _detect_changes(self, convert_apps: Any = None, graph: Any = None) -> dict[str, list[Any]]:
         """Detect, and plan.
@@ -37,7 +37,7 @@ class SafeAutodetector(MigrationAutodetector):
         """
         changes = super()._detect_changes(convert_apps, graph)  # type: ignore[misc]
         if not self.answers.no_renames:
-            refuse_likely_renames(changes, self.from_state)
+            refuse_likely_renames(changes, self.from_state, self.asked.denied)
         planner = Planner(connections[DEFAULT_DB_ALIAS], self.from_state)
         planned = planner.plan(changes)
         if planner.refused:
