@@ -12,6 +12,7 @@ from django.core.management.commands.migrate import Command as StockCommand
 from rupaya.migrator.management.commands.migrate import Command
 from rupaya.migrator.run.procedure import Request
 from tests.faults.migrator import applied, migrate, query
+from tests.migrator.releases import Deployed, Release, migration
 from tests.server.service import PROJECT, copy_release, manage
 
 
@@ -159,3 +160,16 @@ def test_the_database_is_ahead_after_a_newer_release(migrated_url: str, tmp_path
 
     assert ran.returncode == 0
     assert "ahead of this release by 1 migration: inspection.0001_groups" in ran.stdout
+
+
+def test_what_cannot_be_unapplied_is_called_by_its_name(deployed: Deployed, release: Release) -> None:
+    release.write(
+        "0002_code",
+        migration("migrations.RunPython(print)", "0001_initial", header="phase = 'expand'"),
+    )
+    url = deployed(release)
+
+    back = release.run(url, "migrate", "shop", "0001")
+
+    assert back.returncode == 13
+    assert "IrreversibleError: Operation <RunPython <built-in function print>> in shop.0002_code" in back.stderr
