@@ -104,9 +104,8 @@ def test_what_happens_is_what_was_planned(irregular_url: str, finished_url: str)
 def test_a_plan_works_where_nothing_can_be_written_and_changes_nothing(irregular_url: str) -> None:
     before = schema(irregular_url), checksums(irregular_url, columns(irregular_url))
 
-    planned = migrate(
-        f"{irregular_url}&options=-c%20default_transaction_read_only=on".replace("?&", "?"), "adopt", "--plan"
-    )
+    joint = "&" if "?" in irregular_url else "?"
+    planned = migrate(f"{irregular_url}{joint}options=-c%20default_transaction_read_only=on", "adopt", "--plan")
 
     assert planned.process.returncode == 1
     for line in (

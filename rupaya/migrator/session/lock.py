@@ -50,7 +50,8 @@ _HELD = """
 """
 _HOLDER = """
     SELECT l.pid, coalesce(nullif(a.application_name, ''), 'unknown'), coalesce(a.usename, 'unknown'),
-           round(extract(epoch FROM now() - a.backend_start))
+           round(extract(epoch FROM now() - a.backend_start)), a.state LIKE 'idle%%',
+           round(extract(epoch FROM now() - a.state_change))
     FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
     WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -156,7 +157,12 @@ class MigrationLock:
             row = cursor.fetchone()
         if row is None:
             return "it was just released"
-        pid, name, user, age_s = row
+        pid, name, user, age_s, is_idle, idle_s = row
+        if dead and is_idle:  # its own connection ended, and nobody has told the server of the end of this one
+            return (
+                f"backend pid {pid} ({name}, user {user}), idle for {idle_s} s, of a migrator that has lost its lock; "
+                f"if that one is gone, SELECT pg_terminate_backend({pid}) frees it"
+            )
         if dead:
             return f"a dead migrator's last statement still runs in backend pid {pid} ({name}, user {user})"
         under_way = doing()
