@@ -19,6 +19,7 @@ from rupaya.adoption.original import ADOPTED, TABLES, Key
 from rupaya.migrator.django import record_applied
 from rupaya.migrator.errors import MigrationFailed, MigratorError
 from rupaya.migrator.run.batch import BatchExecutor
+from rupaya.migrator.run.outcome import Outcome
 
 SYSTEM_CATEGORIES: Key = ("transactions", "0003_system_categories")
 # An older system row of the same name and type stands for ours: other rows refer to it.
@@ -101,9 +102,9 @@ class AdoptingExecutor(BatchExecutor):
         """A step has no state."""
         return super().state_before(direction, state) if state.models else state
 
-    def explain(self, migration: Migration, direction: str, error: BaseException, tries: int) -> MigratorError:
+    def explain(self, migration: Migration, error: BaseException, outcome: Outcome, tries: int) -> MigratorError:
         """What failed in an adoption has its own way on."""
-        explained = super().explain(migration, direction, error, tries)
+        explained = super().explain(migration, error, outcome, tries)
         if not isinstance(explained, MigrationFailed):
             return explained
         return MigrationFailed(

@@ -12,6 +12,8 @@ from django.db import InterfaceError, OperationalError
 
 # data_exception, syntax_error: their messages quote values, or the statement's text.
 _QUOTING = ("22", "42601")
+# From the first mark to the last: a value may have some itself. The server speaks many languages.
+_QUOTATION = re.compile(r'["«»„“”‹›「『].*["«»„“”‹›」』]', re.DOTALL)
 
 
 class MigratorError(CommandError):
@@ -160,10 +162,20 @@ def driver_text(error: BaseException) -> str:
     What the server quotes of a value that it could not read (SQLSTATE class 22), or of a statement that it could not
     parse, may be somebody's data, and is left out.
     """
-    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__
-    return re.sub(r'"[^"]*("|$)', '"..."', lines[0]) if sqlstate(error).startswith(_QUOTING) else lines[0]
+    text = str(error)
+    if sqlstate(error).startswith(_QUOTING):
+        text = _QUOTATION.sub('"..."', _primary(error) or text)
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def _primary(error: BaseException | None) -> str:
+    """The server's message without what it adds on lines of their own; empty if no server said it."""
+    while error is not None:
+        if primary := getattr(getattr(error, "diag", None), "message_primary", None):
+            return str(primary)
+        error = error.__cause__
+    return ""
 
 
 _QUOTED = re.compile(r"""(?<!\w)(['"])(?P<text>(?:[^\\]|\\.)*?)(?:\1(?!\w)|$)""")

@@ -23,8 +23,11 @@ UNFIT = {
 NOT_AS_MADE = ("42P01", "42703", "42883", "42704", "42P07", "42701", "42723", "42710")
 
 # unsafe_new_enum_value_usage, object_in_use ("pending trigger events"): what an earlier migration did in the same
-# transaction must be committed before the next one may use it.
-NEEDS_COMMIT = ("55P04", "55006")
+# transaction must be committed before the next one may use it. out_of_memory: a transaction keeps a lock on all that it
+# has made, and the server has room for max_locks_per_transaction times max_connections of them.
+NEEDS_COMMIT = ("55P04", "55006", "53200")
+# undefined schema, table, column, function, object: what a session is told of all that another has not committed.
+NOT_THERE = ("3F000", "42P01", "42703", "42883", "42704")
 DUPLICATE_TABLE = "42P07"
 
 # Connection trouble, transaction rollback, insufficient resources, a lock that was not available, an administrator who

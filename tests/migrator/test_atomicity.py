@@ -368,6 +368,29 @@ FIRST_DEPLOYMENTS = {
         ),
         "0003_alter": migration('migrations.RunSQL("ALTER TABLE shop_part ADD n integer")', "0002_rows"),
     },
+    "Python in a session of its own": {
+        **FIRST,
+        "0002_rows": python(
+            "    import psycopg2\n    other = psycopg2.connect(**connection.get_connection_params())\n"
+            "    other.cursor().execute('INSERT INTO shop_item (id, name) VALUES (1, %s)', ['a'])\n    other.commit()"
+        ),
+    },
+    "Python in threads": {
+        **FIRST,
+        "0002_rows": python(
+            "    from concurrent.futures import ThreadPoolExecutor\n    Item = apps.get_model('shop', 'Item')\n"
+            "    with ThreadPoolExecutor() as pool:\n"
+            "        list(pool.map(lambda n: Item.objects.create(id=n, name='a'), range(3)))"
+        ),
+    },
+    "a program with a session of its own": {
+        **FIRST,
+        "0002_rows": python(
+            "    import subprocess, sys\n"
+            "    code = 'import psycopg2, sys; psycopg2.connect(sys.argv[1]).cursor().execute(\"TABLE shop_item\")'\n"
+            "    subprocess.run([sys.executable, '-c', code, connection.connection.dsn], check=True)"
+        ),
+    },
     "two temporary tables that go with their transactions": {
         "0001_initial": migration(CREATE),
         "0002_one": migration('migrations.RunSQL("CREATE TEMP TABLE found (n int) ON COMMIT DROP")', "0001_initial"),
@@ -401,6 +424,62 @@ def test_a_table_that_is_made_twice_leaves_nothing_of_the_first_deployment(datab
     assert "Nothing of this batch remains applied." in failed.stderr
     assert applied(database_url) == []
     assert query(database_url, "SELECT to_regclass('found'), to_regclass('shop_item')") == [(None, None)]
+
+
+FAILS_AFTER_ITS_COMMIT = python(
+    "    from django.db import transaction\n    def late():\n        raise ValueError('too late')\n"
+    "    transaction.on_commit(late)"
+)
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["first deployment", "live"])
+def test_what_fails_after_the_commit_stops_this_start_and_not_the_next(
+    database_url: str, tmp_path: Path, is_first: bool
+) -> None:
+    release = Release(tmp_path, "v1", FIRST)
+    if not is_first:
+        assert release.run(database_url).returncode == 0
+    release.write("0002_late", FAILS_AFTER_ITS_COMMIT)
+    release.write(
+        "0003_more", migration('migrations.AddField("item", "n", models.IntegerField(null=True))', "0002_late")
+    )
+
+    failed = release.run(database_url, RELEASE="v2")
+    audited = release.run(database_url, "showmigrations", "--audit")
+    again = release.run(database_url, RELEASE="v2")
+
+    assert failed.returncode == 13, failed.stdout + failed.stderr
+    assert "ValueError: too late at " in failed.stderr
+    assert "0002_late.py" in failed.stderr
+    assert "committed all the same" in failed.stderr
+    assert "do it by hand" in failed.stderr
+    assert "contradicted" not in audited.stdout
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert applied(database_url)[-2:] == ["shop.0002_late", "shop.0003_more"]
+    assert query(database_url, "SELECT DISTINCT outcome FROM migrator_attempts") == [("succeeded",)]
+
+
+FAILS_WITHOUT_ANOTHER_SESSION = {
+    "its own session's": (
+        "    from django.db import transaction\n    with transaction.atomic():\n"
+        "        connection.cursor().execute('SELECT FROM nowhere')"
+    ),
+    "another database's": (
+        "    import psycopg2\n    there = {**connection.get_connection_params(), 'dbname': 'postgres'}\n"
+        "    psycopg2.connect(**there).cursor().execute('SELECT FROM nowhere')"
+    ),
+}
+
+
+@pytest.mark.parametrize("body", FAILS_WITHOUT_ANOTHER_SESSION.values(), ids=FAILS_WITHOUT_ANOTHER_SESSION.keys())
+def test_a_failure_that_no_commit_would_help_leaves_nothing_of_the_first_deployment(
+    database_url: str, tmp_path: Path, body: str
+) -> None:
+    failed = Release(tmp_path, "v1", {**FIRST, "0002_fails": python(body)}).run(database_url)
+
+    assert failed.returncode == 13, failed.stdout + failed.stderr
+    assert "Nothing of this batch remains applied." in failed.stderr
+    assert applied(database_url) == []
 
 
 def test_rows_that_wait_for_their_check_do_not_split_the_first_deployment(database_url: str, tmp_path: Path) -> None:

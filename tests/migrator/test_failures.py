@@ -207,21 +207,28 @@ def test_what_kept_traffic_away_says_from_what_and_for_how_long(context: RunCont
 
     assert said.happened == "shop.0002_pay kept traffic from shop_item for more than 1.5 s, and was cancelled."
     assert f"{ROLLED} {NOTHING} {SERVES}" in said.meaning
-    assert kind_of(context, cancelled) == "57014"
+    assert kind_of(context, cancelled, 1500) == "57014"
 
 
 @pytest.mark.parametrize(
-    ("code", "text", "kind"),
+    ("code", "text", "took_ms", "limit_ms", "kind"),
     [
-        ("57014", "canceling statement due to user request", "57P01"),
-        ("57014", "canceling statement due to statement timeout", "57014"),
-        ("22012", "division by zero at the user request", "22012"),
+        ("57014", "canceling statement due to user request", 2_000.0, 1500, "57P01"),
+        ("57014", "canceling statement due to statement timeout", 20.0, 1500, "57014"),
+        ("22012", "division by zero at the user request", 20.0, 1500, "22012"),
+        # A server that speaks another language.
+        ("57014", "storniere Anfrage wegen Benutzeraufforderung", 20.0, 1500, "57P01"),
+        ("57014", "storniere Anfrage wegen Benutzeraufforderung", 20.0, 0, "57P01"),
+        ("57014", "storniere Anfrage wegen Zeitüberschreitung der Anfrage", 1501.0, 1500, "57014"),
+        ("57014", "storniere Anfrage wegen Zeitüberschreitung der Anfrage", None, 1500, "57014"),
     ],
 )
 def test_what_somebody_cancelled_passes_by_itself_and_a_time_limit_does_not(
-    context: RunContext, code: str, text: str, kind: str
+    context: RunContext, code: str, text: str, took_ms: float | None, limit_ms: int, kind: str
 ) -> None:
-    assert kind_of(context, failure(code, text)) == kind
+    context.watch.took_ms = took_ms
+
+    assert kind_of(context, failure(code, text), limit_ms) == kind
 
 
 @pytest.mark.parametrize(

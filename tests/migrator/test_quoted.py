@@ -47,3 +47,29 @@ def test_an_exception_of_a_migration_takes_nobodys_data_into_log_and_ledger(
     assert failed.returncode == 13
     assert "ValueError: invalid literal for int() with base 10: '...' at " in failed.stderr
     assert MARKED not in failed.stdout + failed.stderr + str(query(url, "SELECT * FROM migrator_attempts"))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        'invalid input syntax for type integer: "{}"',
+        'invalid input syntax for type integer: "a" {} "b',
+        "ungültige Eingabesyntax für Typ integer: »{}«",
+        "la sintaxis de entrada no es válida para tipo integer: «{}\nb»",
+        '"integer"型の入力構文が不正です: "{}"',
+    ],
+)
+def test_a_server_of_any_language_takes_nobodys_data_into_log_and_ledger(
+    deployed: Deployed, release: Release, said: str
+) -> None:
+    url = deployed(release)
+    query(url, "INSERT INTO shop_item (name) VALUES (%s)", MARKED)
+    message = f"(SELECT replace($text${said}$text$, '{{}}', name) FROM shop_item)"
+    raising = f"DO $do$ BEGIN RAISE EXCEPTION USING ERRCODE = '22P02', MESSAGE = {message}; END $do$"
+    release.write("0002_other_type", migration(f"migrations.RunSQL({raising!r})", "0001_initial"))
+
+    failed = release.run(url)
+
+    assert failed.returncode == 13
+    assert '"..."' in failed.stderr
+    assert MARKED not in failed.stdout + failed.stderr + str(query(url, "SELECT error FROM migrator_attempts"))

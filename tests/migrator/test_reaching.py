@@ -132,6 +132,12 @@ def test_what_waiting_cannot_help_is_said_at_once_without_the_password(text: str
         ("failed: server is not in hot standby mode", "A server answered"),
         ("Connection refused\n\tIs the server running on that host?", "No server answered"),
         ("could not translate host name", "No server answered"),
+        ("ВАЖНО:  система баз данных запускается", "A server answered"),
+        (
+            "a failed: Connection refused\n\tIs it?\nb failed: FATAL:  the database system is starting up",
+            "A server answered",
+        ),
+        ("a failed: Connection refused\n\tIs it?\nb failed: timeout expired", "No server answered"),
     ],
 )
 def test_whether_a_server_answered_is_told_as_it_was(text: str, means: str) -> None:

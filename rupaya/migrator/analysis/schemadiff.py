@@ -90,7 +90,7 @@ def with_code(connection: BaseDatabaseWrapper, *, pending_too: bool) -> Comparis
         live = catalog.read(cursor, wanted)
     found = differences(built, live, portable=True)
     debts = DebtStore(connection).owed()
-    kept = [difference for difference in found if not any(_is_owed(difference, debt) for debt in debts)]
+    kept = [difference for difference in found if not any(is_owed(difference, debt) for debt in debts)]
     if len(kept) < len(found):
         notes.append(
             f"{counted(len(found) - len(kept), 'difference')} left out: what 'manage.py migrate --contract' will do."
@@ -113,16 +113,16 @@ def _known_notes(accepted: int, prescribed: int) -> list[str]:
     return notes
 
 
-def _is_owed(difference: Difference, debt: Debt) -> bool:
+def is_owed(difference: Difference, debt: Debt) -> bool:
     """Whether a difference from the code is what a debt says."""
     if debt.kind == TABLE:
         return debt.table in (difference.name, difference.on) or difference.name.startswith(f"{debt.table}_")
     if difference.on != debt.table:
         return False
-    if difference.name in (debt.object, *debt.columns, *debt.details.get("besides", ())):
+    if difference.name in debt.names:
         return True
-    # An index or a constraint that goes with a column.
-    text = f"{difference.old} {difference.new}"
+    # An index or a constraint that goes with a column; the words of one that is missing are not among the texts.
+    text = f"{difference.whole_old} {difference.whole_new}"
     return debt.kind == COLUMN and bool(re.search(rf"\b{re.escape(debt.object)}\b", text))
 
 

@@ -23,6 +23,7 @@ from psycopg2.extensions import connection as PgConnection  # noqa: N812 - a cla
 from psycopg2.extensions import quote_ident
 
 from rupaya.migrator.analysis.contained import Containment
+from rupaya.migrator.analysis.surroundings import make_schema, take_settings
 from rupaya.migrator.debts.debt import Debt
 from rupaya.migrator.debts.debtstore import DebtStore
 from rupaya.migrator.debts.owing import Owing
@@ -90,6 +91,9 @@ def _database(connection: BaseDatabaseWrapper, live: str, template: str) -> Iter
         _run(keeper, "SELECT pg_advisory_lock(%s)", [_key(name)])  # nobody else knows the name: there is no waiting
         try:
             _create(keeper, name, template)
+            take_settings(keeper, name)
+            if not template:
+                make_schema(connection, keeper, name)
             with _leading_to(connection, name), containment.kept():
                 yield
         finally:

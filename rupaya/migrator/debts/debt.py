@@ -44,8 +44,8 @@ Part = dict[str, Any]
 
 ``transaction``: all in one transaction. ``concurrently``: one statement outside any. ``batches``: one statement, again
 until it changes no row. ``operation``: the migration's own code. ``attic``: the column or table is put away. With
-``constraint`` or ``index``: the name of what it makes, so that it is not made twice. ``first``: what is executed before
-in the same transaction.
+``constraint`` or ``index``: the name of what it makes, so that it is not made twice; ``drops``: of what it takes away.
+``first``: what is executed before in the same transaction.
 """
 
 
@@ -59,9 +59,10 @@ def unhurried(sql: str) -> Part:
     return {"how": "unhurried", "sql": [sql]}
 
 
-def concurrently(sql: str, index: str = "") -> Part:
+def concurrently(sql: str, index: str = "", drops: str = "") -> Part:
     """A statement that PostgreSQL refuses inside a transaction; `index`: the name of the index that it makes."""
-    return {"how": "concurrently", "sql": [sql]} | ({"index": index} if index else {})
+    named = {name: value for name, value in (("index", index), ("drops", drops)) if value}
+    return {"how": "concurrently", "sql": [sql]} | named
 
 
 def in_batches(sql: str) -> Part:
@@ -128,6 +129,12 @@ class Debt:
     def columns(self) -> list[str]:
         """The columns of the table that it is about, as far as they are known."""
         return list(self.details.get("columns", ()))
+
+    @property
+    def names(self) -> set[str]:
+        """What of its table paying it makes, takes away or changes."""
+        of_parts = {part[name] for part in self.payment for name in ("constraint", "index", "drops") if name in part}
+        return {self.object, *self.columns, *self.details.get("besides", ()), *of_parts}
 
     def of_column(self, old: str, new: str) -> Debt:
         """The same of a column that was renamed; constraints and indexes keep their names, as in PostgreSQL."""

@@ -104,7 +104,7 @@ class Payments:
         return concurrently(str(statement).replace(" INDEX ", " INDEX CONCURRENTLY ", 1), index=name)
 
     def drop_indexes(self, names: Iterable[str]) -> list[Part]:
-        return [concurrently(f"DROP INDEX CONCURRENTLY IF EXISTS {self.quote(name)}") for name in names]
+        return [concurrently(f"DROP INDEX CONCURRENTLY IF EXISTS {self.quote(name)}", drops=name) for name in names]
 
     def _alter(self, table: str) -> str:
         return f"ALTER TABLE {self.quote(table)}"

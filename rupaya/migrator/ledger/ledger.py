@@ -136,16 +136,16 @@ class Ledger:
         """Make or upgrade the ledger's own tables; call it under the lock."""
         exists = self._fetch("SELECT to_regclass('migrator_versions') IS NOT NULL")[0][0]
         done = {version for (version,) in self._fetch("SELECT version FROM migrator_versions")} if exists else set()
-        for version, sql in enumerate(versions(), 1):
-            if version not in done:
-                # One query string is one transaction: a version is there whole or not at all.
-                self._fetch(
-                    "CREATE TABLE IF NOT EXISTS migrator_versions "  # noqa: S608 - constants
-                    "(version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT clock_timestamp());"
-                    + sql.replace("%", "%%")
-                    + "; INSERT INTO migrator_versions (version) VALUES (%s)",
-                    [version],
-                )
+        missing = [(version, sql) for version, sql in enumerate(versions(), 1) if version not in done]
+        if missing:
+            # One query string is one transaction: they are there whole or not at all.
+            self._fetch(
+                "CREATE TABLE IF NOT EXISTS migrator_versions "
+                "(version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT clock_timestamp());"
+                + "".join(sql.replace("%", "%%") + ";" for _version, sql in missing)
+                + "INSERT INTO migrator_versions (version) SELECT unnest(%s)",
+                [[version for version, _sql in missing]],
+            )
 
     def missing_tables(self) -> list[str]:
         """Tables that were made once and are not there any more."""
@@ -275,16 +275,17 @@ class Ledger:
             [self.run_id, batch, *key, direction, phase, fingerprint, file_hash],
         )
 
-    @staticmethod
-    def last_success(cursor: Any, key: tuple[str, str]) -> str:
-        """The direction of the last attempt at a migration that succeeded, as a connection sees it; or empty."""
+    def attest_change(self, cursor: Any, key: tuple[str, str], direction: str) -> None:
+        """Likewise, unless the last attempt at it that succeeded, as that connection sees it, went there already."""
         cursor.execute(
-            "SELECT direction FROM migrator_attempts WHERE app = %s AND name = %s AND outcome = 'succeeded' "
-            "ORDER BY attempt_id DESC LIMIT 1",
-            list(key),
+            "INSERT INTO migrator_attempts (run_id, batch, app, name, direction, phase, faked, atomic, fingerprint, "
+            "file_hash, finished_at, outcome) "
+            "SELECT %s, %s, app, name, %s, 'expand', true, true, '', '', clock_timestamp(), 'succeeded' "
+            "FROM (VALUES (%s, %s)) changed (app, name) WHERE (SELECT direction FROM migrator_attempts a "
+            "WHERE a.app = changed.app AND a.name = changed.name AND outcome = 'succeeded' "
+            "ORDER BY attempt_id DESC LIMIT 1) IS DISTINCT FROM %s",
+            [self.run_id, NO_BATCH, direction, *key, direction],
         )
-        row = cursor.fetchone()
-        return str(row[0]) if row else ""
 
     def fail_attempt(self, attempt_id: int, outcome: str, tries: int, sqlstate: str, error: str, trace: Trace) -> None:
         """Close an attempt that did not succeed: ``failed``, ``interrupted``, or ``rolled back`` with its batch."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.migration import Migration
@@ -16,10 +16,12 @@ from rupaya.migrator.foresight.progress import Progress
 from rupaya.migrator.ledger.ledger import Done, Ledger
 from rupaya.migrator.output import Output
 from rupaya.migrator.run.drift import Drift
-from rupaya.migrator.run.rowsahead import RowsAhead
 from rupaya.migrator.session.lock import MigrationLock
 from rupaya.migrator.session.stop import Stop
 from rupaya.migrator.session.watch import Watch
+
+if TYPE_CHECKING:
+    from rupaya.migrator.run.rowsahead import RowsAhead
 
 
 @dataclass

@@ -31,7 +31,7 @@ from rupaya.migrator.plan.repeatable import may_run_again
 from rupaya.migrator.run import again, backoff
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.failures import explained, kind_of
-from rupaya.migrator.run.others import attest, has_been_done, is_done_by_now
+from rupaya.migrator.run.others import attest, has_been_done, is_done_by_now, was_said_to_another_session
 from rupaya.migrator.run.outcome import Outcome
 from rupaya.migrator.run.shownsql import runs_anything, trace_of
 from rupaya.migrator.run.transactions import (
@@ -186,13 +186,15 @@ class Executor(MigrationExecutor):
                         raise TryBatchAgain(migration, "somebody else did a part of it") from error
                     return self._state_now(direction, state)
                 if not self._is_worth_another_try(migration, error, tries):
-                    failure = self.explain(migration, direction, error, tries)
-                    outcome = "interrupted" if context.stop.requested else "failed"
-                    kind = kind_of(self.context, error)
+                    outcome = self._outcome(migration, direction)
+                    failure = self.explain(migration, error, outcome, tries)
+                    ended = "interrupted" if context.stop.requested else "failed"
+                    kind = kind_of(self.context, error, self._limits_ms(migration)["statement_timeout"])
                     if not kind and isinstance(failure, MigrationFailed) and not isinstance(error, RowGone):
                         kind = "PYTHON"
-                    how = (outcome, tries, kind, failure.happened, trace)
-                    self._record_failure(key_of(migration), attempt_id, start, how)
+                    if not outcome.is_committed:  # else the ledger has that it succeeded, by the same commit
+                        how = (ended, tries, kind, failure.happened, trace)
+                        self._record_failure(key_of(migration), attempt_id, start, how)
                     raise failure from (None if isinstance(error, DatabaseError | MigratorError) else error)
                 if context.one_transaction:
                     context.ledger.fail_attempt(
@@ -373,7 +375,7 @@ class Executor(MigrationExecutor):
         if not self._limits_ms(migration)["statement_timeout"]:
             with self.connection.cursor() as cursor:
                 cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(self.context.left_ms)])
-        self.context.watch.last_sql = "COMMIT"  # where deferred constraints are checked
+        self.context.watch.begin_statement("COMMIT")  # where deferred constraints are checked
 
     def _recorded(self, direction: str, key: Key) -> None:
         """Let the ledger know of each row that stands for no attempt: what a squashed migration replaces, and one that
@@ -386,8 +388,7 @@ class Executor(MigrationExecutor):
             if key == key_of(migration):
                 return
         with self.connection.cursor() as cursor:
-            if self.context.ledger.last_success(cursor, key) != direction:
-                self.context.ledger.attest(cursor, key, direction=direction)
+            self.context.ledger.attest_change(cursor, key, direction)
 
     def _done(self) -> Done:
         """The attempt under way, as it is to be closed."""
@@ -474,7 +475,11 @@ class Executor(MigrationExecutor):
     def _needs_commit(self, error: BaseException) -> bool:
         """Whether what failed may do once what was done before it in the same transaction is committed."""
         code = sqlstate(error)
-        return code in NEEDS_COMMIT or (code == DUPLICATE_TABLE and self._has_temporary)
+        return (
+            code in NEEDS_COMMIT
+            or (code == DUPLICATE_TABLE and self._has_temporary)
+            or was_said_to_another_session(error, self.context)
+        )
 
     def _is_worth_another_try(self, migration: Migration, error: BaseException, tries: int) -> bool:
         context = self.context
@@ -514,17 +519,15 @@ class Executor(MigrationExecutor):
         state.apps  # noqa: B018 - rendered here, outside the migration's transaction
         return state
 
-    def explain(self, migration: Migration, direction: str, error: BaseException, tries: int) -> MigratorError:
-        """The failure as its class, with what happened, what it means and what to do; what became of it is asked."""
+    def _outcome(self, migration: Migration, direction: str) -> Outcome:
+        """What became of a migration that did not end well, by the server's word."""
         raw = self.connection.connection
         if self.context.one_transaction and raw is not None and not raw.closed:
             with suppress(psycopg2.Error):  # Django would do it later; what became of it is asked now
                 raw.rollback()
-        return explained(
-            self.context,
-            migration,
-            error,
-            Outcome.ask(self.context, migration, self._transaction, backwards=direction == "unapply"),
-            tries=tries,
-            limit_ms=self._limits_ms(migration)["statement_timeout"],
-        )
+        return Outcome.ask(self.context, migration, self._transaction, backwards=direction == "unapply")
+
+    def explain(self, migration: Migration, error: BaseException, outcome: Outcome, tries: int) -> MigratorError:
+        """The failure as its class, with what happened, what it means and what to do."""
+        limit_ms = self._limits_ms(migration)["statement_timeout"]
+        return explained(self.context, migration, error, outcome, tries=tries, limit_ms=limit_ms)

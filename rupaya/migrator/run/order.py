@@ -24,6 +24,7 @@ from rupaya.migrator.errors import (
     is_or_are,
     sqlstate,
 )
+from rupaya.migrator.fieldcopies import fields_copied
 from rupaya.migrator.foresight.progress import Progress
 from rupaya.migrator.ledger.ledger import Ledger
 from rupaya.migrator.plan.plan import Plan
@@ -52,7 +53,7 @@ def run(procedure: Procedure, session: Session) -> None:
         CommandError: if the request names no app or no migration.
     """
     session.output.say(f"Using environment: {getattr(settings, 'RUPAYA_ENV', 'unknown')}")
-    with session.opened(), session.output.hearing():
+    with session.opened(), session.output.hearing(), fields_copied():
         session.keep_rights()
         plan = procedure.read_plan(session)
         procedure.refuse_before_the_lock(session, plan)

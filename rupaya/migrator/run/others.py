@@ -1,8 +1,11 @@
-"""What somebody else, who takes none of our locks, does at the same time: stock Django, or a person at a shell."""
+"""What somebody else, who takes none of our locks, does at the same time: stock Django, a person at a shell, or a
+migration's own code in a session of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
+from subprocess import CalledProcessError
 
 import psycopg2
 from django.db.migrations.migration import Migration
@@ -14,6 +17,7 @@ from rupaya.migrator.plan.plan import key_of
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.outcome import recorded_by
 from rupaya.migrator.run.transactions import COMMITTED, DoneByOthers, Transaction
+from rupaya.migrator.sqlstates import NOT_THERE
 
 
 def has_been_done(
@@ -46,6 +50,28 @@ def is_done(migration: Migration, backwards: bool, recorded: Collection[Key]) ->
     """Whether a history has, or has no more, what a step would bring about; a squash counts by what it replaces."""
     keys: list[Key] = list(migration.replaces) or [key_of(migration)]
     return all((key in recorded) != backwards for key in keys)
+
+
+def was_said_to_another_session(error: BaseException, context: RunContext) -> bool:
+    """Whether a migration's own code has used another session of this database, or a program that may have had one, and
+    failed there: that sees nothing of what this run has not committed."""
+    while not isinstance(error, psycopg2.Error | CalledProcessError):
+        if error.__cause__ is None:
+            return False
+        error = error.__cause__
+    if isinstance(error, CalledProcessError):
+        return True
+    if error.pgcode not in NOT_THERE or error.cursor is None:
+        return False
+    other, ours = error.cursor.connection, context.connection.connection
+    if other is ours or other.closed:
+        return False
+    with suppress(psycopg2.Error), context.ledger.connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT FROM pg_stat_activity WHERE pid = %s AND datname = current_database()", [other.info.backend_pid]
+        )
+        return cursor.fetchone() is not None
+    return False
 
 
 def attest(context: RunContext, migration: Migration, direction: str, phase: str) -> None:

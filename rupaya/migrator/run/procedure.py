@@ -34,7 +34,6 @@ from rupaya.migrator.run import comingback, refusals
 from rupaya.migrator.run.batch import BatchExecutor
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.executor import Executor
-from rupaya.migrator.run.rowsahead import RowsAhead, record_failure
 from rupaya.migrator.run.signals import Signals
 from rupaya.migrator.session.session import Session
 
@@ -254,6 +253,8 @@ class Procedure:
         forwards = [migration for migration, backwards in plan.steps if not backwards]
         if not forwards or plan.history_is_empty or self.django.options["fake"] or not context.conf.look_s:
             return
+        from rupaya.migrator.run.rowsahead import RowsAhead, record_failure
+
         context.rows = RowsAhead(context.connection, forwards, self.owed, budget_s=context.conf.look_s)
         with context.stop.interrupting():
             context.rows.look(context.output)
@@ -300,10 +301,12 @@ class Procedure:
             self._pay(context, plan, ())
 
     def _pay(self, context: RunContext, plan: Plan, pending: Collection[Key]) -> None:
+        debts = self._due(context.connection, context.conf, pending)
+        if not debts:
+            return
         from rupaya.migrator.run.paying import pay, refuse_by_rows, refuse_while_served
         from rupaya.migrator.run.stillused import apart_by_use, refuse_used
 
-        debts = self._due(context.connection, context.conf, pending)
         used: list[Use] = []
         if self.request.contract:
             refuse_while_served(context, debts)

@@ -45,6 +45,9 @@ _PRINTING = {
     "timezone": "UTC",
     "quote_all_identifiers": "off",
     "extra_float_digits": "1",
+    "standard_conforming_strings": "on",
+    "bytea_output": "hex",
+    "lc_monetary": "C",
 }
 
 

@@ -43,8 +43,11 @@ _FINAL = re.compile(
     r"|invalid .* value|invalid value for parameter|invalid port number|unrecognized configuration parameter"
     r"|parameter \".*\" cannot be |definition of service|weak sslmode|GSSAPI encryption required"
 )
-# That a server is there all the same.
-_ANSWERED = re.compile(r"FATAL: |(?:session|server) is (?:not )?(?:read-only|in )")
+# That nobody was there: libpq's own words, which are English. Whatever else is said, a server says, in its language.
+_UNANSWERED = re.compile(
+    r"Connection refused|timeout expired|timed out|could not translate host name|No such file or directory"
+    r"|No route to host|Network is unreachable|Host is (?:down|unreachable)|server closed the connection unexpectedly"
+)
 
 
 def task_name() -> str:
@@ -173,10 +176,11 @@ def when_reachable(
             if waited_s >= conf.db_wait_s:
                 raise DatabaseUnreachable(
                     f"The database {address(parameters)} could not be reached within {conf.db_wait_s:g} s: {reason}",
-                    "A server answered, but takes no such connection now or has no connection to spare; "
-                    "nothing was changed."
-                    if _ANSWERED.search(str(error))
-                    else "No server answered there; nothing was changed.",
+                    "No server answered there; nothing was changed."
+                    # A line for each of its hosts, and indented advice.
+                    if all(_UNANSWERED.search(line) for line in re.findall(r"(?m)^\S.*", str(error)))
+                    else "A server answered, but takes no such connection now or has no connection to spare; "
+                    "nothing was changed.",
                     "Check that it runs, its address, its security group and its connection limit; "
                     "MIGRATE_DB_WAIT_S sets how long to wait.",
                 ) from None

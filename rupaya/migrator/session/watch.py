@@ -61,6 +61,8 @@ class Watch:
         self._connection = lock_connection
         self.blockers: Blockers | None = None
         self.last_sql = ""
+        self.took_ms: float | None = None
+        """For how long the last statement ran; None: not known."""
         self.held_too_long = ""
         """The table that was kept from traffic for too long, if one was."""
         self._hold_at_most_s = 0.0
@@ -91,8 +93,12 @@ class Watch:
         self._hold_at_most_s = hold_at_most_ms / 1000
         self.blockers = None
         self.held_too_long = ""
-        self.last_sql = ""
+        self.begin_statement("")
         self.trace.begin_try()
+
+    def begin_statement(self, sql: str) -> None:
+        """Note what is executed now."""
+        self.last_sql, self.took_ms = sql, None
 
     def statement(
         self, execute: Callable[..., Any], sql: str, parameters: Any, many: bool, context: dict[str, Any]
@@ -102,14 +108,18 @@ class Watch:
         A concurrent build waits for old transactions without blocking anybody; a lock timeout would only break it and
         leave an INVALID index behind.
         """
-        if "SAVEPOINT " not in str(sql)[:25]:  # Django's own, on the way out of a failure as well
-            self.last_sql = str(sql)
+        is_noted = "SAVEPOINT " not in str(sql)[:25]  # Django's own, on the way out of a failure as well
+        if is_noted:
+            self.begin_statement(str(sql))
         connection = context["connection"]
         began = time.perf_counter()
         try:
             return self._execute(execute, sql, parameters, many, context)
         finally:
-            self.trace.executed(sql, connection.connection, time.perf_counter() - began)
+            took_s = time.perf_counter() - began
+            if is_noted:
+                self.took_ms = took_s * 1000
+            self.trace.executed(sql, connection.connection, took_s)
 
     @staticmethod
     def _execute(execute: Callable[..., Any], sql: str, parameters: Any, many: bool, context: dict[str, Any]) -> Any:
