@@ -44,7 +44,8 @@ def _overwrites(connection: BaseDatabaseWrapper, cursor: Any, table: str, trigge
         # keeps the row's own, and is found by what is repaired.
         cursor.execute(
             "WITH one AS (SELECT ctid AS place, updated_at AS was, "
-            f"coalesce(updated_at, now()) - interval '1 day' AS moment FROM {table} LIMIT 1) UPDATE {table} SET {same}, updated_at = moment FROM one WHERE ctid = place "
+            f"coalesce(updated_at, now()) - interval '1 day' AS moment FROM {table} LIMIT 1) "
+            f"UPDATE {table} SET {same}, updated_at = moment FROM one WHERE ctid = place "
             "RETURNING updated_at IS DISTINCT FROM moment AND updated_at IS DISTINCT FROM was"
         )
         found = [bool(differs) for (differs,) in cursor.fetchall()]
