@@ -45,6 +45,9 @@ class Carrier(Protocol):
     def carry_out_step(self, name: str, phase: str, work: Callable[[], None]) -> None:
         """Carry out what is not a migration."""
 
+    def before_rows_are_repaired(self) -> None:
+        """See whether they can be."""
+
 
 class AdoptionStep(Migration):
     """A change in the form that the migrator carries out and records; it is in no history but the ledger's."""
@@ -91,6 +94,9 @@ class AdoptingExecutor(BatchExecutor):
             self.run_recorded(step, "apply", ProjectState(), unchanged)
         finally:
             context.batch = batch
+
+    def before_rows_are_repaired(self) -> None:
+        """Nothing: a trial has seen to it, and people's own rows are not changed to find out."""
 
     def state_before(self, direction: str, state: ProjectState) -> ProjectState:
         """A step has no state."""

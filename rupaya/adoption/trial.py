@@ -19,6 +19,7 @@ from rupaya.adoption.baseline import baseline
 from rupaya.adoption.copying import copy_rows, copy_structure, copy_whole, functions_of_extensions, without_not_valid
 from rupaya.adoption.executor import keeping_updated_at
 from rupaya.adoption.original import TABLES
+from rupaya.adoption.overwriting import overwriting
 from rupaya.adoption.rules import key_of
 from rupaya.migrator.analysis.onetransaction import attempted, names_here, schema_of_its_own
 from rupaya.migrator.errors import EnvironmentUnfit, MigratorError, driver_text, sqlstate
@@ -65,6 +66,22 @@ class Trial:
             self._check_constraints()
             work()
             self._check_constraints()
+
+    def before_rows_are_repaired(self) -> None:
+        """See whether triggers let them keep the time of their last change.
+
+        Raises:
+            Stumbled: naming those that do not.
+        """
+        self._check_constraints()
+        if found := list(overwriting(self.connection)):
+            raise Stumbled(
+                "; ".join(
+                    f"trigger {trigger} on {table} would overwrite updated_at of every row that is fixed, and adopt "
+                    f"makes its own: DROP TRIGGER {trigger} ON {table}"
+                    for table, trigger in found
+                )
+            )
 
     def _check_constraints(self) -> None:
         """What would be checked at a commit is checked now, or tables could not be altered afterwards."""
