@@ -70,7 +70,9 @@ def test_a_fault_of_the_database_is_told_as_such(staff_of: As, done_to_it: str, 
 
 def test_a_server_that_is_gone_and_a_fault_of_the_site_are_told_apart() -> None:
     with pytest.raises(OperationalError) as gone:
-        ConnectionHandler({"default": {**settings.DATABASES["default"], "HOST": "/nowhere"}})["default"].connect()
+        ConnectionHandler({"default": {**settings.DATABASES["default"], "HOST": "/nowhere"}})[
+            "default"
+        ].ensure_connection()
 
     assert of_database(gone.value) == "the database does not answer. Try again in a while."
     assert of_database(ValueError("x")) == ""
