@@ -68,6 +68,7 @@ def test_a_fault_of_the_database_is_told_as_such(staff_of: As, done_to_it: str, 
     assert said in html.unescape(response.content.decode())
 
 
+@pytest.mark.django_db
 def test_a_server_that_is_gone_and_a_fault_of_the_site_are_told_apart() -> None:
     with pytest.raises(OperationalError) as gone:
         ConnectionHandler({"default": {**settings.DATABASES["default"], "HOST": "/nowhere"}})[
