@@ -10,7 +10,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -18,6 +18,7 @@ import psycopg2
 import pytest
 
 from rupaya.localdb import OWNER, SUPERUSER, LocalPostgres
+from rupaya.migrator.session.database import prepare_session, restore_session
 from tests.faults.migrator import Migrator, applied, invalid_indexes, migrate, query, wait_for
 from tests.faults.servers import AS_SERVER_USER, SERVER_USER, SETTINGS, server_root, streaming_replica
 from tests.faults.test_exit_codes import assert_explained, deploy, ended
@@ -423,6 +424,29 @@ def test_a_pooler_is_16_with_work_to_do_and_harmless_without(
     status, output = deploy(pooled, apps="points")
     assert status == 0, output
     assert "Nothing to migrate" in output
+
+
+def test_nothing_is_left_in_the_sessions_that_a_pooler_gives_to_traffic(
+    own_url: str, own_server: LocalPostgres, pooler: Path
+) -> None:
+    pooled = own_url.replace(str(own_server.socket_dir), quote(str(pooler), safe="/")) + "&port=6432"
+    assert deploy(own_url, apps="points")[0] == 0
+    columns = "command, release, git_sha, environment, task, python_version, django_version"
+    query(own_url, f"INSERT INTO migrator_runs ({columns}) SELECT {columns} FROM migrator_runs")
+
+    with closing(psycopg2.connect(pooled)) as traffic:
+        traffic.autocommit = True
+        query(pooled, "SET application_name = 'traffic'")
+        prepare_session(traffic)
+        restore_session(traffic)
+        set_here = query(pooled, "SELECT name, setting FROM pg_settings WHERE source = 'session'")
+    status, output = deploy(pooled, apps="points")
+
+    assert set_here == [("application_name", "traffic")]
+    assert status == 0, output
+    assert "Nothing to migrate" in output
+    # Who closes it needs the lock, which might stay in the pool.
+    assert query(own_url, "SELECT outcome FROM migrator_runs ORDER BY run_id") == [("succeeded",), ("started",)]
 
 
 def test_a_poolers_name_of_the_database_may_be_another_than_the_servers(

@@ -100,6 +100,7 @@ def _database(connection: BaseDatabaseWrapper, live: str, template: str) -> Iter
             # Forced: what a migration may have left open must not keep it alive.
             with suppress(psycopg2.OperationalError, psycopg2.InterfaceError):  # the next use will sweep it
                 _run(keeper, f"DROP DATABASE IF EXISTS {quote_ident(name, keeper)} WITH (FORCE)")
+                _run(keeper, "SELECT pg_advisory_unlock(%s)", [_key(name)])  # a pooler keeps the session
                 containment.drop_roles()
     finally:
         with suppress(psycopg2.Error):

@@ -122,17 +122,26 @@ class _Line(FieldsLine):
         return frozenset((own | {target_of(each, model) for each in fields if each.remote_field}) - created)
 
     def _removals(self, reached: Sequence[frozenset[str]]) -> list[Operation]:
-        """What drops foreign keys, and so locks both tables against all, where the migration locks others as well."""
-        added = {(each.model_name_lower, each.name_lower) for each in self.main if isinstance(each, ops.AddField)}
+        """What drops foreign keys, and so locks both tables against all, where the migration locks others as well; in
+        Django's order, with the removal of models that these refer to."""
         if len({tables for tables in reached if tables}) < 2:
             return []
-        return [
-            operation
-            for operation, tables in zip(self.main, reached, strict=True)
-            if isinstance(operation, ops.DeleteModel | ops.RemoveField)
-            and len(tables) > 1
-            and (getattr(operation, "model_name_lower", ""), operation.name_lower) not in added
-        ]
+        added = {(each.model_name_lower, each.name_lower) for each in self.main if isinstance(each, ops.AddField)}
+        found: list[Operation] = []
+        referred: set[str] = set()
+        for operation, tables in zip(self.main, reached, strict=True):
+            match operation:
+                case ops.DeleteModel() if len(tables) > 1 or f"{self.app}.{operation.name_lower}" in referred:
+                    pass
+                case ops.RemoveField() if (
+                    len(tables) > 1 and (operation.model_name_lower, operation.name_lower) not in added
+                ):
+                    pass
+                case _:
+                    continue
+            found.append(operation)
+            referred |= tables
+        return found
 
     def _pinned_first(self, operations: Sequence[Operation]) -> list[Operation]:
         """A table's pinned name comes before the renaming of its model, which then does nothing to it."""

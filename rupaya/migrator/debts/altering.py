@@ -219,9 +219,10 @@ class Halving:
             kept = {_name(like)} if like is not None else set()
             statement = editor._create_unique_sql(self.model, [asked])
             payment = editor.payments.add_unique(statement)
-            if like is not None:
+            indexes = self._index_names()
+            if like is not None and _name(like) not in indexes:
                 payment.append(editor.payments.add_index(like, _name(like)))
-            payment += editor.payments.drop_indexes(name for name in self._index_names() if name not in kept)
+            payment += editor.payments.drop_indexes(name for name in indexes if name not in kept)
             self._settle(
                 UNIQUE,
                 self._debt(

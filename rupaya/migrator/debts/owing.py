@@ -16,7 +16,7 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
-from rupaya.migrator.debts import unshareable
+from rupaya.migrator.debts import leftovers, unshareable
 from rupaya.migrator.debts.book import Book
 from rupaya.migrator.debts.debt import OPERATION, Debt, by_operation
 from rupaya.migrator.debts.debtstore import DebtStore
@@ -223,6 +223,9 @@ class Owing:
                 return apply(*arguments, **options)
 
         def unapply_halves(*arguments: Any, **options: Any) -> ProjectState:
+            for debt in book.owed:
+                if debt.key == (migration.app_label, migration.name):
+                    leftovers.take_away(self.connection, debt)
             with _by_halves(migration):
                 return unapply(*arguments, **options)
 

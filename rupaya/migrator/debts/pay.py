@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg2
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, Error, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
 from rupaya.migrator.attic.instep import IN_STEP
 from rupaya.migrator.attic.item import DEBT, Origin
 from rupaya.migrator.attic.putting import forget, put_away_column, put_away_table
+from rupaya.migrator.debts import leftovers
 from rupaya.migrator.debts.debt import TABLE, Debt, Part
 from rupaya.migrator.debts.debtstore import DebtStore
 from rupaya.migrator.errors import HistoryRefused
@@ -69,17 +70,32 @@ class Payer:
         with transaction.atomic(using=self.connection.alias):
             if not self.store.is_owed(debt):
                 return False
-        parts = debt.payment
-        last = len(parts) - 1
-        for number, part in enumerate(parts):
+        try:
+            self._carry_out_all(debt)
+        except BaseException:
+            self._take_back_unproved(debt)
+            raise
+        return True
+
+    def _carry_out_all(self, debt: Debt) -> None:
+        last = len(debt.payment) - 1
+        for number, part in enumerate(debt.payment):
             self.before_part(debt, number)
             settles = number == last and part["how"] in ("transaction", "unhurried", "operation", "attic")
             self._carry_out(debt, part, settles=settles)
             if settles:
-                return True
+                return
         with transaction.atomic(using=self.connection.alias):
             self._settle(debt)
-        return True
+
+    def _take_back_unproved(self, debt: Debt) -> None:
+        """Let rows that break what could not be made sure of be written as before."""
+        with (
+            suppress(Error, psycopg2.Error),  # lost or locked; whoever says what became of it looks
+            self._limited(self.limits.lock_timeout_ms, self.limits.statement_timeout_ms),
+        ):
+            for sql in leftovers.unproved(self.connection, debt).values():
+                self._execute([sql])
 
     def _settle(self, debt: Debt) -> None:
         self.store.settle([debt], "paid", self.run_id)

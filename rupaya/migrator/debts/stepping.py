@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import IntegrityError, transaction
 from django.db.backends.postgresql.schema import DatabaseSchemaEditor
 
-from rupaya.migrator.debts import existing, unshareable
+from rupaya.migrator.debts import existing, leftovers, unshareable
 from rupaya.migrator.debts.atticstep import Attic
 from rupaya.migrator.debts.book import Book
 from rupaya.migrator.debts.debt import Debt, Part
@@ -112,6 +112,9 @@ class SteppingEditor(DatabaseSchemaEditor):
     def _supersede(self, debts: Sequence[Debt], gone: str = "") -> None:
         """Strike out what this step makes pointless; `gone`: the column or table that goes, and takes them with it."""
         assert self.step is not None  # noqa: S101 - only a step strikes out debts
+        if not self.is_forecast:
+            for debt in debts:
+                leftovers.take_away(self.connection, debt)
         self.book.cancel(debts, by=f"{self.step.label} {gone}".strip())
 
     def _pay_first(self, debts: Sequence[Debt]) -> None:

@@ -104,7 +104,8 @@ def _close_dead_runs(session: Session) -> None:
     """Close what dead migrators left open, where no run with anything to do will: only if nobody is at work."""
     ledger = Ledger(session.raw)
     with suppress(psycopg2.Error):  # a standby, or a role that only reads
-        if ledger.has_open_runs() and try_lock(session.raw, FIRST_KEY):
+        # Through a pooler the lock might stay behind with a session of its own, and keep every migrator waiting.
+        if ledger.has_open_runs() and not database.is_pooled(session.raw) and try_lock(session.raw, FIRST_KEY):
             try:
                 ledger.close_abandoned()
             finally:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from functools import partial
 from typing import Any
 
+from rupaya.migrator.debts import leftovers
 from rupaya.migrator.debts.debt import Debt
 from rupaya.migrator.debts.debtstore import DebtStore
 from rupaya.migrator.debts.pay import Limits, Payer
@@ -101,5 +102,10 @@ def _pay_one(context: RunContext, payer: Payer, debt: Debt) -> None:
 def _state(debt: Debt, connection: Any) -> str:
     """What became of a debt."""
     if debt.id in {owed.id for owed in DebtStore(connection).owed()}:
+        if names := leftovers.unproved(connection, debt):
+            return (
+                f"{debt} is still owed, but {', '.join(names)} holds for each row that is written, by whichever "
+                "release: a row that breaks it cannot be changed until it is mended."
+            )
         return f"{debt} is still owed; both releases can go on as they are."
     return f"{debt} is not owed any more."

@@ -197,6 +197,8 @@ def prepare_session(connection: PgConnection, *, statement_timeout_ms: int | Non
 
     By SET and not by start-up options, which poolers reject. `client_connection_check_interval` makes a statement end
     within a second of its client's death (PostgreSQL 14; without it the backend works on to the statement's end).
+
+    Nothing is set through a pooler: RESET might reach another session, and traffic go on with what was set.
     """
     # What the driver was told to begin each transaction with would go before `default_transaction_isolation`.
     if connection.isolation_level is not None:
@@ -206,9 +208,11 @@ def prepare_session(connection: PgConnection, *, statement_timeout_ms: int | Non
         wanted["statement_timeout"] = str(statement_timeout_ms)
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT " + ", ".join("set_config(%s, %s, false)" for _ in wanted),
-            [text for pair in wanted.items() for text in pair],
+            "SELECT " + ", ".join("set_config(%s, %s, false)" for _ in wanted) + " WHERE pg_backend_pid() = %s",
+            [*(text for pair in wanted.items() for text in pair), connection.info.backend_pid],
         )
+        if not cursor.rowcount:
+            return
     _spare_statistics(connection)
 
 
@@ -229,8 +233,18 @@ def _spare_statistics(connection: PgConnection) -> None:
 
 def restore_session(connection: PgConnection) -> None:
     """Undo `prepare_session` on a connection that others go on using."""
+    if is_pooled(connection):
+        return
     with connection.cursor() as cursor:
         cursor.execute("; ".join(f"RESET {name}" for name in _session_settings(connection.server_version)))
+
+
+def is_pooled(connection: PgConnection) -> bool:
+    """Whether a pooler stands in between: the server then calls the session by another number than it did at first."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        ((backend_pid,),) = cursor.fetchall()
+    return bool(backend_pid != connection.info.backend_pid)
 
 
 def _session_settings(server_version: int) -> dict[str, str]:

@@ -291,6 +291,26 @@ def test_what_another_app_depends_on_is_the_last_step(project: Project) -> None:
         project.succeed("migrate", "--noinput", url=url)
 
 
+NO_MAKER = (
+    MODELS.partition("\n\nclass Item")[2]
+    .replace("    maker = models.ForeignKey(Maker, models.CASCADE)\n", "")
+    .replace("    maker = models.ForeignKey(Maker, models.CASCADE, null=True)\n", "")
+)
+
+
+def test_what_is_removed_is_removed_in_an_order_in_which_it_can_be(project: Project) -> None:
+    project.write_models("\n\nclass Item" + NO_MAKER)
+
+    project.succeed("makemigrations", "--noinput", "--no-renames")
+
+    assert "No changes" in project.succeed("makemigrations", "--check")
+    with new_database(project.url) as url:
+        project.succeed("migrate", "shop", "0001", "--noinput", url=url, RELEASE="v1")
+        project.succeed("migrate", "--noinput", url=url, RELEASE="v2")
+        project.succeed("migrate", "--contract", "--noinput", url=url, RELEASE="v2")
+        project.succeed("schemadiff", url=url, RELEASE="v2")
+
+
 @pytest.mark.authoring
 def test_the_content_type_follows_a_renamed_model_whose_table_is_pinned(project: Project, database_url: str) -> None:
     listed = "SELECT id, model FROM django_content_type WHERE app_label = 'shop' AND model IN ('item', 'article')"

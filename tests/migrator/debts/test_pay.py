@@ -16,6 +16,7 @@ from django.db import DatabaseError, migrations, models
 from django.db.migrations.operations.base import Operation
 
 from rupaya.environment import BASE_DIR
+from rupaya.migrator.debts import leftovers
 from rupaya.migrator.debts.debt import Debt
 from rupaya.migrator.debts.pay import Limits, Payer
 from rupaya.migrator.errors import sqlstate
@@ -131,6 +132,81 @@ def test_rows_that_break_what_is_owed_leave_it_owed_and_hinder_nobody(shop: Shop
     assert shop.payer().pay(debt)
 
 
+RULES = {
+    "a CHECK": migrations.AddConstraint(
+        "item", models.CheckConstraint(condition=~models.Q(colour="red"), name="item_not_red")
+    ),
+    "NOT NULL": migrations.AlterField("item", "colour", char(20)),
+    "a foreign key": migrations.AlterField(
+        "item", "loose", models.ForeignKey("shop.Maker", models.CASCADE, null=True, related_name="+")
+    ),
+    "unique": migrations.AlterField("item", "name", char(50, unique=True)),
+}
+BREAKING = {
+    "a CHECK": "colour = 'red'",
+    "NOT NULL": "colour = NULL",
+    "a foreign key": "loose_id = 99999",
+    "unique": "name = 'same'",
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rows_that_break_a_rule_can_be_changed_after_it_could_not_be_paid(shop: Shop, rule: str) -> None:
+    shop.apply(migration("0002_change", RULES[rule]))
+    shop.work(shop.old)
+    shop.sql(f"UPDATE shop_item SET {BREAKING[rule]}")
+    before = shop.schema()
+    (debt,) = shop.owed()
+
+    with pytest.raises(DatabaseError):
+        shop.payer().pay(debt)
+
+    assert differences(before, shop.schema()) == []
+    shop.sql(f"UPDATE shop_item SET code = 'changed', {BREAKING[rule]}")
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_what_a_payment_that_was_cut_off_made_goes_with_the_debt(shop: Shop, rule: str) -> None:
+    before, step = shop.schema(), migration("0002_change", RULES[rule])
+    shop.apply(step)
+    (debt,) = shop.owed()
+    for part in debt.payment[: -1 if rule == "a CHECK" else 1]:
+        shop.sql(part["sql"][0])  # as one that is killed there
+    assert leftovers.unproved(shop.connection, debt).keys() == ({debt.payment[0].get("constraint")} - {None})
+    assert differences(before, shop.schema()) != []
+
+    shop.unapply(step, shop.old)
+
+    assert differences(before, shop.schema()) == []
+    shop.work(shop.old)
+
+
+def test_what_a_payment_that_was_cut_off_made_is_not_in_the_way_of_another_rule_of_its_name(shop: Shop) -> None:
+    def rule(colour: str) -> models.CheckConstraint:
+        return models.CheckConstraint(condition=~models.Q(colour=colour), name="item_not")
+
+    shop.stock(migration("0002_first", migrations.AddConstraint("item", rule("red"))))
+    before, between = shop.schema(), shop.state
+    other = migration(
+        "0003_other",
+        migrations.RemoveConstraint("item", "item_not"),
+        migrations.AddConstraint("item", rule("green")),
+    )
+    shop.apply(other)
+    (debt,) = shop.owed()
+    shop.sql(debt.payment[0]["sql"][0])
+    last = migration("0004_last", migrations.RemoveConstraint("item", "item_not"))
+    after_other = shop.state
+    shop.apply(last)
+    assert shop.sql("SELECT conname::text FROM pg_constraint WHERE conname = 'item_not'") == []
+    shop.unapply(last, after_other)
+    shop.sql(debt.payment[0]["sql"][0])
+
+    shop.unapply(other, between)
+
+    assert differences(before, shop.schema()) == []
+
+
 def test_values_that_do_not_fit_are_never_cut(shop: Shop) -> None:
     shop.apply(migration("0002_change", migrations.AlterField("item", "text", char(5))))
     shop.sql("UPDATE shop_item SET text = 'longer than that'")
@@ -180,12 +256,15 @@ def test_traffic_goes_on_while_everything_is_applied_and_paid(shop: Shop) -> Non
     shop.sql("CREATE SEQUENCE counter START 100000")
     sent: list[list[str]] = [[old_statement, "SELECT count(*) FROM shop_legacy", "SELECT name FROM shop_item LIMIT 5"]]
 
+    taken: dict[int, list[str]] = {}
+
     def traffic() -> None:
         connection: Any = psycopg2.connect(shop.url)
         connection.autocommit = True
         with connection.cursor() as cursor:
             while not stop.is_set():
-                for sql in sent[0]:
+                taken[threading.get_ident()] = sent[0]
+                for sql in taken[threading.get_ident()]:
                     began = time.monotonic()
                     try:
                         cursor.execute(sql)
@@ -205,8 +284,7 @@ def test_traffic_goes_on_while_everything_is_applied_and_paid(shop: Shop) -> Non
         sent[0] = [*sent[0], new_statement, "SELECT flag FROM shop_item LIMIT 5"]
         wait_for(lambda: statements[0] > seen + 50 or failures, "both codes' statements")
         sent[0] = [new_statement, "SELECT flag FROM shop_item LIMIT 5"]
-        seen = statements[0]
-        wait_for(lambda: statements[0] > seen + 30 or failures, "the end of old code")
+        wait_for(lambda: all(each is sent[0] for each in taken.values()) or failures, "the end of old code")
         for debt in shop.owed():
             _pay_with_retries(shop, debt)
     finally:
