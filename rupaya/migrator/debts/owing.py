@@ -66,6 +66,9 @@ class Halved:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.operation, name)
 
+    def __repr__(self) -> str:
+        return repr(self.operation)  # Django's complaints name it
+
     def database_forwards(
         self, app_label: str, editor: DebtsEditor, from_state: ProjectState, to_state: ProjectState
     ) -> None:
