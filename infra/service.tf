@@ -64,8 +64,9 @@ locals {
     readonlyRootFilesystem = local.how_it_runs.readonlyRootFilesystem
     stopTimeout            = local.how_it_runs.stopTimeout
     linuxParameters        = local.how_it_runs.linuxParameters
-    environment            = [for name in sort(keys(local.environment)) : { name = name, value = local.environment[name] }]
-    secrets                = [for name in sort(keys(local.secrets)) : { name = name, valueFrom = local.secrets[name] }]
+    environment            = [for name in sort(keys(local.environment)) : { name = name, value = local.environment[name] } if !contains(keys(local.secrets), name)]
+    # ECS refuses a name that is among both; what is given as a secret is one.
+    secrets = [for name in sort(keys(local.secrets)) : { name = name, valueFrom = local.secrets[name] }]
     logConfiguration = {
       logDriver = "awslogs"
       options = {

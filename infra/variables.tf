@@ -74,6 +74,10 @@ variable "client_cidrs" {
   description = "Who may reach the load balancer. Where it is not everybody, a deployment cannot ask it from GitHub, and takes ECS' and its health checks' word."
   type        = list(string)
   default     = ["0.0.0.0/0"]
+  validation {
+    condition     = length(var.client_cidrs) > 0 && alltrue([for network in var.client_cidrs : can(cidrnetmask(network))])
+    error_message = "IPv4 networks such as 10.0.0.0/16, and one at least: with none nobody reaches the service."
+  }
 }
 
 # The name
@@ -81,6 +85,10 @@ variable "client_cidrs" {
 variable "hostname" {
   description = "The name that people and the deployment reach the service by."
   type        = string
+  validation {
+    condition     = can(regex("^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)+$", var.hostname))
+    error_message = "One host name in small letters, such as api.example.com: no scheme, no port, no wildcard."
+  }
 }
 
 variable "certificate_arn" {
@@ -123,12 +131,29 @@ variable "task_memory_mib" {
   description = "Memory of a task."
   type        = number
   default     = 1024
+
+  validation {
+    condition = contains(lookup({
+      "256"   = [512, 1024, 2048]
+      "512"   = range(1024, 4097, 1024)
+      "1024"  = range(2048, 8193, 1024)
+      "2048"  = range(4096, 16385, 1024)
+      "4096"  = range(8192, 30721, 1024)
+      "8192"  = range(16384, 61441, 4096)
+      "16384" = range(32768, 122881, 8192)
+    }, tostring(var.task_cpu), []), var.task_memory_mib)
+    error_message = "Fargate has no task of that task_cpu and task_memory_mib together; 512 and 1024 are one, 1024 and 2048 another."
+  }
 }
 
 variable "web_concurrency" {
   description = "gunicorn's worker processes in a task."
   type        = number
   default     = 2
+  validation {
+    condition     = contains(range(1, 65), var.web_concurrency)
+    error_message = "The service refuses WEB_CONCURRENCY unless it is a whole number from 1 to 64."
+  }
 }
 
 variable "minimum_tasks" {
@@ -146,6 +171,10 @@ variable "maximum_tasks" {
   description = "Autoscaling never goes above this. A rollout runs twice as many for a while: mind the database's connections."
   type        = number
   default     = 10
+  validation {
+    condition     = var.maximum_tasks >= var.minimum_tasks
+    error_message = "maximum_tasks is less than minimum_tasks."
+  }
 }
 
 variable "traffic_shift" {
@@ -164,6 +193,10 @@ variable "traffic_shift" {
   validation {
     condition     = var.traffic_shift.percent >= 3 && var.traffic_shift.percent < 100 && var.traffic_shift.minutes >= 1
     error_message = "ECS shifts 3 % or more at a time, for a minute or longer."
+  }
+  validation {
+    condition     = floor(var.traffic_shift.minutes) == var.traffic_shift.minutes && floor(10 * var.traffic_shift.percent) == 10 * var.traffic_shift.percent
+    error_message = "ECS takes whole minutes, and tenths of a percent."
   }
 }
 
@@ -206,8 +239,20 @@ variable "extra_environment" {
   default     = {}
 
   validation {
-    condition     = length(setintersection(keys(var.extra_environment), ["SECRET_KEY", "DB_CREDENTIALS", "DB_PASSWORD", "PGPASSWORD", "METRICS_TOKEN"])) == 0
+    condition     = length(setintersection(keys(var.extra_environment), ["SECRET_KEY", "DB_CREDENTIALS", "DB_USER", "DB_PASSWORD", "PGPASSWORD", "METRICS_TOKEN"])) == 0
     error_message = "What is secret goes into extra_secrets: a task definition is no place for it."
+  }
+  validation {
+    condition     = alltrue([for name, value in var.extra_environment : can(regex("^[A-Za-z_][A-Za-z0-9_]*$", name)) && value != null])
+    error_message = "Each is a variable's name and its value."
+  }
+  validation {
+    condition     = length(setintersection(keys(var.extra_environment), ["MIGRATE_DB_WAIT_S", "MIGRATE_LOCK_WAIT_S", "MIGRATE_DEADLINE_S", "PORT", "BIND_ADDRESS", "RUPAYA_ENV", "RELEASE", "GIT_SHA", "DATABASE_URL", "DB_HOST", "DB_PORT", "DB_NAME", "MIGRATION_DATABASE_URL"])) == 0
+    error_message = "More here goes by these than the container: the grace period by the waits, which are inputs of their own, the load balancer by the port, the deployment by the release, the policies by the database."
+  }
+  validation {
+    condition     = alltrue([for value in values(var.extra_environment) : !can(regex("://[^/@]*:[^/@]+@", value))])
+    error_message = "An address with a password goes into extra_secrets: a task definition is no place for it."
   }
 }
 
@@ -237,6 +282,10 @@ variable "postgres_version" {
   description = "The major version; minor ones come by themselves in the maintenance window."
   type        = string
   default     = "17"
+  validation {
+    condition     = can(regex("^[1-9][0-9]$", var.postgres_version))
+    error_message = "The major version alone, such as 17."
+  }
 }
 
 variable "allow_major_upgrade" {
@@ -255,12 +304,20 @@ variable "database_storage_gib" {
   description = "The storage to begin with."
   type        = number
   default     = 20
+  validation {
+    condition     = var.database_storage_gib >= 20
+    error_message = "RDS gives 20 GiB or more."
+  }
 }
 
 variable "database_max_storage_gib" {
   description = "The storage that RDS may grow to by itself."
   type        = number
   default     = 200
+  validation {
+    condition     = var.database_max_storage_gib >= 1.1 * var.database_storage_gib
+    error_message = "RDS wants room to grow: a tenth more than database_storage_gib at least."
+  }
 }
 
 variable "database_multi_az" {
@@ -301,6 +358,10 @@ variable "alarm_emails" {
   validation {
     condition     = length(var.alarm_emails) > 0
     error_message = "An alarm that reaches nobody is none: name one address or more."
+  }
+  validation {
+    condition     = alltrue([for address in var.alarm_emails : can(regex("^[^@[:space:]]+@[^@[:space:]]+$", address))])
+    error_message = "Each is an e-mail address."
   }
 }
 

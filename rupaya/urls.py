@@ -1,13 +1,16 @@
 """Where each address goes; probes are answered before this, by `rupaya.health.middleware`."""
 
+import sys
+
 from django.contrib import admin
-from django.http import Http404, HttpRequest, HttpResponseBase, HttpResponseServerError
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.template.loader import render_to_string
 from django.urls import include, path
 from django.views.generic import RedirectView
 
 from rupaya.inspection import finding
 from rupaya.inspection.autocomplete import Autocomplete
+from rupaya.inspection.faults import of_database
 from rupaya.security.views import SecondFactorView
 
 
@@ -24,9 +27,13 @@ def nowhere(_request: HttpRequest, **_where: str) -> HttpResponseBase:
 
 
 def went_wrong(request: HttpRequest) -> HttpResponseBase:
-    """In place of Django's page, which says nothing: what an operator needs to find the fault in the log."""
-    said = render_to_string("500.html", {"request_id": request.META.get("rupaya.request_id", "")})
-    return HttpResponseServerError(said)
+    """In place of Django's page, which says nothing: what an operator needs to find the fault in the log.
+
+    A fault of the database is told as such, with 503: nothing is wrong with the site, and another try may be answered.
+    """
+    cause = of_database(sys.exc_info()[1])
+    said = render_to_string("500.html", {"request_id": request.META.get("rupaya.request_id", ""), "cause": cause})
+    return HttpResponse(said, status=503 if cause else 500)
 
 
 handler500 = went_wrong

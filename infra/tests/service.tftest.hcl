@@ -510,3 +510,172 @@ run "a_third_environment_is_refused" {
   }
   expect_failures = [var.environment]
 }
+
+run "what_is_given_as_a_secret_is_given_once" {
+  variables {
+    extra_secrets = { ALLOWED_HOSTS = "arn:aws:secretsmanager:us-east-1:590184132516:secret:rupaya/hosts-AbCdEf" }
+  }
+  assert {
+    condition = alltrue([
+      for definition in [aws_ecs_task_definition.service, aws_ecs_task_definition.migrate] : length(setintersection(
+        jsondecode(definition.container_definitions)[0].environment[*].name,
+        jsondecode(definition.container_definitions)[0].secrets[*].name,
+      )) == 0
+    ])
+    error_message = "ECS refuses a name that is among both."
+  }
+}
+
+# What AWS or the service itself would refuse later, half-way through an apply or a deployment.
+
+run "odd_web_concurrency_1_is_refused" {
+  command = plan
+  variables {
+    web_concurrency = 0
+  }
+  expect_failures = [var.web_concurrency]
+}
+
+run "odd_web_concurrency_2_is_refused" {
+  command = plan
+  variables {
+    web_concurrency = 1.5
+  }
+  expect_failures = [var.web_concurrency]
+}
+
+run "odd_hostname_1_is_refused" {
+  command = plan
+  variables {
+    hostname = "https://api.example.com"
+  }
+  expect_failures = [var.hostname]
+}
+
+run "odd_hostname_2_is_refused" {
+  command = plan
+  variables {
+    hostname = "*"
+  }
+  expect_failures = [var.hostname]
+}
+
+run "odd_hostname_3_is_refused" {
+  command = plan
+  variables {
+    hostname = "API.example.com"
+  }
+  expect_failures = [var.hostname]
+}
+
+run "odd_maximum_tasks_1_is_refused" {
+  command = plan
+  variables {
+    maximum_tasks = 1
+  }
+  expect_failures = [var.maximum_tasks]
+}
+
+run "odd_extra_environment_1_is_refused" {
+  command = plan
+  variables {
+    extra_environment = { MIGRATE_DEADLINE_S = "7200" }
+  }
+  expect_failures = [var.extra_environment]
+}
+
+run "odd_extra_environment_2_is_refused" {
+  command = plan
+  variables {
+    extra_environment = { PORT = "9000" }
+  }
+  expect_failures = [var.extra_environment]
+}
+
+run "odd_extra_environment_3_is_refused" {
+  command = plan
+  variables {
+    extra_environment = { REPLICA_DATABASE_URL = "postgresql://u:p@h/d" }
+  }
+  expect_failures = [var.extra_environment]
+}
+
+run "odd_extra_environment_4_is_refused" {
+  command = plan
+  variables {
+    extra_environment = { "a b" = "x" }
+  }
+  expect_failures = [var.extra_environment]
+}
+
+run "odd_extra_environment_5_is_refused" {
+  command = plan
+  variables {
+    extra_environment = { LOG_LEVEL = null }
+  }
+  expect_failures = [var.extra_environment]
+}
+
+run "odd_client_cidrs_1_is_refused" {
+  command = plan
+  variables {
+    client_cidrs = []
+  }
+  expect_failures = [var.client_cidrs]
+}
+
+run "odd_client_cidrs_2_is_refused" {
+  command = plan
+  variables {
+    client_cidrs = ["nonsense"]
+  }
+  expect_failures = [var.client_cidrs]
+}
+
+run "odd_alarm_emails_1_is_refused" {
+  command = plan
+  variables {
+    alarm_emails = ["nobody"]
+  }
+  expect_failures = [var.alarm_emails]
+}
+
+run "odd_task_memory_mib_1_is_refused" {
+  command = plan
+  variables {
+    task_memory_mib = 1000
+  }
+  expect_failures = [var.task_memory_mib]
+}
+
+run "odd_postgres_version_1_is_refused" {
+  command = plan
+  variables {
+    postgres_version = "17.2"
+  }
+  expect_failures = [var.postgres_version]
+}
+
+run "odd_database_storage_gib_1_is_refused" {
+  command = plan
+  variables {
+    database_storage_gib = 10
+  }
+  expect_failures = [var.database_storage_gib]
+}
+
+run "odd_database_max_storage_gib_1_is_refused" {
+  command = plan
+  variables {
+    database_max_storage_gib = 20
+  }
+  expect_failures = [var.database_max_storage_gib]
+}
+
+run "odd_traffic_shift_1_is_refused" {
+  command = plan
+  variables {
+    traffic_shift = { strategy = "canary", minutes = 1.5 }
+  }
+  expect_failures = [var.traffic_shift]
+}

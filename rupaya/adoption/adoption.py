@@ -383,6 +383,7 @@ class Finish(AdoptionRun):
             cursor.execute(CREATE_QUARANTINE)
         self.grant(carrier)
         self._drop_left_over(carrier)
+        carrier.before_rows_are_repaired()
         for repair in repairs(self.decisions):
             self.output.say(f"  {repair.says}")
             carrier.carry_out_step(repair.name, CONTRACT, self._repair(repair))

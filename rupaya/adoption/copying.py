@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -14,11 +15,14 @@ from rupaya.migrator.schema.dump import blocks, quoted
 _NOT_VALID = " NOT VALID"
 # What rows refer to, table after table: a row goes nowhere without it.
 _REFERENCES = """
-    SELECT c.conrelid::regclass::text, c.confrelid::regclass::text, a.attname, f.attname
-    FROM pg_constraint c JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
+    SELECT r.relname, p.relname, quote_ident(a.attname), quote_ident(f.attname)
+    FROM pg_constraint c JOIN pg_class r ON r.oid = c.conrelid JOIN pg_class p ON p.oid = c.confrelid
+    JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
     JOIN pg_attribute f ON f.attrelid = c.confrelid AND f.attnum = c.confkey[1]
     WHERE c.contype = 'f' AND array_length(c.conkey, 1) = 1
-      AND c.conrelid = ANY(%(tables)s::regclass[]) AND c.confrelid = ANY(%(tables)s::regclass[])
+      AND c.conrelid IN (SELECT to_regclass(name) FROM unnest(%(tables)s::text[]) name)
+      AND c.confrelid IN (SELECT to_regclass(name) FROM unnest(%(tables)s::text[]) name)
+    ORDER BY 1, 2, 3
 """
 # The copy has types of its own: a value of the live one goes by way of its text.
 _COLUMNS = """
@@ -84,12 +88,24 @@ def copy_structure(connection: BaseDatabaseWrapper, live: Catalog, before: list[
     return []
 
 
+def without_foreign_keys(live: Catalog) -> tuple[Catalog, list[str]]:
+    """A catalog without those of the original's tables, and SQL that adds them once rows are there.
+
+    Two tables may refer to each other: then neither can be made first, nor its rows.
+    """
+    return _without(live, lambda table, its: table in TABLES and its["kind"] == "foreign key")
+
+
 def without_not_valid(live: Catalog) -> tuple[Catalog, list[str]]:
     """A catalog without constraints that older rows may break, and SQL that adds them once rows are there."""
+    return _without(live, lambda _table, its: its["definition"].endswith(_NOT_VALID))
+
+
+def _without(live: Catalog, is_one: Callable[[str, dict[str, Any]], bool]) -> tuple[Catalog, list[str]]:
     relations, later = {}, []
     for name, facts in live["relations"].items():
         constraints = facts.get("constraints", {})
-        waiting = {c: its for c, its in constraints.items() if its["definition"].endswith(_NOT_VALID)}
+        waiting = {c: its for c, its in constraints.items() if is_one(name, its)}
         later += [
             f"ALTER TABLE {quoted(name)} ADD CONSTRAINT {quoted(c)} {its['definition']}" for c, its in waiting.items()
         ]
@@ -98,19 +114,30 @@ def without_not_valid(live: Catalog) -> tuple[Catalog, list[str]]:
     return {**live, "relations": relations}, later
 
 
-def copy_rows(connection: BaseDatabaseWrapper, source: str, rows: dict[str, list[str]], keys: dict[str, str]) -> None:
+def references(cursor: Any) -> list[tuple[str, str, str, str]]:
+    """Which of the original's tables refers to which, by which columns; to be read before names mean another schema."""
+    cursor.execute(_REFERENCES, {"tables": list(TABLES)})
+    return list(cursor.fetchall())
+
+
+def copy_rows(
+    connection: BaseDatabaseWrapper,
+    source: str,
+    rows: dict[str, list[str]],
+    keys: dict[str, str],
+    refers: list[tuple[str, str, str, str]],
+) -> None:
     """Copy rows by their keys, with the rows that they refer to, and Django's history whole.
 
-    `source` is the live schema, quoted; `keys` gives each table's primary key.
+    `source` is the live schema, quoted; `keys` gives each table's primary key, and `refers` is what `references` found.
     """
     wanted = {table: set(rows.get(table, ())) for table in TABLES}
     with connection.cursor() as cursor:
         cursor.execute("SELECT name FROM unnest(%s::text[]) name WHERE to_regclass(name) IS NOT NULL", [list(TABLES)])
         there = {name for (name,) in cursor.fetchall()}
-        cursor.execute(_REFERENCES, {"tables": sorted(there)})
-        references = cursor.fetchall()
-        for table in reversed([table for table in TABLES if table in there]):
-            for _table, parent, column, parent_key in (its for its in references if its[0] == table):
+        before = -1
+        while before < (before := sum(map(len, wanted.values()))):
+            for table, parent, column, parent_key in refers:
                 cursor.execute(
                     f"SELECT DISTINCT p.{keys[parent]}::text FROM {source}.{parent} p "
                     f"JOIN {source}.{table} c ON p.{parent_key} = c.{column} WHERE c.{keys[table]} = ANY(%s::uuid[])",

@@ -19,6 +19,7 @@ from rupaya.adoption.original import ADOPTED, TABLES, Key
 from rupaya.migrator.django import record_applied
 from rupaya.migrator.errors import MigrationFailed, MigratorError
 from rupaya.migrator.run.batch import BatchExecutor
+from rupaya.migrator.run.outcome import Outcome
 
 SYSTEM_CATEGORIES: Key = ("transactions", "0003_system_categories")
 # An older system row of the same name and type stands for ours: other rows refer to it.
@@ -43,6 +44,9 @@ class Carrier(Protocol):
 
     def carry_out_step(self, name: str, phase: str, work: Callable[[], None]) -> None:
         """Carry out what is not a migration."""
+
+    def before_rows_are_repaired(self) -> None:
+        """See whether they can be."""
 
 
 class AdoptionStep(Migration):
@@ -91,13 +95,16 @@ class AdoptingExecutor(BatchExecutor):
         finally:
             context.batch = batch
 
+    def before_rows_are_repaired(self) -> None:
+        """Nothing: a trial has seen to it, and people's own rows are not changed to find out."""
+
     def state_before(self, direction: str, state: ProjectState) -> ProjectState:
         """A step has no state."""
         return super().state_before(direction, state) if state.models else state
 
-    def explain(self, migration: Migration, direction: str, error: BaseException, tries: int) -> MigratorError:
+    def explain(self, migration: Migration, error: BaseException, outcome: Outcome, tries: int) -> MigratorError:
         """What failed in an adoption has its own way on."""
-        explained = super().explain(migration, direction, error, tries)
+        explained = super().explain(migration, error, outcome, tries)
         if not isinstance(explained, MigrationFailed):
             return explained
         return MigrationFailed(

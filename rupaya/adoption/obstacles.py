@@ -9,9 +9,11 @@ from django.apps import apps
 from django.db import Error, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from rupaya.adoption import published
 from rupaya.adoption.baseline import ALL, CREATED, UPDATED_AT_FUNCTION, baseline
 from rupaya.adoption.original import TABLES, Key
 from rupaya.adoption.privileges import is_missing
+from rupaya.adoption.repairs import QUARANTINE, QUARANTINE_COLUMNS
 from rupaya.migrator.schema.catalog import Catalog
 from rupaya.migrator.schema.diff import INTEGERS
 from rupaya.migrator.schema.dump import quoted
@@ -54,6 +56,16 @@ _RULES = """
     SELECT c.relname, quote_ident(r.rulename) FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
     WHERE c.relnamespace = coalesce(current_schema(), 'public')::regnamespace AND c.relname = ANY(%s)
       AND c.relkind NOT IN ('v', 'm') ORDER BY 1, 2
+"""
+# What has a name: a relation, or a type of its own.
+_COLUMNS_OF = """
+    SELECT CASE WHEN c.oid IS NULL THEN 'type' ELSE CASE c.relkind WHEN 'r' THEN 'table' WHEN 'v' THEN 'view'
+            WHEN 'm' THEN 'materialized view' WHEN 'S' THEN 'sequence' WHEN 'f' THEN 'foreign table'
+            WHEN 'i' THEN 'index' WHEN 'c' THEN 'type' ELSE 'table' END END,
+        coalesce((SELECT json_object_agg(a.attname, format_type(a.atttypid, a.atttypmod)) FROM pg_attribute a
+            WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '{}'::json)
+    FROM unnest(ARRAY[%s]) name LEFT JOIN pg_class c ON c.oid = to_regclass(name)
+    WHERE c.oid IS NOT NULL OR to_regtype(name) IS NOT NULL
 """
 # What refers to one of these columns, or what one of them refers to, on and on: they change together or not at all.
 _REFERENCES = """
@@ -98,6 +110,9 @@ def obstacles(connection: BaseDatabaseWrapper, live: Catalog, applied: set[Key],
             *_of_types(connection, live),
             *_of_numbered_keys(cursor, live),
             *_of_views_elsewhere(cursor, live),
+            *published.of_types(cursor, _other_types(live)),
+            *published.of_rows(connection),
+            *_of_quarantine(cursor),
             *_of_sequences(cursor),
             *_of_role(cursor, serves),
             *_of_ownership(cursor),
@@ -228,6 +243,14 @@ def _of_django(cursor: Any, applied: set[Key]) -> Iterator[str]:
     for (name,) in cursor.fetchall():
         way = _AWAY.format(kind="TABLE", name=name)
         yield f"table {name}, which Django's migrations make, is somebody else's: {way}"
+
+
+def _of_quarantine(cursor: Any) -> Iterator[str]:
+    cursor.execute(_COLUMNS_OF, [QUARANTINE])
+    kind, columns = cursor.fetchone() or ("", {})
+    if kind and (kind != "table" or not QUARANTINE_COLUMNS.items() <= columns.items()):
+        way = _AWAY.format(kind=kind.upper(), name=QUARANTINE)
+        yield f"{kind} {QUARANTINE}, where adopt keeps rows as they were, is somebody else's: {way}"
 
 
 def _of_types(connection: BaseDatabaseWrapper, live: Catalog) -> Iterator[str]:

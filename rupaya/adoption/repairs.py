@@ -22,6 +22,15 @@ from rupaya.adoption.rules import INCOMPLETE, MOVABLE, column_of, condition_of, 
 from rupaya.migrator.errors import MigrationFailed
 
 QUARANTINE = "adoption_quarantine"
+QUARANTINE_COLUMNS = {
+    "quarantine_id": "bigint",
+    "table_name": "text",
+    "row_key": "text",
+    "reason": "text",
+    "kept": "text",
+    "original": "jsonb",
+    "taken_at": "timestamp with time zone",
+}
 CREATE_QUARANTINE = f"""
     CREATE TABLE IF NOT EXISTS {QUARANTINE} (
         quarantine_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -114,7 +114,7 @@ def survey(
         in_the_way = [] if finished else obstacles(connection, live, applied, serves)
         found = [] if finished or in_the_way else findings(cursor, live, decisions)
         refused = [] if in_the_way else refused_values(cursor, decisions)
-        rows = rows_that_matter(cursor, live, found) if found else {}
+        rows = {} if finished or in_the_way else rows_that_matter(cursor, live, found)
         cursor.execute(SESSIONS)
         sessions = tuple(name for (name,) in cursor.fetchall())
     return Survey(

@@ -6,6 +6,7 @@ locked otherwise: the copy has their structure, and the rows that break a rule o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,9 +17,18 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2.extensions import quote_ident
 
 from rupaya.adoption.baseline import baseline
-from rupaya.adoption.copying import copy_rows, copy_structure, copy_whole, functions_of_extensions, without_not_valid
+from rupaya.adoption.copying import (
+    copy_rows,
+    copy_structure,
+    copy_whole,
+    functions_of_extensions,
+    references,
+    without_foreign_keys,
+    without_not_valid,
+)
 from rupaya.adoption.executor import keeping_updated_at
 from rupaya.adoption.original import TABLES
+from rupaya.adoption.overwriting import overwriting
 from rupaya.adoption.rules import key_of
 from rupaya.migrator.analysis.onetransaction import attempted, names_here, schema_of_its_own
 from rupaya.migrator.errors import EnvironmentUnfit, MigratorError, driver_text, sqlstate
@@ -37,6 +47,7 @@ _WAYS = {
     "23": "fix the rows, or drop the rule that the contract does not have",
     "42": "fix what the server names: something is there in another shape than the original's last release leaves it",
 }
+_OF_THE_ORIGINAL = re.compile(rf"(?:CREATE|ALTER) (?:UNLOGGED )?TABLE (?:{'|'.join(TABLES)})\b")
 _OTHER_WAY = "fix what the server names"
 
 
@@ -65,6 +76,22 @@ class Trial:
             self._check_constraints()
             work()
             self._check_constraints()
+
+    def before_rows_are_repaired(self) -> None:
+        """See whether triggers let them keep the time of their last change.
+
+        Raises:
+            Stumbled: naming those that do not.
+        """
+        self._check_constraints()
+        if found := list(overwriting(self.connection)):
+            raise Stumbled(
+                "; ".join(
+                    f"trigger {trigger} on {table} would overwrite updated_at of every row that is fixed, and adopt "
+                    f"makes its own: DROP TRIGGER {trigger} ON {table}"
+                    for table, trigger in found
+                )
+            )
 
     def _check_constraints(self) -> None:
         """What would be checked at a commit is checked now, or tables could not be altered afterwards."""
@@ -117,6 +144,7 @@ def try_out(
         (schema,) = cursor.fetchone()
         live = catalog.read(cursor, names_here(cursor))
         stand_ins = functions_of_extensions(cursor)
+        refers = references(cursor)
     source = quote_ident(schema, connection.connection)
     here = {**live, "relations": {name: its for name, its in live["relations"].items() if "." not in name}}
     keys = {table: key_of(table) for table in baseline()["relations"] if table in TABLES}
@@ -124,12 +152,16 @@ def try_out(
     try:
         with schema_of_its_own(connection, lock_timeout_ms=lock_timeout_ms), connection.execute_wrapper(trial.note):
             here, later = without_not_valid(here)
+            here, foreign_keys = without_foreign_keys(here)
             not_copied = copy_structure(connection, here, stand_ins)
-            if lost := [text for text in not_copied if any(f"TABLE {table} " in f"{text} " for table in TABLES)]:
+            if lost := [text for text in not_copied if _OF_THE_ORIGINAL.match(text)]:
                 return Verdict(unproved=f"a copy of the schema cannot be made: {'; '.join(lost)}")
             with trial.trying("copying rows"):
                 copy_whole(connection, source, "django_migrations")
-                copy_rows(connection, source, rows, keys)
+                copy_rows(connection, source, rows, keys, refers)
+                with connection.cursor() as cursor:
+                    for statement in foreign_keys:
+                        cursor.execute(statement)
             with connection.cursor() as cursor:
                 for statement in later:
                     with attempted(connection):

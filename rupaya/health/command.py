@@ -17,9 +17,14 @@ PATH = "/health/live"
 TIMEOUT_S = 2.5
 
 
-def unhealthy_reason(port: int) -> str:
+def address_of(bind_address: str) -> str:
+    """Where a server that listens there can be reached from its own machine: who listens on all, on the loopback."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind_address, bind_address)  # noqa: S104 - asked, not listened on
+
+
+def unhealthy_reason(port: int, address: str = "127.0.0.1") -> str:
     """Why the server on this machine's `port` is not alive; empty if it is."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
+    connection = http.client.HTTPConnection(address, port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", PATH, headers={"Connection": "close"})
         status = connection.getresponse().status
@@ -36,15 +41,16 @@ def main() -> int:
     """Print the verdict, for the container's health log; 0 is healthy, 1 is not."""
     try:
         env = environment.load()
-        port = env.port
     except environment.EnvironmentRefused as refused:
         print(refused)
         return 1
     if env.heartbeat_file and heartbeatfile.age_s(env.heartbeat_file) < heartbeatfile.FRESH_S:
         print("migrating: the heartbeat is fresh")
         return 0
-    reason = unhealthy_reason(port)
-    print(f"http://127.0.0.1:{port}{PATH}: {reason or 'alive'}")
+    address = address_of(env.bind_address)
+    reason = unhealthy_reason(env.port, address)
+    host = f"[{address}]" if ":" in address else address
+    print(f"http://{host}:{env.port}{PATH}: {reason or 'alive'}")
     return 1 if reason else 0
 
 

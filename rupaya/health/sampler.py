@@ -21,6 +21,7 @@ import psycopg2
 from django.conf import settings
 from django.db import connections
 from psycopg2.errors import InsufficientPrivilege, UndefinedTable
+from psycopg2.extensions import connection as PgConnection  # noqa: N812 - a class, whatever its author named it
 
 from rupaya.health.schema import SchemaState, read_schema_state
 
@@ -111,28 +112,34 @@ class Sampler:
         connection = None
         while True:
             started = time.monotonic()
-            try:
-                if connection is None or connection.closed:
-                    connection = self._connect()
-                with _given_up_after(connection, GIVE_UP_S):
-                    self._last = self._sample(connection)
-            except psycopg2.Error as error:
-                # The driver's text names hosts and users; it goes to the log, never to those who ask for health.
-                if self._last is None or not self._last.reason:
-                    logger.warning("The database does not answer health samples: %s", str(error).strip())
-                refused = isinstance(error, InsufficientPrivilege)
-                why = "the database refuses this role what it needs" if refused else "the database does not answer"
-                self._last = Sample(None, why)
-                if connection is not None:
-                    connection.close()
-                    connection = None
-            except Exception:
-                logger.exception("The health sampler failed; it tries again")
-                self._last = Sample(None, "the health sampler failed")
+            connection = self.ask(connection)
             self._sampled.set()
             time.sleep(max(0.05, INTERVAL_S - (time.monotonic() - started)))
 
-    def _sample(self, connection: psycopg2.extensions.connection) -> Sample:
+    def ask(self, connection: PgConnection | None) -> PgConnection | None:
+        """Take a sample on a connection, or on a new one; None if it is not to be used again, for whatever reason."""
+        try:
+            if connection is None or connection.closed:
+                connection = self._connect()
+            with _given_up_after(connection, GIVE_UP_S):
+                self._last = self._sample(connection)
+        except psycopg2.Error as error:
+            # The driver's text names hosts and users; it goes to the log, never to those who ask for health.
+            if self._last is None or not self._last.reason:
+                logger.warning("The database does not answer health samples: %s", str(error).strip())
+            refused = isinstance(error, InsufficientPrivilege)
+            why = "the database refuses this role what it needs" if refused else "the database does not answer"
+            self._last = Sample(None, why)
+        except Exception:
+            logger.exception("The health sampler failed; it tries again")
+            self._last = Sample(None, "the health sampler failed")
+        else:
+            return connection
+        if connection is not None:
+            connection.close()
+        return None
+
+    def _sample(self, connection: PgConnection) -> Sample:
         taken_at = time.monotonic()
         glance = _fetch_one(connection, _GLANCE)
         last = self._last
@@ -145,20 +152,20 @@ class Sampler:
         return Sample(schema, last_run=LastRun(*row) if row else None, taken_at=taken_at)
 
     @staticmethod
-    def _connect() -> psycopg2.extensions.connection:
+    def _connect() -> PgConnection:
         parameters = connections["default"].get_connection_params()
         parameters.pop("cursor_factory", None)
         parameters |= {
             "connect_timeout": CONNECT_TIMEOUT_S,
             "application_name": f"release {settings.RELEASE} health"[:63],
         }
-        connection: psycopg2.extensions.connection = psycopg2.connect(**parameters)
+        connection: PgConnection = psycopg2.connect(**parameters)
         connection.autocommit = True
         return connection
 
 
 @contextmanager
-def _given_up_after(connection: psycopg2.extensions.connection, seconds: float) -> Iterator[None]:
+def _given_up_after(connection: PgConnection, seconds: float) -> Iterator[None]:
     """End a wait for the server by closing the socket under it; the driver then raises OperationalError."""
     # A handle of its own: the connection's number may belong to something else by the time it is used.
     wire = socket.socket(fileno=os.dup(connection.fileno()))
@@ -177,7 +184,7 @@ def _shut(wire: socket.socket) -> None:
         wire.shutdown(socket.SHUT_RDWR)
 
 
-def _fetch_one(connection: psycopg2.extensions.connection, sql: str) -> tuple[Any, ...]:
+def _fetch_one(connection: PgConnection, sql: str) -> tuple[Any, ...]:
     """The first row; an empty one where the table is not there, or not this role's to read."""
     with connection.cursor() as cursor:
         try:

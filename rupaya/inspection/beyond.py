@@ -7,7 +7,7 @@ the server alone, which writes no value back that it has read: a migration that 
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import date, datetime, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from typing import Any
 
 from psycopg2.extensions import PYDATE, PYDATETIMETZ, new_type, register_type
@@ -67,7 +67,9 @@ def _moment(text: Any, cursor: Any) -> datetime | None:
             return PYDATETIMETZ(text, cursor)  # type: ignore[no-any-return]
     # A day from the end, so that no time zone leads beyond it.
     near = date(1, 1, 2) if _is_early(text) else date(9999, 12, 30)
-    found = Moment(near.year, near.month, near.day, tzinfo=cursor.tzinfo_factory(0) if cursor.tzinfo_factory else None)
+    found = Moment(
+        near.year, near.month, near.day, tzinfo=cursor.tzinfo_factory(timedelta(0)) if cursor.tzinfo_factory else None
+    )
     found.told = text
     return found
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from django.apps import AppConfig, apps
 from django.core import checks
 from django.core.checks import CheckMessage, register
-from django.core.management import get_commands
+from django.core.management import find_commands, get_commands
 
 from rupaya.migrator import conf
 
@@ -27,6 +28,26 @@ def check_command(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> li
             hint=f"List {OWN_NAME} before it, or derive its command from {OWN_NAME}'s.",
             id="migrator.E005",
         )
+    ]
+
+
+@register("migrator")
+def check_hidden_commands(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+    """An app listed later that brings a `migrate` of its own, django-tenants for one, would be hidden by ours."""
+    if get_commands().get("migrate") != OWN_NAME:
+        return []
+    hidden = [
+        config.name
+        for config in apps.get_app_configs()
+        if config.name != OWN_NAME and "migrate" in find_commands(str(Path(config.path) / "management"))
+    ]
+    return [
+        checks.Warning(
+            f"The command migrate of {name} is hidden by that of {OWN_NAME}, which does nothing of what it adds.",
+            hint=f"See what it does. A command of its own, derived from {OWN_NAME}'s, can do both.",
+            id="migrator.W002",
+        )
+        for name in hidden
     ]
 
 

@@ -62,6 +62,16 @@ SHAPES = (
         "accounts.referral, which the contract does not have, is NOT NULL without a default",
         "ALTER TABLE accounts DROP COLUMN referral",
     ),
+    (
+        "CREATE PUBLICATION cheap FOR TABLE categories, accounts WHERE (name <> 'secret')",
+        "no row of accounts can be changed or deleted, by how it is published (cheap): take it out",
+        "ALTER PUBLICATION cheap DROP TABLE ONLY accounts",
+    ),
+    (
+        "ALTER TABLE revoked_tokens REPLICA IDENTITY NOTHING; CREATE PUBLICATION tokens FOR TABLE revoked_tokens",
+        "no row of revoked_tokens can be changed or deleted",
+        "ALTER PUBLICATION tokens DROP TABLE ONLY revoked_tokens",
+    ),
     (TRIGGER, "would overwrite updated_at", "DROP TRIGGER update_users_updated_at ON users"),
     ("ALTER TABLE devices SET UNLOGGED", "devices is unlogged", "ALTER TABLE devices SET LOGGED"),
     (
@@ -103,6 +113,11 @@ SHAPES = (
         "DROP VIEW reports.types",
     ),
     (
+        "CREATE TABLE adoption_quarantine (table_name text, kept bool)",
+        "table adoption_quarantine, where adopt keeps rows as they were, is somebody else's",
+        "ALTER TABLE adoption_quarantine RENAME TO theirs",
+    ),
+    (
         "UPDATE knex_migrations_lock SET is_locked = 1",
         "Knex's lock is set",
         "UPDATE knex_migrations_lock SET is_locked = 0",
@@ -134,6 +149,47 @@ def test_what_cannot_be_adopted_is_refused_before_the_first_change_and_each_way_
     assert migrate(database_url, "adopt", "--plan").process.returncode == 0
     done = migrate(database_url, "adopt")
     assert done.process.returncode == 0, done.output
+
+
+BY_JSON = """
+CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RETURN jsonb_populate_record(NEW, jsonb_build_object(TG_ARGV[0], now())); END $$;
+CREATE TRIGGER stamp BEFORE UPDATE OF name, email ON users FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*)
+    EXECUTE FUNCTION stamp('updated_at');
+CREATE FUNCTION low() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN NEW.email := lower(NEW.email); RETURN NEW; END $$;
+CREATE TRIGGER low BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION low();
+INSERT INTO users (email, updated_at) VALUES ('a@example.com', '2020-01-02');
+"""
+
+
+def test_a_trigger_that_sets_updated_at_in_words_of_its_own_is_found_by_what_it_does(database_url: str) -> None:
+    build(database_url, BY_JSON)
+
+    planned = migrate(database_url, "adopt", "--plan", "--left-over=keep")
+    assert migrate(database_url, "adopt").process.returncode == 0
+    for refused, status in ((planned, 1), (migrate(database_url, "adopt", "--finish", "--left-over=keep"), 14)):
+        assert refused.process.returncode == status, refused.output
+        assert "trigger stamp on users would overwrite updated_at" in refused.output
+        assert "trigger low on users would" not in refused.output
+
+    query(database_url, "DROP TRIGGER stamp ON users")
+    assert migrate(database_url, "adopt", "--plan", "--left-over=keep").process.returncode == 0
+
+
+def test_a_column_that_a_publication_names_and_that_gets_another_type_is_refused(database_url: str) -> None:
+    build(
+        database_url,
+        "ALTER TABLE devices ALTER device_type TYPE varchar(10); ALTER TABLE devices REPLICA IDENTITY FULL;"
+        "CREATE PUBLICATION phones FOR TABLE devices WHERE (device_type <> 'web')",
+    )
+
+    planned = migrate(database_url, "adopt", "--plan")
+
+    assert planned.process.returncode == 1, planned.output
+    assert "publication phones names devices.device_type, whose type changes to" in planned.output
+    query(database_url, "ALTER PUBLICATION phones DROP TABLE devices")
+    assert migrate(database_url, "adopt", "--plan").process.returncode == 0
 
 
 def test_integer_keys_are_refused_and_the_way_out_keeps_what_refers_to_them(database_url: str) -> None:

@@ -127,6 +127,21 @@ def test_columns_of_other_types_become_the_contracts_although_its_views_use_them
     assert "The database is the same as the code" in migrate(irregular_url, "schemadiff").output
 
 
+def test_tables_that_refer_to_each_other_are_tried_out_too(irregular_url: str) -> None:
+    query(irregular_url, "ALTER TABLE users ADD COLUMN first_account uuid REFERENCES accounts ON DELETE SET NULL")
+    query(
+        irregular_url,
+        "UPDATE users u SET first_account = (SELECT account_id FROM accounts a WHERE a.user_id = u.user_id LIMIT 1)",
+    )
+    decided = (*DECISIONS, "--left-over=keep")
+
+    status, document = surveyed(irregular_url, *decided)
+    assert (status, document["unproved"], document["obstacles"]) == (0, None, [])
+    for arguments in (("adopt",), ("adopt", "--finish", *decided)):
+        run = migrate(irregular_url, *arguments)
+        assert run.process.returncode == 0, run.output
+
+
 def test_a_trial_locks_nobody_out_and_leaves_nothing(irregular_url: str) -> None:
     before = schema(irregular_url)
     writer = psycopg2.connect(irregular_url)

@@ -18,7 +18,7 @@ from rupaya.health import command
 
 
 @contextlib.contextmanager
-def answering(status: int) -> Iterator[int]:
+def answering(status: int, address: str = "127.0.0.1") -> Iterator[int]:
     """A server that answers every request with one status; gives its port."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -30,7 +30,7 @@ def answering(status: int) -> Iterator[int]:
         def log_message(self, *_arguments: object) -> None:
             pass
 
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+    with http.server.HTTPServer((address, 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -56,6 +56,29 @@ def speaking(text: bytes | None) -> Iterator[int]:
         thread.start()
         yield server.getsockname()[1]
         thread.join()
+
+
+def test_it_asks_where_the_server_listens() -> None:
+    """Another address of this machine, on which nothing but the server under test answers."""
+    with answering(200, "127.0.0.7") as port:
+        asked = run(port, BIND_ADDRESS="127.0.0.7")
+        elsewhere = run(port, BIND_ADDRESS="127.0.0.1")
+
+    assert (asked.returncode, elsewhere.returncode) == (0, 1)
+    assert asked.stdout == f"http://127.0.0.7:{port}/health/live: alive\n"
+
+
+@pytest.mark.parametrize(
+    ("listens", "asked"),
+    [
+        ("0.0.0.0", "127.0.0.1"),  # noqa: S104 - nothing listens here
+        ("::", "::1"),
+        ("::1", "::1"),
+        ("10.0.0.5", "10.0.0.5"),
+    ],
+)
+def test_who_listens_on_all_addresses_is_asked_on_the_loopback(listens: str, asked: str) -> None:
+    assert command.address_of(listens) == asked
 
 
 def run(port: int, **variables: str) -> subprocess.CompletedProcess[str]:

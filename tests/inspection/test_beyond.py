@@ -63,3 +63,13 @@ def test_the_server_takes_them_and_a_migration_does_not(migrated_url: str) -> No
 
     assert "20226-03-14" in run(f"import rupaya.wsgi; {asked}").splitlines()
     assert "year 20226 is out of range" in run(asked)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_the_drivers_own_cursor_reads_them_too(moment: str) -> None:
+    """The story of the schema is read by it."""
+    with connection.connection.cursor() as cursor:
+        cursor.execute("SET LOCAL timezone = 'UTC'; SELECT %s::timestamptz", [moment])
+        (found,) = cursor.fetchone()
+
+    assert str(found) == moment

@@ -426,6 +426,39 @@ def test_a_table_that_is_made_twice_leaves_nothing_of_the_first_deployment(datab
     assert query(database_url, "SELECT to_regclass('found'), to_regclass('shop_item')") == [(None, None)]
 
 
+FAILS_AFTER_ITS_COMMIT = python(
+    "    from django.db import transaction\n    def late():\n        raise ValueError('too late')\n"
+    "    transaction.on_commit(late)"
+)
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["first deployment", "live"])
+def test_what_fails_after_the_commit_stops_this_start_and_not_the_next(
+    database_url: str, tmp_path: Path, is_first: bool
+) -> None:
+    release = Release(tmp_path, "v1", FIRST)
+    if not is_first:
+        assert release.run(database_url).returncode == 0
+    release.write("0002_late", FAILS_AFTER_ITS_COMMIT)
+    release.write(
+        "0003_more", migration('migrations.AddField("item", "n", models.IntegerField(null=True))', "0002_late")
+    )
+
+    failed = release.run(database_url, RELEASE="v2")
+    audited = release.run(database_url, "showmigrations", "--audit")
+    again = release.run(database_url, RELEASE="v2")
+
+    assert failed.returncode == 13, failed.stdout + failed.stderr
+    assert "ValueError: too late at " in failed.stderr
+    assert "0002_late.py" in failed.stderr
+    assert "committed all the same" in failed.stderr
+    assert "do it by hand" in failed.stderr
+    assert "contradicted" not in audited.stdout
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert applied(database_url)[-2:] == ["shop.0002_late", "shop.0003_more"]
+    assert query(database_url, "SELECT DISTINCT outcome FROM migrator_attempts") == [("succeeded",)]
+
+
 FAILS_WITHOUT_ANOTHER_SESSION = {
     "its own session's": (
         "    from django.db import transaction\n    with transaction.atomic():\n"

@@ -579,3 +579,8 @@ def test_an_app_that_brings_its_own_migrate_is_noticed(foreign: Foreign) -> None
 
     assert checked.returncode == 1
     assert "migrator.E005" in checked.stderr
+
+    hidden = foreign.manage("check", extra='INSTALLED_APPS = ["rupaya.migrator", "blog", *INSTALLED_APPS[1:-1]]')
+
+    assert hidden.returncode == 0
+    assert "migrator.W002) The command migrate of blog is hidden by that of rupaya.migrator" in hidden.stderr

@@ -6,6 +6,7 @@ import io
 import time
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -25,6 +26,7 @@ from rupaya.migrator.errors import (
 from rupaya.migrator.output import Output
 from rupaya.migrator.session import database
 from rupaya.migrator.session.stop import Stop
+from tests.migrator.releases import CREATE, Release, migration
 from tests.patience import HANGING_S
 
 WHERE = {"host": "db.internal", "port": 5433, "dbname": "shop", "password": "secret"}
@@ -301,3 +303,30 @@ def test_the_lock_connection_is_as_the_migrator_reads_it_and_works_as_the_same_r
             assert shown(raw, "application_name") == database.application_name()
     finally:
         working.settings_dict["OPTIONS"] = ordinary
+
+
+BACKEND = """
+from django.db.backends.postgresql import base
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    def prepare_database(self):
+        super().prepare_database()
+        with self.cursor() as cursor:
+            cursor.execute("CREATE EXTENSION IF NOT EXISTS nowhere")
+"""
+
+
+def test_what_a_backend_of_its_own_cannot_prepare_is_16(database_url: str, tmp_path: Path) -> None:
+    release = Release(tmp_path, "v1", {"0001_initial": migration(CREATE)})
+    (release.folder / "special").mkdir()
+    (release.folder / "special" / "__init__.py").touch()
+    (release.folder / "special" / "base.py").write_text(BACKEND)
+    with (release.folder / "release_settings.py").open("a") as settings:
+        settings.write('\nDATABASES["default"]["ENGINE"] = "special"\n')
+
+    failed = release.run(database_url)
+
+    assert failed.returncode == 16, failed.stdout + failed.stderr
+    assert "cannot be prepared as special asks: " in failed.stderr
+    assert '"nowhere"' in failed.stderr

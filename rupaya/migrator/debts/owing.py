@@ -274,7 +274,7 @@ class Forecast:
 
 
 @contextmanager
-def _only_reading(connection: BaseDatabaseWrapper) -> Iterator[None]:
+def _undone(connection: BaseDatabaseWrapper) -> Iterator[None]:
     """Let the migration's own code, a default that asks the database for instance, change nothing and leave nothing.
 
     In a transaction that Django takes for none: in one of its own, what works outside alone would refuse.
@@ -284,8 +284,6 @@ def _only_reading(connection: BaseDatabaseWrapper) -> Iterator[None]:
         return
     connection.set_autocommit(False)
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION READ ONLY")
         yield
     finally:
         with suppress(psycopg2.Error, Error):  # it may be lost
@@ -320,7 +318,7 @@ def forecast(
         editor = editor_class(connection, collect_sql=True, atomic=False)
         editor.deferred_sql = []
         try:
-            with _only_reading(connection), _by_halves(migration, around):
+            with _undone(connection), _by_halves(migration, around):
                 state = migration.apply(state, editor)
         except MigratorError:
             raise

@@ -13,13 +13,15 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.state import ProjectState
 
 from rupaya.migrator.django import PlanStep
-from rupaya.migrator.errors import EnvironmentUnfit, TableLocked
+from rupaya.migrator.errors import EnvironmentUnfit, TableLocked, is_lost
 from rupaya.migrator.plan.plan import Plan, key_of
 from rupaya.migrator.run import backoff
 from rupaya.migrator.run.context import RunContext
 from rupaya.migrator.run.executor import CommitFirst, Executor, TryBatchAgain
+from rupaya.migrator.run.failures import after_the_commit
 from rupaya.migrator.run.others import is_done
 from rupaya.migrator.run.outcome import recorded_by
+from rupaya.migrator.run.transactions import COMMITTED
 
 Migrate = Callable[[Sequence[PlanStep], ProjectState | None], ProjectState]
 
@@ -85,6 +87,7 @@ class BatchExecutor(Executor):
         context = self.context
         for tries in count(1):
             self._begin(context, steps)
+            is_committing = False
             try:
                 with (
                     self._observed(steps[0][0]),
@@ -94,12 +97,16 @@ class BatchExecutor(Executor):
                     self._check_transaction()
                     self._close_all()
                     self._bound_commit(steps[-1][0])
+                    is_committing = True
             except CommitFirst as error:
                 self._roll_back(context)
                 position = next(n for n, (migration, _backwards) in enumerate(steps) if migration is error.migration)
                 state = self._in_one_transaction(migrate, steps[:position], state)
                 return self._in_one_transaction(migrate, steps[position:], state)
             except BaseException as error:
+                if is_committing and isinstance(error, Exception) and self._was_committed(error):
+                    self._leave_committed(context)
+                    raise after_the_commit(steps, error) from error
                 self._roll_back(context)
                 if not isinstance(error, TryBatchAgain):
                     raise
@@ -114,14 +121,22 @@ class BatchExecutor(Executor):
                 if not steps:
                     return self.state_now()
             else:
-                self._transaction = None
-                self.recorder.coming = frozenset()
-                context.one_transaction = False
-                context.open_attempts.clear()
-                for line, fields in context.lines:
-                    context.output.say(line, success=True, **fields)
+                self._leave_committed(context)
                 return new_state
         raise AssertionError("count() does not end")
+
+    def _was_committed(self, error: Exception) -> bool:
+        """Whether an error came after the commit: of a function that was left for that (`transaction.on_commit`)."""
+        began = self._transaction
+        return began is not None and not is_lost(error) and began.outcome(self.context.ledger.connection) == COMMITTED
+
+    def _leave_committed(self, context: RunContext) -> None:
+        self._transaction = None
+        self.recorder.coming = frozenset()
+        context.one_transaction = False
+        context.open_attempts.clear()
+        for line, fields in context.lines:
+            context.output.say(line, success=True, **fields)
 
     @contextmanager
     def _observed(self, first: Migration) -> Iterator[None]:

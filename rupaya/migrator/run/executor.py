@@ -186,13 +186,15 @@ class Executor(MigrationExecutor):
                         raise TryBatchAgain(migration, "somebody else did a part of it") from error
                     return self._state_now(direction, state)
                 if not self._is_worth_another_try(migration, error, tries):
-                    failure = self.explain(migration, direction, error, tries)
-                    outcome = "interrupted" if context.stop.requested else "failed"
+                    outcome = self._outcome(migration, direction)
+                    failure = self.explain(migration, error, outcome, tries)
+                    ended = "interrupted" if context.stop.requested else "failed"
                     kind = kind_of(self.context, error, self._limits_ms(migration)["statement_timeout"])
                     if not kind and isinstance(failure, MigrationFailed) and not isinstance(error, RowGone):
                         kind = "PYTHON"
-                    how = (outcome, tries, kind, failure.happened, trace)
-                    self._record_failure(key_of(migration), attempt_id, start, how)
+                    if not outcome.is_committed:  # else the ledger has that it succeeded, by the same commit
+                        how = (ended, tries, kind, failure.happened, trace)
+                        self._record_failure(key_of(migration), attempt_id, start, how)
                     raise failure from (None if isinstance(error, DatabaseError | MigratorError) else error)
                 if context.one_transaction:
                     context.ledger.fail_attempt(
@@ -517,17 +519,15 @@ class Executor(MigrationExecutor):
         state.apps  # noqa: B018 - rendered here, outside the migration's transaction
         return state
 
-    def explain(self, migration: Migration, direction: str, error: BaseException, tries: int) -> MigratorError:
-        """The failure as its class, with what happened, what it means and what to do; what became of it is asked."""
+    def _outcome(self, migration: Migration, direction: str) -> Outcome:
+        """What became of a migration that did not end well, by the server's word."""
         raw = self.connection.connection
         if self.context.one_transaction and raw is not None and not raw.closed:
             with suppress(psycopg2.Error):  # Django would do it later; what became of it is asked now
                 raw.rollback()
-        return explained(
-            self.context,
-            migration,
-            error,
-            Outcome.ask(self.context, migration, self._transaction, backwards=direction == "unapply"),
-            tries=tries,
-            limit_ms=self._limits_ms(migration)["statement_timeout"],
-        )
+        return Outcome.ask(self.context, migration, self._transaction, backwards=direction == "unapply")
+
+    def explain(self, migration: Migration, error: BaseException, outcome: Outcome, tries: int) -> MigratorError:
+        """The failure as its class, with what happened, what it means and what to do."""
+        limit_ms = self._limits_ms(migration)["statement_timeout"]
+        return explained(self.context, migration, error, outcome, tries=tries, limit_ms=limit_ms)

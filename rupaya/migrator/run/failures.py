@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Sequence
 
 from django.db.migrations.migration import Migration
 
+from rupaya.migrator.django import PlanStep
 from rupaya.migrator.errors import (
     DatabaseUnreachable,
     EnvironmentUnfit,
@@ -105,7 +107,27 @@ def _has_time_left(context: RunContext, error: BaseException, limit_ms: int) -> 
     return took_ms is not None and not 0 < limit_ms <= took_ms
 
 
+def after_the_commit(steps: Sequence[PlanStep], error: Exception) -> MigrationFailed:
+    """What is said of a batch that is committed, where a function failed that a migration had left for after that."""
+    places = (_place(migration, error) for migration, _backwards in steps)
+    at = next((f" at {place}" for place in places if place), "")
+    return MigrationFailed(
+        f"What a migration left to be done after the commit failed: {type(error).__name__}: {python_text(error)}{at}",
+        "The batch was committed all the same: it is applied and recorded. The server was not started; the running "
+        "release is not affected.",
+        _AFTER_THE_COMMIT,
+    )
+
+
+_AFTER_THE_COMMIT = (
+    "Start again: it goes on with what is pending. What was to be done after the commit (transaction.on_commit) is not "
+    "tried again: do it by hand, or in a migration of its own."
+)
+
+
 def _what_to_do(context: RunContext, kind: str, outcome: Outcome) -> str:
+    if outcome.is_committed:
+        return _AFTER_THE_COMMIT
     if passes_by_itself(kind) and not outcome.is_half_done:
         return "This may pass by itself: start again. If it does not, look at the server."
     return (

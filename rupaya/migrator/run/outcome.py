@@ -69,6 +69,11 @@ class Outcome:
         return self.is_recorded is not None and self.is_recorded != self.backwards
 
     @property
+    def is_committed(self) -> bool:
+        """Whether all of it is there, in spite of what failed: that came after the commit."""
+        return self.transaction == COMMITTED and self.is_settled
+
+    @property
     def is_half_done(self) -> bool:
         """Whether it may have left something behind and must not be run again as it is."""
         return not self.may_run_again and not self.is_settled
@@ -108,7 +113,7 @@ class Outcome:
             if self.still_done:
                 return "The batch's last transaction was rolled back."
             return "The whole batch was rolled back."
-        if self.transaction == COMMITTED and self.is_settled:
+        if self.is_committed:
             return f"It was committed all the same, and {is_done}."
         if self.transaction == COMMITTED:
             return "What it did in that transaction is committed and stays, and it is not recorded."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Any
@@ -212,6 +213,13 @@ class Session:
         if not isinstance(error, DjangoDatabaseError | psycopg2.Error):
             return refusal_of(error) or Crashed.by(error)
         code = sqlstate(error)
+        if code not in RETRYABLE and not is_lost(error) and _is_of_preparing(error):
+            return EnvironmentUnfit(
+                f"The database cannot be prepared as {self.connection.settings_dict['ENGINE']} asks: "
+                f"{driver_text(error)}",
+                "Django lets its backend do that before any migration; none was run.",
+                "Let an administrator install or create what is named; start again.",
+            )
         if fact := UNFIT.get(code):
             return EnvironmentUnfit(
                 f"The migrator cannot run, because {fact[0]}: {driver_text(error)}",
@@ -225,3 +233,8 @@ class Session:
         if code == QUERY_CANCELED:
             return DatabaseUnreachable.cancelled(error, UNKNOWN)
         return DatabaseUnreachable.lost(error, "", UNKNOWN) if is_lost(error) else Crashed.by(error)
+
+
+def _is_of_preparing(error: Exception) -> bool:
+    """Whether a failure is one of `prepare_database`, where backends make extensions; Django's own does nothing."""
+    return any(frame.f_code.co_name == "prepare_database" for frame, _line in traceback.walk_tb(error.__traceback__))

@@ -426,6 +426,22 @@ unsafe_is(
 # Locks, storage, rights and the like.
 unsafe_is("lock_table_in_share_mode", "unlisted-sql", sql("LOCK TABLE shop_bill IN SHARE MODE"), **EXPAND)
 unsafe_is("cluster_all", "rewrite unlisted-sql fails", sql("CLUSTER"), **REPEATABLE, **EXPAND)
+safe_is("cluster_on", sql("ALTER TABLE shop_bill CLUSTER ON shop_bill_pkey"), **EXPAND)
+safe_is(
+    "cost_of_a_function",
+    sql(
+        "CREATE FUNCTION half(numeric(9, 2)) RETURNS numeric LANGUAGE sql AS 'SELECT $1 / 2'; "
+        "ALTER FUNCTION half(numeric(9, 2)) COST 500"
+    ),
+    **EXPAND,
+)
+safe_is("publication", sql("CREATE PUBLICATION p FOR TABLE shop_bill"), **EXPAND)
+unsafe_is(
+    "publication_by_other_columns",
+    "breaks-old-code",
+    sql("CREATE PUBLICATION p FOR TABLE shop_bill WHERE (note <> '')"),
+    **EXPAND,
+)
 safe_is("vacuum", sql("VACUUM (ANALYZE) shop_bill"), **REPEATABLE, **EXPAND)
 unsafe_is("truncate_later", "rewrite unlisted-sql", sql("TRUNCATE TABLE ONLY shop_leaflet"), **CONTRACT)
 unsafe_is("inherit", "unlisted-sql fails", sql("ALTER TABLE keyless INHERIT log_2020"), **EXPAND)
