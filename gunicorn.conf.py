@@ -4,6 +4,7 @@ It runs no system checks, so what production must not have is refused here.
 """
 
 import logging
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -11,6 +12,9 @@ from pathlib import Path
 from rupaya import environment, logs
 from rupaya.accesslog import ServerLogger
 from rupaya.jsonline import JsonLines
+
+# Until gunicorn has handlers of its own, which is once the code is loaded: Ctrl-C ends it, and not with a traceback.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 try:
     env = environment.load()
