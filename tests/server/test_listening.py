@@ -65,6 +65,7 @@ def test_a_port_that_is_taken_stops_it_before_it_migrates(database_url: str, tak
     [
         (["true"], {}),
         (["gunicorn", "--check-config", "--bind=127.0.0.1:0", "rupaya.wsgi"], {}),
+        (["gunicorn", "--check-config", "--config=gunicorn.conf.py", "rupaya.wsgi"], {}),
         (["gunicorn", "--check-config", "rupaya.wsgi"], {"GUNICORN_CMD_ARGS": "--bind=127.0.0.1:0"}),
     ],
 )
