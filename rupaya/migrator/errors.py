@@ -8,7 +8,7 @@ import traceback
 
 import psycopg2
 from django.core.management.base import CommandError
-from django.db import InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError, OperationalError
 
 # data_exception, syntax_error: their messages quote values, or the statement's text.
 _QUOTING = ("22", "42601")
@@ -147,12 +147,15 @@ def is_lost(error: BaseException) -> bool:
     """Whether an error means that the server ended our session, or is gone.
 
     Asked of the error and not of the connection: Django's `atomic` connects again on its way out. libpq's own errors
-    have no SQLSTATE.
+    have no SQLSTATE, and no class of their own where libpq learns it from what it reads, as when a server crashes.
     """
     code = sqlstate(error)
     return code.startswith(("08", "57P")) or (
         not code
-        and (isinstance(error, OperationalError | InterfaceError | psycopg2.OperationalError | psycopg2.InterfaceError))
+        and (
+            isinstance(error, OperationalError | InterfaceError | psycopg2.OperationalError | psycopg2.InterfaceError)
+            or type(error) in (DatabaseError, psycopg2.DatabaseError)
+        )
     )
 
 

@@ -129,6 +129,15 @@ CASES: dict[str, tuple[BaseException, Any, type[MigratorError], str, str, str]] 
         f"The server ended the session or cannot be reached any more. {ROLLED} {NOTHING}",
         "Start again when the server is back",
     ),
+    "the server has crashed": (
+        DatabaseError("server closed the connection unexpectedly"),
+        ATOMIC,
+        DatabaseUnreachable,
+        "The connection to the database was lost while shop.0002_pay was being applied: server closed the connection "
+        "unexpectedly",
+        f"The server ended the session or cannot be reached any more. {ROLLED} {NOTHING}",
+        "Start again when the server is back",
+    ),
     "its own transaction ended": (
         TransactionEnded("the server has rolled it back"),
         outcome(ROLLED_BACK),

@@ -19,6 +19,7 @@ from rupaya.migrator.attic.instep import IN_STEP, InStep
 from rupaya.migrator.attic.item import COLUMN, RESTORED, TABLE, Fact, Item
 from rupaya.migrator.errors import counted, driver_text
 from rupaya.migrator.schema.catalog import ATTIC
+from rupaya.migrator.schema.indexbuild import drop_index, make_index
 
 ROWS_A_BATCH = 2_000
 MAX_ROWS_NAMED = 5
@@ -268,17 +269,11 @@ def _finish_one(connection: BaseDatabaseWrapper, item: Item, fact: Fact) -> None
 
 
 def _make_index(connection: BaseDatabaseWrapper, name: str, definition: str) -> None:
-    """Concurrently; one that an interruption left invalid is rebuilt, and one that cannot be made is dropped."""
-    drop = f"DROP INDEX CONCURRENTLY IF EXISTS {connection.ops.quote_name(name)}"
-    valid = fetch(connection, "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(quote_ident(%s))", [name])
-    if valid and valid[0][0]:
-        return
-    if valid:
-        execute(connection, drop)
+    """Concurrently; one that cannot be made is dropped."""
     try:
-        execute(connection, definition.replace(" INDEX ", " INDEX CONCURRENTLY ", 1))
+        make_index(connection, name, definition)
     except DatabaseError:
-        execute(connection, drop)
+        drop_index(connection, name)
         raise
 
 

@@ -27,6 +27,7 @@ class SafeAutodetector(MigrationAutodetector):
     def __init__(self, from_state: Any, to_state: Any, questioner: Any = None) -> None:
         asked: Any = Questioner(questioner, self.answers, from_state)
         super().__init__(from_state, to_state, asked)
+        self.denied: set[tuple[str, str, str]] = asked.denied
 
     def _detect_changes(self, convert_apps: Any = None, graph: Any = None) -> dict[str, list[Any]]:
         """Detect, and plan.
@@ -37,7 +38,7 @@ class SafeAutodetector(MigrationAutodetector):
         """
         changes = super()._detect_changes(convert_apps, graph)  # type: ignore[misc]
         if not self.answers.no_renames:
-            refuse_likely_renames(changes, self.from_state)
+            refuse_likely_renames(changes, self.from_state, self.denied)
         planner = Planner(connections[DEFAULT_DB_ALIAS], self.from_state)
         planned = planner.plan(changes)
         if planner.refused:

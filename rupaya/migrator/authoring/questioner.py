@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,8 @@ class Questioner:
         self.asked = asked
         self.answers = answers
         self.state = state
+        self.denied: set[tuple[str, str, str]] = set()
+        """Model, old and new field, in small letters, of which somebody has said that they are not the same."""
 
     def _models(self, model_name: str) -> list[ModelState]:
         """The models of this name, whatever their app: Django does not say which."""
@@ -72,12 +74,15 @@ class Questioner:
         if self.answers.no_renames:
             return False
         apps = [model.app_label for model in models] or ["app"]
-        return self._ask(
+        was_renamed = self._ask(
             "ask_rename",
             f"{model_name}.{old_name} is gone and {model_name}.{new_name} is new and like it",
             f"--rename {apps[0]}.{model_name}.{old_name}={new_name}",
             (model_name, old_name, new_name, field_instance),
         )
+        if not was_renamed:
+            self.denied.add((model_name.lower(), old_name.lower(), new_name.lower()))
+        return was_renamed
 
     def ask_rename_model(self, old_model_state: Any, new_model_state: Any) -> bool:
         """Whether a model was renamed. One that keeps the table of the old one was.
@@ -119,8 +124,12 @@ class Questioner:
             raise unasked from None
 
 
-def refuse_likely_renames(changes: Mapping[str, Sequence[Migration]], before: ProjectState) -> None:
+def refuse_likely_renames(
+    changes: Mapping[str, Sequence[Migration]], before: ProjectState, denied: Collection[tuple[str, str, str]]
+) -> None:
     """Stop where Django sees one removed and one added, and asks nobody, because more than the name is another.
+
+    Of those that are `denied` somebody was asked.
 
     Raises:
         Unasked: for a field of the type of one that is gone, and for a model with the table of one that is gone.
@@ -139,7 +148,11 @@ def refuse_likely_renames(changes: Mapping[str, Sequence[Migration]], before: Pr
                 )
         for added in operations:
             for removed in operations:
-                if isinstance(added, ops.AddField) and isinstance(removed, ops.RemoveField):
+                if (
+                    isinstance(added, ops.AddField)
+                    and isinstance(removed, ops.RemoveField)
+                    and (added.model_name_lower, removed.name_lower, added.name_lower) not in denied
+                ):
                     _refuse_likely_rename(app, added, removed, before)
 
 

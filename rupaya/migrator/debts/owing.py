@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import psycopg2
 from django.contrib.postgres.operations import AddConstraintNotValid, ValidateConstraint
-from django.db import transaction
+from django.db import Error, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import operations as ops
 from django.db.migrations.migration import Migration
@@ -34,6 +35,7 @@ from rupaya.migrator.debts.treatment import (
     written_sql,
 )
 from rupaya.migrator.django import table_of
+from rupaya.migrator.errors import MigratorError, is_lost, python_text
 from rupaya.migrator.plan.fingerprint import migration_hashes
 from rupaya.migrator.plan.phases import EXPAND
 
@@ -63,6 +65,9 @@ class Halved:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.operation, name)
+
+    def __repr__(self) -> str:
+        return repr(self.operation)  # Django's complaints name it
 
     def database_forwards(
         self, app_label: str, editor: DebtsEditor, from_state: ProjectState, to_state: ProjectState
@@ -264,6 +269,26 @@ class Forecast:
     """By migration, what is owed now and must be paid before it runs."""
     warnings: list[str] = field(default_factory=list)
     fresh: Fresh = field(default_factory=Fresh)
+    unforeseen: str = ""
+    """A sentence, where not all of the plan could be followed."""
+
+
+@contextmanager
+def _undone(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Let the migration's own code, a default that asks the database for instance, change nothing and leave nothing.
+
+    In a transaction that Django takes for none: in one of its own, what works outside alone would refuse.
+    """
+    if not connection.get_autocommit():  # a caller's
+        yield
+        return
+    connection.set_autocommit(False)
+    try:
+        yield
+    finally:
+        with suppress(psycopg2.Error, Error):  # it may be lost
+            connection.rollback()
+            connection.set_autocommit(True)
 
 
 def forecast(
@@ -292,8 +317,18 @@ def forecast(
             told(migration)
         editor = editor_class(connection, collect_sql=True, atomic=False)
         editor.deferred_sql = []
-        with _by_halves(migration, around):
-            state = migration.apply(state, editor)
+        try:
+            with _undone(connection), _by_halves(migration, around):
+                state = migration.apply(state, editor)
+        except MigratorError:
+            raise
+        except Exception as error:
+            if is_lost(error):
+                raise
+            # It may be wrong, or its default may ask for rows that those before it write: running it will tell.
+            reason = f"{type(error).__name__}: {python_text(error)}"
+            result.unforeseen = f"What {migration} and those after it would owe cannot be foreseen: {reason}"
+            break
         if book.pay_first:
             result.pay_first[migration.app_label, migration.name] = list(book.pay_first)
             book.pay_first.clear()

@@ -22,12 +22,12 @@ from rupaya.migrator.debts import leftovers
 from rupaya.migrator.debts.debt import TABLE, Debt, Part
 from rupaya.migrator.debts.debtstore import DebtStore
 from rupaya.migrator.errors import HistoryRefused
+from rupaya.migrator.schema.indexbuild import drop_index, make_index
 from rupaya.migrator.sessionsettings import session_settings
 
 _HAS_CONSTRAINT = (
     "SELECT EXISTS (SELECT FROM pg_constraint WHERE conrelid = to_regclass(quote_ident(%s)) AND conname = %s)"
 )
-_INDEX_IS_VALID = "SELECT indisvalid AND indisready FROM pg_index WHERE indexrelid = to_regclass(quote_ident(%s))"
 
 
 @dataclass(frozen=True)
@@ -160,24 +160,18 @@ class Payer:
 
     def _concurrently(self, part: Part) -> None:
         """Make or drop an index; one that an interruption left invalid is rebuilt."""
-        name = part.get("index")
-        if name:
-            is_valid = self._value(_INDEX_IS_VALID, [name])
-            if is_valid:
-                return
-            if is_valid is False:
-                self._drop_leftover(name)
-        try:
-            self._execute(part["sql"])
-        except DatabaseError:
-            # An invalid unique index still refuses rows.
-            if name:
+        if name := part.get("drops"):
+            drop_index(self.connection, name)
+        elif name := part.get("index"):
+            try:
+                make_index(self.connection, name, part["sql"][0])
+            except DatabaseError:
+                # An invalid unique index still refuses rows.
                 with suppress(DatabaseError, psycopg2.Error):
-                    self._drop_leftover(name)
-            raise
-
-    def _drop_leftover(self, name: str) -> None:
-        self._execute([f"DROP INDEX CONCURRENTLY IF EXISTS {self.connection.ops.quote_name(name)}"])
+                    drop_index(self.connection, name)
+                raise
+        else:
+            self._execute(part["sql"])
 
     def _run_operation(self, debt: Debt) -> None:
         migration = self.loader.disk_migrations.get(debt.key) if self.loader and self.loader.disk_migrations else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.ddl_references import Statement
@@ -11,6 +12,7 @@ from django.db.backends.utils import strip_quotes
 
 from rupaya.migrator.debts.debt import Part, concurrently, in_batches, in_transaction, into_the_attic, unhurried
 from rupaya.migrator.schema.catalog import ATTIC
+from rupaya.migrator.schema.indexbuild import is_partitioned
 
 ROWS_A_BATCH = 2_000
 
@@ -20,6 +22,7 @@ class Payments:
 
     def __init__(self, editor: BaseDatabaseSchemaEditor) -> None:
         self.quote = editor.quote_name
+        self._connection: Any = editor.connection
 
     def put_away_column(self, table: str, column: str, first: Sequence[str] = ()) -> list[Part]:
         """One short lock. Under which name it is kept is settled when it is paid."""
@@ -74,7 +77,14 @@ class Payments:
         return [in_transaction(f"DROP INDEX IF EXISTS {index.parts['name']}", statement, str(index))]
 
     def add_constraint(self, statement: Statement | str, table: str, name: str, *, validate: bool = True) -> list[Part]:
-        """A CHECK or a foreign key: enforced from now on, and only then made sure of for what is there."""
+        """A CHECK or a foreign key: enforced from now on, and only then made sure of for what is there.
+
+        At once, where a partitioned table refers to another: before version 18 the server knows no other way.
+        """
+        connection = self._connection
+        is_key = "FOREIGN KEY" in str(statement)
+        if is_key and connection.pg_version < 180000 and is_partitioned(connection, self.quote(table)):
+            return [in_transaction(str(statement), constraint=name)]
         parts = [in_transaction(f"{statement} NOT VALID", constraint=name)]
         return [*parts, *self.validate(table, name)] if validate else parts
 
@@ -83,12 +93,17 @@ class Payments:
         return [unhurried(f"{self._alter(table)} VALIDATE CONSTRAINT {self.quote(name)}")]
 
     def add_unique(self, statement: Statement) -> list[Part]:
-        """An index made concurrently; and a constraint over it, unless Django makes do with the index."""
+        """An index made concurrently; and a constraint over it, unless Django makes do with the index.
+
+        At once, where the table is partitioned: no constraint takes over an index there.
+        """
         name = strip_quotes(str(statement.parts["name"]))
         text = str(statement)
         if text.startswith("CREATE UNIQUE INDEX "):
             return [self.add_index(text, name)]
         table, quoted = statement.parts["table"], self.quote(name)
+        if is_partitioned(self._connection, str(table)):
+            return [in_transaction(text, constraint=name)]
         distinct, deferrable = (statement.parts.get(part) or "" for part in ("nulls_distinct", "deferrable"))
         return [
             concurrently(

@@ -8,14 +8,15 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import operations as ops
 from django.db.migrations.state import ProjectState
 
-_STATE = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)"
+from rupaya.migrator.schema.indexbuild import drop_index, make_index
 
 
 class AddIndexConcurrently(ops.AddIndex):
     """``AddIndex``, with CREATE INDEX CONCURRENTLY; in a migration with ``atomic = False``.
 
     An index of its name that is whole is left, so that it may be run again; one that an interruption left invalid is
-    rebuilt. In a transaction, where a squashed migration has it, it is Django's own AddIndex.
+    rebuilt. A partitioned table's is made partition by partition. In a transaction, where a squashed migration has it,
+    it is Django's own AddIndex.
     """
 
     def describe(self) -> str:
@@ -29,8 +30,8 @@ class AddIndexConcurrently(ops.AddIndex):
             return
         if _is_in_transaction(schema_editor):
             schema_editor.add_index(model, self.index)
-        elif _is_to_make(schema_editor, self.index.name):
-            schema_editor.add_index(model, self.index, concurrently=True)
+        else:
+            _make(schema_editor, self.index.create_sql(model, schema_editor, concurrently=True))
 
     def database_backwards(
         self, app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
@@ -63,9 +64,9 @@ class AlterFieldIndexConcurrently(ops.AlterField):
         for statement in _statements(schema_editor, model, self.name):
             if _is_in_transaction(schema_editor):
                 schema_editor.execute(statement)
-            elif _is_to_make(schema_editor, _name(statement)):
+            else:
                 statement.template = schema_editor.sql_create_index_concurrently
-                schema_editor.execute(statement, params=None)
+                _make(schema_editor, statement)
 
     def database_backwards(
         self, app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
@@ -92,18 +93,16 @@ def _is_in_transaction(schema_editor: Any) -> bool:
     return bool(schema_editor.atomic_migration or connection.in_atomic_block)
 
 
-def _is_to_make(schema_editor: Any, name: str) -> bool:
-    """Whether there is no such index; an invalid one is dropped."""
+def _make(schema_editor: Any, statement: Any) -> None:
     if schema_editor.collect_sql:
-        return True
-    with schema_editor.connection.cursor() as cursor:
-        cursor.execute(_STATE, [schema_editor.quote_name(name)])
-        found = cursor.fetchone()
-    if found and not found[0]:
-        _drop(schema_editor, name)
-    return not (found and found[0])
+        schema_editor.execute(statement, params=None)
+    else:
+        make_index(schema_editor.connection, _name(statement), str(statement))
 
 
 def _drop(schema_editor: Any, name: str) -> None:
-    how = "" if _is_in_transaction(schema_editor) else "CONCURRENTLY "
-    schema_editor.execute(f"DROP INDEX {how}IF EXISTS {schema_editor.quote_name(name)}", params=None)
+    if schema_editor.collect_sql or _is_in_transaction(schema_editor):
+        how = "" if _is_in_transaction(schema_editor) else "CONCURRENTLY "
+        schema_editor.execute(f"DROP INDEX {how}IF EXISTS {schema_editor.quote_name(name)}", params=None)
+    else:
+        drop_index(schema_editor.connection, name)

@@ -123,8 +123,8 @@ def on_the_ledger(
     """
     try:
         return work(ledger)
-    except (psycopg2.OperationalError, psycopg2.InterfaceError):
-        if stop.requested:
+    except psycopg2.Error as error:
+        if stop.requested or not (is_lost(error) or isinstance(error, psycopg2.OperationalError)):
             raise
         with closing(database.connect(connection)) as fresh:
             return work(Ledger(fresh, ledger.run_id))

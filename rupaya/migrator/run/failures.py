@@ -76,7 +76,9 @@ def explained(
             "latter in short transactions. `statement_timeout_ms` in the migration allows it more.",
         )
     place = _place(migration, error)
-    sql = "" if place else one_line(shown(migration, context.watch.last_sql))
+    # What Python raised, no statement did: the last one before it may be Django's or the migrator's own.
+    is_by_server = bool(sqlstate(error))
+    sql = one_line(shown(migration, context.watch.last_sql)) if is_by_server and not place else ""
     at = f" at {place}" if place else f". The statement: {sql}" if sql else ""
     return MigrationFailed(
         f"{migration} failed: {type(error).__name__}: {python_text(error)}{at}",

@@ -107,7 +107,8 @@ class Procedure:
         in_force, unattested = ledger.in_force(), ledger.unattested()
         refuse_breaking(plan.status.newer, session.connection, in_force, unattested)
         self.by_halves = self.runs_by_halves(session, plan)
-        self.owed = self.foresee(session, plan).owed
+        foreseen = self.foresee(session, plan)
+        self.owed = foreseen.owed
         known = refusals.known_of(plan, ledger, in_force, unattested)
         self.edited, self.unproved = (known.edited, known.unproved) if self.request.accept_edited else ([], [])
         if not self.request.accept_edited:
@@ -115,6 +116,8 @@ class Procedure:
             refusals.refuse_contradicted(known)
         if not self._has_warned:
             self._has_warned = True
+            if foreseen.unforeseen:
+                session.output.say(foreseen.unforeseen, warning=True)
             refusals.warn_of_edited(known, session.conf, session.output)
             if not self.unproved:
                 refusals.warn_of_unattested(known, session.output)

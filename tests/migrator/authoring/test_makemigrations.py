@@ -117,6 +117,15 @@ def test_a_rename_that_is_answered_with_yes_is_written_and_explained(project: Pr
     assert "# Triggers keep both columns in step" in text
 
 
+def test_a_rename_that_is_answered_with_no_is_one_removed_and_one_added(project: Project) -> None:
+    project.write_models(CHANGES["a renamed field"].models)
+    ran = project.manage("makemigrations", answer="n\n")
+    assert ran.returncode == 0, ran.stderr
+    (written,) = project.written().values()
+    assert "migrations.RemoveField(" in written
+    assert "migrations.AddField(" in written
+
+
 @pytest.mark.authoring
 @pytest.mark.parametrize("name", CHANGES)
 def test_each_change_is_shown_before_it_is_written_and_what_is_checked_is_not_there(
