@@ -46,9 +46,9 @@ if [ "$#" -eq 0 ]; then
 fi
 
 # What gunicorn could not listen on is refused by migrate, before it changes anything: unless gunicorn is told another
-# address than this environment's.
+# address than this environment's, or other settings.
 case "${1##*/} $* ${GUNICORN_CMD_ARGS:-} " in
-*' -b'* | *' --bind'*) serves_next= ;;
+*' -b'* | *' --bind'* | *' -c'* | *' --config'*) serves_next= ;;
 'gunicorn '*) serves_next=1 ;;
 *) serves_next= ;;
 esac

@@ -4,13 +4,17 @@ It runs no system checks, so what production must not have is refused here.
 """
 
 import logging
+import signal
 import sys
 import threading
-from pathlib import Path
 
 from rupaya import environment, logs
 from rupaya.accesslog import ServerLogger
 from rupaya.jsonline import JsonLines
+from rupaya.listening import place_for_workers
+
+# Until gunicorn has handlers of its own, which is once the code is loaded: Ctrl-C ends it, and not with a traceback.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 try:
     env = environment.load()
@@ -38,8 +42,7 @@ timeout = 60
 max_requests = 10_000
 max_requests_jitter = 1_000
 # Heartbeats of workers must not wait for a disk.
-_memory = Path("/dev/shm")  # noqa: S108 - gunicorn makes files there that only it can open
-worker_tmp_dir = str(_memory) if _memory.is_dir() else None
+worker_tmp_dir = place_for_workers()
 control_socket_disable = True
 # Of anybody else, what they say about the client is a claim; `rupaya.middleware` drops it.
 forwarded_allow_ips = ",".join(env.trusted_proxies)

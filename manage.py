@@ -71,4 +71,8 @@ def what_to_do(error: Exception, is_local: bool, address: str) -> tuple[str, int
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        # Whoever pressed Ctrl-C knows why it ended; `migrate` says what became of its work itself.
+        sys.exit(130)

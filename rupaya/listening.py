@@ -1,4 +1,4 @@
-"""Whether the server will be able to listen, asked before migrating: a release that cannot serve must change nothing.
+"""Whether the server will be able to begin, asked before migrating: a release that cannot serve must change nothing.
 
 No Django, and nothing that is slow to import: `migrate` asks when entrypoint.sh says that gunicorn comes after it, by
 RUPAYA_SERVES_NEXT.
@@ -7,6 +7,7 @@ RUPAYA_SERVES_NEXT.
 from __future__ import annotations
 
 import errno
+import os
 import time
 from _socket import AF_INET, AF_INET6, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, socket
 
@@ -16,12 +17,28 @@ from rupaya.environment import Environment, EnvironmentRefused
 TAKEN_AT_MOST_S, LOOK_EVERY_S = 5.0, 0.2
 
 
+def place_for_workers() -> str | None:
+    """Where gunicorn's workers may show that they live: in memory, or where temporary files go; None is nowhere."""
+    told = (os.environ.get(name, "") for name in ("TMPDIR", "TEMP", "TMP"))
+    for path in ("/dev/shm", *told, "/tmp", "/var/tmp", "/usr/tmp", os.curdir):  # noqa: S108 - only its owner opens them
+        if path and os.access(path, os.R_OK | os.W_OK | os.X_OK) and os.path.isdir(path):
+            return os.path.abspath(path)
+    return None
+
+
 def refuse_where_nothing_can_listen(env: Environment) -> None:
-    """Take the address and port that gunicorn will, and let go of them.
+    """Take the address and port that gunicorn will, and let go of them; and see that it may write what it must.
 
     Raises:
         EnvironmentRefused: if that fails, with the system's own reason.
     """
+    if place_for_workers() is None:
+        raise EnvironmentRefused(
+            [
+                "No folder can be written to, not even /dev/shm or /tmp, and the server's workers show there that they "
+                "live. Mount a tmpfs, and set TMPDIR to it."
+            ]
+        )
     deadline = time.monotonic() + TAKEN_AT_MOST_S
     while (error := _failure(env.bind_address, env.port)) is not None:
         taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE

@@ -32,6 +32,8 @@ def of_rows(connection: BaseDatabaseWrapper) -> Iterator[str]:
         cursor.execute(
             "SELECT relname, quote_ident(attname) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid "
             "WHERE c.oid = ANY(SELECT to_regclass(name) FROM unnest(%s::text[]) name) AND relkind = 'r' "
+            "AND EXISTS (SELECT FROM pg_publication_tables "
+            "WHERE to_regclass(format('%%I.%%I', schemaname, tablename)) = c.oid) "
             "AND attnum = (SELECT min(attnum) FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 "
             "AND NOT attisdropped) ORDER BY 1",
             [list(TABLES)],

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.adoption.original import DECISIONS, UNTOUCHED, checksums, columns, schema, uid
+import pytest
+
+from rupaya.localdb import OWNER, SUPERUSER, LocalPostgres
+from tests.adoption.original import DECISIONS, UNTOUCHED, build, checksums, columns, schema, uid
 from tests.faults.migrator import migrate, query
+from tests.faults.servers import SETTINGS, server_root, streaming_replica
 
 # By rule: rows, undecided rows; those that need no decision have none.
 BROKEN = {
@@ -179,3 +183,20 @@ def test_an_index_and_a_constraint_of_another_name_are_renamed(empty_url: str) -
     assert "constraint devices_user_id_fkey renamed to devices_user_id_foreign" in told
     assert "index By date renamed to idx_transactions_date" in told
     assert (document["left_over"], document["obstacles"]) == ([], [])
+
+
+@pytest.mark.slow
+def test_on_a_standby_nothing_is_an_obstacle_for_being_one() -> None:
+    with server_root() as root:
+        primary = LocalPostgres(root / "data", root / "socket", SETTINGS)
+        primary.start()
+        try:
+            primary.psql(f"CREATE DATABASE original OWNER {OWNER}")
+            build(primary.url("original", SUPERUSER), "CREATE PUBLICATION everything FOR ALL TABLES")
+            with streaming_replica(primary, root / "standby", root / "standby-socket") as standby:
+                planned = migrate(standby.url("original", SUPERUSER), "adopt", "--plan")
+        finally:
+            primary.stop("immediate")
+
+    assert "Refused" not in planned.output
+    assert "It was not tried out" in planned.output

@@ -177,6 +177,7 @@ def test_a_trigger_that_sets_updated_at_in_words_of_its_own_is_found_by_what_it_
     assert migrate(database_url, "adopt", "--plan", "--left-over=keep").process.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_column_that_a_publication_names_and_that_gets_another_type_is_refused(database_url: str) -> None:
     build(
         database_url,

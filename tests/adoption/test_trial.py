@@ -127,6 +127,7 @@ def test_columns_of_other_types_become_the_contracts_although_its_views_use_them
     assert "The database is the same as the code" in migrate(irregular_url, "schemadiff").output
 
 
+@pytest.mark.slow
 def test_tables_that_refer_to_each_other_are_tried_out_too(irregular_url: str) -> None:
     query(irregular_url, "ALTER TABLE users ADD COLUMN first_account uuid REFERENCES accounts ON DELETE SET NULL")
     query(

@@ -131,6 +131,19 @@ def test_without_a_secret_key_it_says_so_and_ends(start: StartContainer) -> None
     assert "Traceback" not in logs
 
 
+def test_a_server_that_may_write_nowhere_is_known_before_it_migrates(start: StartContainer) -> None:
+    container = start("rupaya", options=("--tmpfs=/dev/shm:ro",))
+
+    assert container.exit_status() == EXIT_CODE_ENVIRONMENT_REFUSED
+    logs = container.logs()
+    assert "No folder can be written to" in logs
+    assert "Traceback" not in logs
+
+
+def test_any_place_to_write_will_do(start: StartContainer) -> None:
+    start("rupaya", options=("--tmpfs=/dev/shm:ro", "--tmpfs=/tmp:rw,mode=1777")).wait_until_ready()
+
+
 def test_a_stop_is_quick_and_clean(engine: Engine, start: StartContainer, capsys: pytest.CaptureFixture[str]) -> None:
     container = start("rupaya")
     container.wait_until_ready()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 from rupaya.environment import Environment
 from tests.faults.migrator import query
 from tests.patience import HANGING_S
-from tests.server.service import PROJECT, Service, release_environment
+from tests.server.service import PROJECT, Service, copy_release, release_environment
 
 
 def start(
@@ -57,11 +59,13 @@ def test_a_port_that_is_taken_stops_it_before_it_migrates(database_url: str, tak
     assert query(database_url, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("server", "variables"),
     [
         (["true"], {}),
         (["gunicorn", "--check-config", "--bind=127.0.0.1:0", "rupaya.wsgi"], {}),
+        (["gunicorn", "--check-config", "--config=gunicorn.conf.py", "rupaya.wsgi"], {}),
         (["gunicorn", "--check-config", "rupaya.wsgi"], {"GUNICORN_CMD_ARGS": "--bind=127.0.0.1:0"}),
     ],
 )
@@ -73,6 +77,7 @@ def test_a_server_that_listens_elsewhere_is_not_asked_about(
     assert ended.returncode == 0, ended.stdout
 
 
+@pytest.mark.slow
 def test_who_migrates_by_hand_beside_a_server_needs_no_port(migrated_url: str, taken_port: str) -> None:
     ended = start("python", "manage.py", "check", DATABASE_URL=migrated_url, PORT=taken_port)
 
@@ -104,3 +109,39 @@ def test_an_entrypoint_is_not_led_astray_by_cdpath(migrated_url: str, tmp_path: 
 @pytest.mark.parametrize(("written", "meant"), [("[::1]", "::1"), ("::", "::"), (" 127.0.0.1\n", "127.0.0.1")])
 def test_an_address_may_be_written_as_in_a_url(written: str, meant: str) -> None:
     assert Environment({"BIND_ADDRESS": written}).bind_address == meant
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_the_server_loads_its_code_leaves_no_traceback(migrated_url: str, tmp_path: Path) -> None:
+    tree = copy_release(tmp_path / "slow")
+    with (tree / "rupaya" / "wsgi.py").open("a") as wsgi:
+        wsgi.write('\nprint("loading", flush=True)\nimport time\ntime.sleep(600)\n')
+    with Service(tree, DATABASE_URL=migrated_url) as service:
+        deadline = time.monotonic() + HANGING_S
+        while "loading" not in service.output:
+            assert time.monotonic() < deadline, service.output
+            time.sleep(0.05)
+
+        service.signal(signal.SIGINT)
+
+        assert service.process.wait(HANGING_S) == -signal.SIGINT
+        assert "Traceback" not in service.output
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_command_leaves_no_traceback(migrated_url: str) -> None:
+    code = "print('begun', flush=True); import time; time.sleep(600)"
+    with subprocess.Popen(
+        ["python", "manage.py", "shell", "--no-imports", "-c", code],
+        cwd=PROJECT,
+        env=release_environment(PROJECT) | {"DATABASE_URL": migrated_url},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as command:
+        assert command.stdout is not None
+        assert command.stdout.readline() == "begun\n"
+        command.send_signal(signal.SIGINT)
+
+        assert command.stdout.read() == ""
+        assert command.wait(HANGING_S) == 130
