@@ -31,6 +31,8 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ModelState, ProjectState, StateApps
 from django.db.migrations.utils import resolve_relation
 
+from rupaya.migrator.statements import as_stored
+
 Key = tuple[str, str]
 Target = tuple[str, str | None]
 PlanStep = tuple[Migration, bool]
@@ -261,8 +263,8 @@ def no_savepoint_within(block: transaction.Atomic, connection: BaseDatabaseWrapp
 
 
 def unquoted(name: str) -> str:
-    """A table's name as the server has it: Django lets `db_table` have the quotes (read in 5.2.19)."""
-    return str(strip_quotes(name))
+    """A table's name as the server has it: Django lets `db_table` be longer, and have the quotes (read in 5.2.19)."""
+    return as_stored(str(strip_quotes(name)))
 
 
 def table_of(model: Any) -> str:

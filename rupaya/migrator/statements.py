@@ -35,3 +35,8 @@ def one_line(sql: str) -> str:
 def is_bookkeeping(sql: str) -> bool:
     """Whether a statement is Django's or the migrator's own and not the migration's."""
     return bool(_AROUND.match(sql)) or any(name in sql for name in _OWN_TABLES)
+
+
+def as_stored(name: str) -> str:
+    """A name as the server has it, which cuts what is longer than 63 bytes (NAMEDATALEN - 1), and whole characters."""
+    return name.encode()[:63].decode(errors="ignore")

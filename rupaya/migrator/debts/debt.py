@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from rupaya.migrator.statements import as_stored
+
 # What is owed, by the object it is about. Those of a column are pointless once the column itself is owed.
 COLUMN = "column"
 TABLE = "table"
@@ -132,9 +134,9 @@ class Debt:
 
     @property
     def names(self) -> set[str]:
-        """What of its table paying it makes, takes away or changes."""
+        """What of its table paying it makes, takes away or changes, as the server has the names."""
         of_parts = {part[name] for part in self.payment for name in ("constraint", "index", "drops") if name in part}
-        return {self.object, *self.columns, *self.details.get("besides", ()), *of_parts}
+        return set(map(as_stored, {self.object, *self.columns, *self.details.get("besides", ()), *of_parts}))
 
     def of_column(self, old: str, new: str) -> Debt:
         """The same of a column that was renamed; constraints and indexes keep their names, as in PostgreSQL."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from rupaya.migrator.debts.debt import Debt
+from rupaya.migrator.statements import as_stored
 
 _CONSTRAINTS = """
     SELECT conname::text, format('ALTER TABLE %%s DROP CONSTRAINT %%I', conrelid::regclass, conname), convalidated
@@ -37,7 +38,7 @@ def take_away(connection: Any, debt: Debt) -> None:
 
 
 def _fetch(connection: Any, query: str, debt: Debt, kind: str) -> list[tuple[Any, ...]]:
-    names = [part[kind] for part in debt.payment if kind in part]
+    names = [as_stored(part[kind]) for part in debt.payment if kind in part]
     if not names:
         return []
     with connection.cursor() as cursor:

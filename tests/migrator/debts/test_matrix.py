@@ -125,6 +125,11 @@ CASES = [
         ["constraint"],
     ),
     Case(
+        "a unique constraint with a longer name than the server keeps",
+        [migrations.AddConstraint("item", models.UniqueConstraint(fields=["name", "code"], name="item_" + "ü" * 40))],
+        ["constraint"],
+    ),
+    Case(
         "a unique constraint, checked at the end",
         [
             migrations.AddConstraint(
