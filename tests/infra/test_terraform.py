@@ -232,7 +232,7 @@ def test_each_environment_has_its_own_values_and_its_own_state(environment: str)
 
 def test_the_deployment_is_told_what_it_asks_for() -> None:
     written = (INFRA / "deployment.tf").read_text()
-    facts = re.search(r"class Facts:.*?\n\n\n", (PROJECT / "deploy" / "ecs.py").read_text(), re.DOTALL)
+    facts = re.search(r"class Facts:.*?\n\n\n", (PROJECT / "deploy" / "environment.py").read_text(), re.DOTALL)
     assert facts
     assert set(re.findall(r"^    (\w+): ", facts[0], re.MULTILINE)) == set(
         re.findall(r"^    (\w+) +=", written, re.MULTILINE)
