@@ -127,7 +127,7 @@ def test_the_deployment_may_do_all_that_it_does_and_no_more(applied: Applied) ->
     services = {"elb": "elasticloadbalancing"}
     called = {
         f"{services.get(client, client)}:{''.join(word.capitalize() for word in method.split('_'))}"
-        for client, method in re.findall(r"\bself\.(ecr|ecs|elb|logs|rds|ssm)\.([a-z_]+)\(", script)
+        for client, method in re.findall(r"\bself\.(?:environment\.)?(ecr|ecs|elb|logs|rds|ssm)\.([a-z_]+)\(", script)
     }
     # What AWS asks for besides: for tags on what is registered, and for the roles of what is run.
     called |= {"ecs:TagResource", "iam:PassRole"}
