@@ -127,7 +127,7 @@ def test_the_deployment_may_do_all_that_it_does_and_no_more(applied: Applied) ->
     services = {"elb": "elasticloadbalancing"}
     called = {
         f"{services.get(client, client)}:{''.join(word.capitalize() for word in method.split('_'))}"
-        for client, method in re.findall(r"\bself\.(ecr|ecs|elb|logs|rds|ssm)\.([a-z_]+)\(", script)
+        for client, method in re.findall(r"\bself\.(?:environment\.)?(ecr|ecs|elb|logs|rds|ssm)\.([a-z_]+)\(", script)
     }
     # What AWS asks for besides: for tags on what is registered, and for the roles of what is run.
     called |= {"ecs:TagResource", "iam:PassRole"}
@@ -232,7 +232,7 @@ def test_each_environment_has_its_own_values_and_its_own_state(environment: str)
 
 def test_the_deployment_is_told_what_it_asks_for() -> None:
     written = (INFRA / "deployment.tf").read_text()
-    facts = re.search(r"class Facts:.*?\n\n\n", (PROJECT / "deploy" / "ecs.py").read_text(), re.DOTALL)
+    facts = re.search(r"class Facts:.*?\n\n\n", (PROJECT / "deploy" / "environment.py").read_text(), re.DOTALL)
     assert facts
     assert set(re.findall(r"^    (\w+): ", facts[0], re.MULTILINE)) == set(
         re.findall(r"^    (\w+) +=", written, re.MULTILINE)
