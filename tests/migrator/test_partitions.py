@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from django.db import DatabaseError, connection
 
+from rupaya.migrator.schema.indexbuild import drop_index, make_index
 from tests.faults.migrator import query
 from tests.migrator.releases import CREATE, Release, migration
 
@@ -74,6 +76,25 @@ def test_what_an_interruption_left_is_gone_on_with(first: Release, database_url:
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert query(database_url, INDEXES) == ON_EACH
     assert "is the same as the code" in compared.stdout
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_unique_index_that_rows_stop_leaves_nothing_that_refuses_rows() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE TABLE twice (a int, b int) PARTITION BY RANGE (a); "
+            "CREATE TABLE twice_1 PARTITION OF twice FOR VALUES FROM (0) TO (9); "
+            "INSERT INTO twice VALUES (1, 1), (1, 1)"
+        )
+        try:
+            with pytest.raises(DatabaseError):
+                make_index(connection, "by.ab", 'CREATE UNIQUE INDEX "by.ab" ON "twice" ("a", "b")')
+            drop_index(connection, "by.ab")
+
+            cursor.execute("SELECT count(*) FROM pg_indexes WHERE tablename IN ('twice', 'twice_1')")
+            assert cursor.fetchone() == (0,)
+        finally:
+            cursor.execute("DROP TABLE twice")
 
 
 def test_unique_rules_and_foreign_keys_are_paid(first: Release, database_url: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rupaya.migrator.attic.facts import execute, fetch
 from rupaya.migrator.debts.debt import Debt
 from rupaya.migrator.statements import as_stored
 
@@ -32,21 +33,13 @@ def take_away(connection: Any, debt: Debt) -> None:
     """Drop all of it: for a debt that will never be paid, before anything else is made under these names."""
     drops = [sql for _name, sql, _is_valid in _fetch(connection, _CONSTRAINTS, debt, "constraint")]
     for sql in drops:
-        _execute(connection, sql)
+        execute(connection, sql)
     for (sql,) in _fetch(connection, _INDEXES, debt, "index"):  # those of a constraint are gone with it
-        _execute(connection, sql)
+        execute(connection, sql)
 
 
 def _fetch(connection: Any, query: str, debt: Debt, kind: str) -> list[tuple[Any, ...]]:
     names = [as_stored(part[kind]) for part in debt.payment if kind in part]
     if not names:
         return []
-    with connection.cursor() as cursor:
-        cursor.execute(query, [debt.table, names])
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-        return rows
-
-
-def _execute(connection: Any, sql: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, None)
+    return fetch(connection, query, [debt.table, names])
